@@ -1,0 +1,84 @@
+"""The identity of a step's code: what must change when the step would compute something else.
+
+It covers the syntax trees (so comments and docstrings may change) of every module of ours that the
+step's module reaches by imports, and the installed versions of the libraries that those import.
+"""
+
+import ast
+import importlib.util
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from sys import stdlib_module_names
+
+from lake.digests import digest_json
+
+OURS = frozenset({"lake", "training", "embedding_store", "feature_repo", "assets", "marquee"})
+
+
+@cache
+def code_identity(module: str) -> str:
+    """Return the digest of all that ``module`` (dotted name, one of ours) computes with."""
+    trees: dict[str, str] = {}
+    libraries: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in trees:
+            continue
+        tree = _parsed(name)
+        trees[name] = _canonical(tree)
+        for imported in _imports(tree):
+            top = imported.partition(".")[0]
+            if top in OURS:
+                waiting.append(imported)
+            elif top not in stdlib_module_names:
+                libraries.add(top)
+    return digest_json({"modules": trees, "libraries": _versions(libraries)})
+
+
+def _parsed(module: str) -> ast.Module:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ImportError(f"code identity: no source for module {module!r}")
+    return ast.parse(Path(spec.origin).read_bytes())
+
+
+def _canonical(tree: ast.Module) -> str:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            # ``from package import module`` names a module, ``from module import name`` does not
+            for alias in node.names:
+                if node.module.partition(".")[0] in OURS and _is_module(node.module, alias.name):
+                    yield f"{node.module}.{alias.name}"
+
+
+def _is_module(package: str, name: str) -> bool:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return False
+    folder = Path(spec.submodule_search_locations[0])
+    return (folder / f"{name}.py").exists() or (folder / name / "__init__.py").exists()
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def _versions(libraries: set[str]) -> dict[str, str]:
+    found = {name: sorted(set(_distributions().get(name, []))) for name in libraries}
+    return {dist: version(dist) for dists in found.values() for dist in dists}

@@ -1,0 +1,146 @@
+"""The lake: artifacts by asset and partition, built once for equal inputs, parameters and code.
+
+::
+
+    refs/<asset>/<partition>.json             the current ArtifactRef
+    artifacts/<asset>/<partition>/<digest>/   its files, immutable
+    tmp/                                      unfinished work; nothing reads it
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lake.atomic import commit_folder, replace_json, staged_folder
+from lake.digests import digest_folder, digest_json
+from lake.errors import CorruptArtifact, MissingArtifact
+from lake.refs import ArtifactRef
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a step reports about the files it wrote."""
+
+    rows: int
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One unit of work: everything that its logical id covers."""
+
+    asset: str
+    partition: str
+    schema_id: str
+    as_of: str
+    code: str
+    inputs: Sequence[ArtifactRef] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def logical_id(self) -> str:
+        """Digest of asset, partition, layout, inputs, parameters and code."""
+        return digest_json(
+            {
+                "asset": self.asset,
+                "partition": self.partition,
+                "schema_id": self.schema_id,
+                "as_of": self.as_of,
+                "code": self.code,
+                "inputs": [ref.logical_id for ref in self.inputs],
+                "parameters": self.parameters,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The artifact of a step, and whether it was already there."""
+
+    ref: ArtifactRef
+    is_skipped: bool
+
+
+class Lake:
+    """Artifacts below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the lake at ``root``; it is made on the first build."""
+        self.root = root
+
+    def find(self, asset: str, partition: str) -> ArtifactRef | None:
+        """Return the current reference, or None where the partition was never built."""
+        try:
+            return ArtifactRef.from_json(self._ref_path(asset, partition).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def require(self, asset: str, partition: str) -> ArtifactRef:
+        """Return the current reference; raises MissingArtifact."""
+        ref = self.find(asset, partition)
+        if ref is None:
+            raise MissingArtifact(f"{asset} has no partition {partition}: run that partition first")
+        return ref
+
+    def refs(self, asset: str, *, through: str = "9999-12-31") -> list[ArtifactRef]:
+        """Return the references of all partitions up to ``through``, in order of partition."""
+        found = sorted((self.root / "refs" / asset).glob("*.json"))
+        return [ArtifactRef.from_json(path.read_bytes()) for path in found if path.stem <= through]
+
+    def path(self, ref: ArtifactRef) -> Path:
+        """Return the artifact's folder; raises MissingArtifact when it is gone."""
+        folder = self.root / ref.uri
+        if not folder.is_dir():
+            raise MissingArtifact(
+                f"{ref.asset} {ref.partition}: its folder {folder} is gone; remove "
+                f"{self._ref_path(ref.asset, ref.partition)} and run the partition again"
+            )
+        return folder
+
+    def verify(self, ref: ArtifactRef) -> None:
+        """Raise CorruptArtifact unless the files still have the recorded digest."""
+        got = digest_folder(self.path(ref))
+        if got != ref.digest:
+            raise CorruptArtifact(f"{ref.uri}: want digest {ref.digest}, got {got}")
+
+    def build(self, step: Step, write: Callable[[Path], Written]) -> Built:
+        """Return the step's artifact, calling ``write`` only when the work was not yet done.
+
+        ``write`` fills an empty folder; the folder appears under its digest whole or not at all.
+        """
+        existing = self.find(step.asset, step.partition)
+        if existing and existing.logical_id == step.logical_id and self._is_there(existing):
+            return Built(existing, is_skipped=True)
+        with staged_folder(self.root / "tmp") as staged:
+            written = write(staged)
+            digest = digest_folder(staged)
+            uri = f"artifacts/{step.asset}/{step.partition}/{digest[:16]}"
+            commit_folder(staged, self.root / uri)
+        ref = ArtifactRef(
+            asset=step.asset,
+            partition=step.partition,
+            uri=uri,
+            logical_id=step.logical_id,
+            digest=digest,
+            schema_id=step.schema_id,
+            rows=written.rows,
+            as_of=step.as_of,
+            producer=step.code,
+            inputs=tuple(ref.logical_id for ref in step.inputs),
+            figures=json.loads(json.dumps(dict(written.figures))),
+        )
+        replace_json(self._ref_path(step.asset, step.partition), ref.to_json())
+        return Built(ref, is_skipped=False)
+
+    def sweep(self) -> None:
+        """Remove unfinished work of killed runs; call only while holding the writer's lock."""
+        shutil.rmtree(self.root / "tmp", ignore_errors=True)
+
+    def _is_there(self, ref: ArtifactRef) -> bool:
+        return (self.root / ref.uri).is_dir()
+
+    def _ref_path(self, asset: str, partition: str) -> Path:
+        return self.root / "refs" / asset / f"{partition}.json"

@@ -1,0 +1,131 @@
+"""The commit log: the one place where the state of a workspace changes.
+
+One object per slot, created only if absent, so the log itself assigns the sequence::
+
+    log/00000000000000000001.json   log/00000000000000000002.json   ...
+
+State is the fold of the entries; nothing is ever rewritten, and there is no mutable pointer. Two
+instants stand in an entry: ``recorded_at`` (the wall clock, for people) and ``effective_at`` (the
+instant in the world from which the entry holds; for a replayed day, that day's end).
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from lake.errors import CorruptArtifact, LogMoved, MissingArtifact, UnknownFormat
+from lake.objects import Objects
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One accepted change: who did what, when, why."""
+
+    seq: int
+    entry_id: str
+    kind: str
+    effective_at: str
+    recorded_at: str
+    by: str
+    why: str
+    body: Mapping[str, Any]
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+class CommitLog:
+    """An append-only sequence of entries over any ``Objects``."""
+
+    def __init__(
+        self, objects: Objects, *, prefix: str = "log", now: Callable[[], datetime] = _wall_clock
+    ) -> None:
+        """Open the log below ``prefix``; ``now`` stamps ``recorded_at`` and nothing else."""
+        self._objects = objects
+        self._prefix = prefix
+        self._now = now
+        self._known: list[Entry] = []  # entries never change, so what was read once stays true
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return every entry, in order; reads only slots that this object has not read yet."""
+        while (entry := self._read(len(self._known) + 1)) is not None:
+            self._known.append(entry)
+        return tuple(self._known)
+
+    def append(
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        *,
+        effective_at: datetime,
+        by: str,
+        why: str,
+        after_seq: int | None = None,
+    ) -> Entry:
+        """Append one entry and return it with its sequence number.
+
+        Args:
+            kind: what changed.
+            body: JSON-serialisable details.
+            effective_at: aware instant in the world's time.
+            by: who or what asks for the change.
+            why: one sentence for the reader of the log.
+            after_seq: refuse with LogMoved unless the log still ends at this sequence number.
+        """
+        if effective_at.tzinfo is None:
+            raise ValueError(f"effective_at: want an aware UTC instant, got {effective_at!r}")
+        entry_id = uuid.uuid4().hex
+        while True:
+            last = len(self.entries())
+            if after_seq is not None and last != after_seq:
+                raise LogMoved(f"the log ends at {last}, the change was decided at {after_seq}")
+            entry = Entry(
+                seq=last + 1,
+                entry_id=entry_id,
+                kind=kind,
+                effective_at=effective_at.astimezone(UTC).isoformat(),
+                recorded_at=self._now().astimezone(UTC).isoformat(),
+                by=by,
+                why=why,
+                body=body,
+            )
+            if self._claim(entry):
+                return entry
+
+    def _claim(self, entry: Entry) -> bool:
+        """Return whether ``entry`` holds its slot.
+
+        A refusal can be the echo of our own write that timed out, so the slot itself decides.
+        """
+        payload = {"format_version": FORMAT_VERSION, **asdict(entry)}
+        data = (json.dumps(payload, indent=1, sort_keys=True) + "\n").encode()
+        if self._objects.put_if_absent(self._key(entry.seq), data):
+            return True
+        held = self._read(entry.seq)
+        return held is not None and held.entry_id == entry.entry_id
+
+    def _key(self, seq: int) -> str:
+        return f"{self._prefix}/{seq:020d}.json"
+
+    def _read(self, seq: int) -> Entry | None:
+        key = self._key(seq)
+        try:
+            data = self._objects.get(key)
+        except MissingArtifact:
+            return None
+        try:
+            fields = json.loads(data)
+        except ValueError as error:
+            raise CorruptArtifact(f"log entry {key}: want JSON, got {len(data)} bytes") from error
+        version = fields.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise UnknownFormat(f"log entry {key}: read format 1, got {version!r}")
+        if fields["seq"] != seq:
+            raise CorruptArtifact(f"log entry {key}: want seq {seq}, got {fields['seq']}")
+        return Entry(**fields)

@@ -1,0 +1,113 @@
+"""Named immutable blobs: one interface over a disk, memory and, through boto3, S3.
+
+Keys are relative, ``/``-separated, and never contain ``..``.
+"""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from lake.atomic import create_file, replace_file
+from lake.errors import LakeError, MissingArtifact
+
+
+class Objects(Protocol):
+    """A store of blobs with a create-if-absent that holds between processes."""
+
+    def get(self, key: str) -> bytes:
+        """Return the blob; raises MissingArtifact."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write the blob, replacing what was there in one step."""
+        ...
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write the blob only if the key is free; return whether this call wrote it."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below the folder ``prefix``, sorted."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the blob; removing what is not there is no error."""
+        ...
+
+
+def _checked(key: str) -> str:
+    parts = PurePosixPath(key)
+    if not key or parts.is_absolute() or ".." in parts.parts:
+        raise LakeError(f"object key: want a relative path without '..', got {key!r}")
+    return key
+
+
+class DiskObjects:
+    """Blobs as files below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Take ``root`` as the folder of all keys; it is made on the first write."""
+        self.root = root
+
+    def get(self, key: str) -> bytes:
+        """Return the file's bytes."""
+        try:
+            return (self.root / _checked(key)).read_bytes()
+        except FileNotFoundError as error:
+            raise MissingArtifact(f"no object {key!r} in {self.root}") from error
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write temp file, fsync, rename."""
+        replace_file(self.root / _checked(key), data)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write temp file, fsync, link."""
+        return create_file(self.root / _checked(key), data)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the files below ``prefix``, but for unfinished temporaries."""
+        folder = self.root / _checked(prefix)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.name.endswith(".tmp"):
+                yield path.relative_to(self.root).as_posix()
+
+    def delete(self, key: str) -> None:
+        """Unlink the file."""
+        (self.root / _checked(key)).unlink(missing_ok=True)
+
+
+class MemoryObjects:
+    """Blobs in a dictionary: the fake that passes the same suite as every backend."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._blobs: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes:
+        """Return the blob."""
+        try:
+            return self._blobs[_checked(key)]
+        except KeyError as error:
+            raise MissingArtifact(f"no object {key!r} in memory") from error
+
+    def put(self, key: str, data: bytes) -> None:
+        """Set the blob."""
+        with self._lock:
+            self._blobs[_checked(key)] = data
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Set the blob under the lock, if the key is free."""
+        with self._lock:
+            return self._blobs.setdefault(_checked(key), data) is data
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below ``prefix``."""
+        folder = _checked(prefix).rstrip("/") + "/"
+        yield from sorted(key for key in list(self._blobs) if key.startswith(folder))
+
+    def delete(self, key: str) -> None:
+        """Drop the key."""
+        with self._lock:
+            self._blobs.pop(_checked(key), None)
