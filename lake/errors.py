@@ -5,21 +5,21 @@ class LakeError(Exception):
     """Base of every error that this package raises."""
 
 
-class MissingArtifact(LakeError):
+class MissingArtifactError(LakeError):
     """An artifact that a step needs was never made: make it first."""
 
 
-class CorruptArtifact(LakeError):
+class CorruptArtifactError(LakeError):
     """Stored bytes do not match their recorded digest: restore or rebuild them."""
 
 
-class LogMoved(LakeError):
+class LogMovedError(LakeError):
     """Another writer appended since the caller folded the log: fold again and decide again."""
 
 
-class UnknownFormat(LakeError):
+class UnknownFormatError(LakeError):
     """A file carries a ``format_version`` that this release does not read: upgrade."""
 
 
-class WorkspaceBusy(LakeError):
+class WorkspaceBusyError(LakeError):
     """Another process writes to the same place: wait for it, or stop it."""

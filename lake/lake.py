@@ -16,7 +16,7 @@ from typing import Any
 
 from lake.atomic import commit_folder, replace_json, staged_folder
 from lake.digests import digest_folder, digest_json
-from lake.errors import CorruptArtifact, MissingArtifact
+from lake.errors import CorruptArtifactError, MissingArtifactError
 from lake.refs import ArtifactRef
 
 
@@ -79,10 +79,12 @@ class Lake:
             return None
 
     def require(self, asset: str, partition: str) -> ArtifactRef:
-        """Return the current reference; raises MissingArtifact."""
+        """Return the current reference; raises MissingArtifactError."""
         ref = self.find(asset, partition)
         if ref is None:
-            raise MissingArtifact(f"{asset} has no partition {partition}: run that partition first")
+            raise MissingArtifactError(
+                f"{asset} has no partition {partition}: run that partition first"
+            )
         return ref
 
     def refs(self, asset: str, *, through: str = "9999-12-31") -> list[ArtifactRef]:
@@ -91,20 +93,20 @@ class Lake:
         return [ArtifactRef.from_json(path.read_bytes()) for path in found if path.stem <= through]
 
     def path(self, ref: ArtifactRef) -> Path:
-        """Return the artifact's folder; raises MissingArtifact when it is gone."""
+        """Return the artifact's folder; raises MissingArtifactError when it is gone."""
         folder = self.root / ref.uri
         if not folder.is_dir():
-            raise MissingArtifact(
+            raise MissingArtifactError(
                 f"{ref.asset} {ref.partition}: its folder {folder} is gone; remove "
                 f"{self._ref_path(ref.asset, ref.partition)} and run the partition again"
             )
         return folder
 
     def verify(self, ref: ArtifactRef) -> None:
-        """Raise CorruptArtifact unless the files still have the recorded digest."""
+        """Raise CorruptArtifactError unless the files still have the recorded digest."""
         got = digest_folder(self.path(ref))
         if got != ref.digest:
-            raise CorruptArtifact(f"{ref.uri}: want digest {ref.digest}, got {got}")
+            raise CorruptArtifactError(f"{ref.uri}: want digest {ref.digest}, got {got}")
 
     def build(self, step: Step, write: Callable[[Path], Written]) -> Built:
         """Return the step's artifact, calling ``write`` only when the work was not yet done.

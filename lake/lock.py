@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lake.errors import WorkspaceBusy
+from lake.errors import WorkspaceBusyError
 
 
 @contextmanager
 def exclusive_lock(path: Path, *, what: str) -> Iterator[None]:
-    """Hold ``path`` as a lock; raises WorkspaceBusy, naming the holder's process, when it is held.
+    """Hold ``path`` as a lock; raises WorkspaceBusyError, naming the holder's process, when it is held.
 
     ``flock`` outlives no process: after a ``kill -9`` the next writer just takes it.
     """
@@ -22,7 +22,7 @@ def exclusive_lock(path: Path, *, what: str) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise WorkspaceBusy(
+            raise WorkspaceBusyError(
                 f"{what} is in use by process {holder}: wait until it ends, or stop it, and run "
                 "the same command again"
             ) from error

@@ -16,7 +16,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lake.errors import CorruptArtifact, LogMoved, MissingArtifact, UnknownFormat
+from lake.errors import (
+    CorruptArtifactError,
+    LogMovedError,
+    MissingArtifactError,
+    UnknownFormatError,
+)
 from lake.objects import Objects
 
 FORMAT_VERSION = 1
@@ -76,7 +81,7 @@ class CommitLog:
             effective_at: aware instant in the world's time.
             by: who or what asks for the change.
             why: one sentence for the reader of the log.
-            after_seq: refuse with LogMoved unless the log still ends at this sequence number.
+            after_seq: refuse with LogMovedError unless the log still ends at this sequence number.
         """
         if effective_at.tzinfo is None:
             raise ValueError(f"effective_at: want an aware UTC instant, got {effective_at!r}")
@@ -84,7 +89,9 @@ class CommitLog:
         while True:
             last = len(self.entries())
             if after_seq is not None and last != after_seq:
-                raise LogMoved(f"the log ends at {last}, the change was decided at {after_seq}")
+                raise LogMovedError(
+                    f"the log ends at {last}, the change was decided at {after_seq}"
+                )
             entry = Entry(
                 seq=last + 1,
                 entry_id=entry_id,
@@ -117,15 +124,17 @@ class CommitLog:
         key = self._key(seq)
         try:
             data = self._objects.get(key)
-        except MissingArtifact:
+        except MissingArtifactError:
             return None
         try:
             fields = json.loads(data)
         except ValueError as error:
-            raise CorruptArtifact(f"log entry {key}: want JSON, got {len(data)} bytes") from error
+            raise CorruptArtifactError(
+                f"log entry {key}: want JSON, got {len(data)} bytes"
+            ) from error
         version = fields.pop("format_version", None)
         if version != FORMAT_VERSION:
-            raise UnknownFormat(f"log entry {key}: read format 1, got {version!r}")
+            raise UnknownFormatError(f"log entry {key}: read format 1, got {version!r}")
         if fields["seq"] != seq:
-            raise CorruptArtifact(f"log entry {key}: want seq {seq}, got {fields['seq']}")
+            raise CorruptArtifactError(f"log entry {key}: want seq {seq}, got {fields['seq']}")
         return Entry(**fields)

@@ -9,14 +9,14 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from lake.atomic import create_file, replace_file
-from lake.errors import LakeError, MissingArtifact
+from lake.errors import LakeError, MissingArtifactError
 
 
 class Objects(Protocol):
     """A store of blobs with a create-if-absent that holds between processes."""
 
     def get(self, key: str) -> bytes:
-        """Return the blob; raises MissingArtifact."""
+        """Return the blob; raises MissingArtifactError."""
         ...
 
     def put(self, key: str, data: bytes) -> None:
@@ -55,7 +55,7 @@ class DiskObjects:
         try:
             return (self.root / _checked(key)).read_bytes()
         except FileNotFoundError as error:
-            raise MissingArtifact(f"no object {key!r} in {self.root}") from error
+            raise MissingArtifactError(f"no object {key!r} in {self.root}") from error
 
     def put(self, key: str, data: bytes) -> None:
         """Write temp file, fsync, rename."""
@@ -90,7 +90,7 @@ class MemoryObjects:
         try:
             return self._blobs[_checked(key)]
         except KeyError as error:
-            raise MissingArtifact(f"no object {key!r} in memory") from error
+            raise MissingArtifactError(f"no object {key!r} in memory") from error
 
     def put(self, key: str, data: bytes) -> None:
         """Set the blob."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lake.errors import UnknownFormat
+from lake.errors import UnknownFormatError
 
 FORMAT_VERSION = 1
 
@@ -53,9 +53,9 @@ class ArtifactRef:
 
     @classmethod
     def from_json(cls, data: bytes | str) -> "ArtifactRef":
-        """Read what ``to_json`` wrote; raises UnknownFormat."""
+        """Read what ``to_json`` wrote; raises UnknownFormatError."""
         fields = json.loads(data)
         version = fields.pop("format_version", None)
         if version != FORMAT_VERSION:
-            raise UnknownFormat(f"artifact reference: read format 1, got {version!r}")
+            raise UnknownFormatError(f"artifact reference: read format 1, got {version!r}")
         return cls(**{**fields, "inputs": tuple(fields["inputs"])})
