@@ -15,3 +15,7 @@ class GapError(PlatformError):
 
 class NotAcceptedError(PlatformError):
     """A model was not accepted, so nothing may be made with it."""
+
+
+class NotPublishedError(PlatformError):
+    """A day has no published version, so nothing can be served for it."""

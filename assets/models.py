@@ -14,7 +14,8 @@ from assets.partitions import daily, days_of_the_month, monthly
 from assets.reporting import code_version, materialized
 from assets.timeline import end_of, end_of_month, start_of
 from assets.training_inputs import TrainingInputs, inputs_before
-from assets.training_launch import TrainingJob, train
+from assets.training_job import TrainingJob
+from assets.training_launch import launch
 from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
 from lake.lake import Written
@@ -46,18 +47,35 @@ def _train(
     inputs: TrainingInputs,
     base: ModelAcceptance | None = None,
 ) -> Written:
-    job = TrainingJob(
-        task="fine_tune" if base else "pretrain",
-        recipe=workspace.config.recipe,
-        data=inputs.data,
-        day=start_of(context.partition_key).date() if base else None,
-        base=workspace.lake.root / base.uri if base else None,
-        folder=folder,
-        mlflow_dir=workspace.mlflow_dir,
-        run_name=f"{context.asset_key.to_user_string()} {context.partition_key}",
-        inputs=inputs.refs,
+    asset, partition = context.asset_key.to_user_string(), context.partition_key
+    result = launch(
+        context,
+        TrainingJob(
+            task="fine_tune" if base else "pretrain",
+            recipe=workspace.config.recipe,
+            data=inputs.paths(),
+            as_of=inputs.data.as_of.isoformat(),
+            output=str(folder),
+            asset=asset,
+            partition=partition,
+            mlflow_folder=str(workspace.mlflow_dir),
+            log_path=str(workspace.root / "logs" / f"{asset}-{partition}.log"),
+            day=partition if base else None,
+            base=str(workspace.lake.root / base.uri) if base else None,
+            inputs=tuple(inputs.refs),
+            threads=load_recipe(workspace.config.recipe).num_threads,
+        ),
     )
-    return train(context, job)
+    return Written(
+        result.rows,
+        {
+            **result.figures,
+            "run_id": result.run_id,
+            "mlflow run": result.run_url,
+            "training seconds": result.wall_s,
+            "peak memory (MiB)": result.peak_rss_mb,
+        },
+    )
 
 
 @dg.asset(

@@ -6,8 +6,6 @@ import time
 
 import dagster as dg
 
-_SHOWN = {"ASSET_MATERIALIZATION", "STEP_START"}
-
 
 class ProgressHandler(logging.Handler):
     """Prints ``partition asset rows seconds`` when an asset is made, and failed checks."""
@@ -21,8 +19,7 @@ class ProgressHandler(logging.Handler):
         meta = getattr(record, "dagster_meta", None) or {}
         event = meta.get("dagster_event")
         if event is None:
-            if record.levelno >= logging.WARNING:
-                self._print(f"  warning: {record.getMessage()}")
+            self._print_line(record.levelno, str(meta.get("orig_message") or ""))
         elif event.event_type_value == "STEP_START":
             self._started[event.step_key] = time.monotonic()
         elif event.event_type_value == "ASSET_MATERIALIZATION":
@@ -32,6 +29,12 @@ class ProgressHandler(logging.Handler):
             if not evaluation.passed:
                 self._print(f"  check failed: {evaluation.asset_key.to_user_string()}: "
                             f"{evaluation.check_name}")
+
+    def _print_line(self, level: int, message: str) -> None:
+        if level >= logging.WARNING:
+            self._print(f"  warning: {message}")
+        elif level >= logging.INFO and message:
+            self._print(f"    {message}")
 
     def _line(self, event: dg.DagsterEvent) -> str:
         made = event.asset_materialization

@@ -7,7 +7,7 @@ from datetime import datetime
 from assets.io_manager import UNPARTITIONED
 from assets.workspace import Workspace
 from lake.refs import ArtifactRef
-from training.data import TrainingData
+from training.contracts import TrainingData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,15 @@ class TrainingInputs:
     def refs(self) -> list[ArtifactRef]:
         """The references, in the order that logical ids take them."""
         return [*self.tokens, self.prefix, self.catalogue, self.vocabulary]
+
+    def paths(self) -> dict[str, str | list[str] | None]:
+        """Return the folders as JSON, for a process of its own."""
+        return {
+            "token_folders": [str(folder) for folder in self.data.token_folders],
+            "prefix_folder": str(self.data.prefix_folder),
+            "catalogue_folder": str(self.data.catalogue_folder),
+            "vocabulary_folder": str(self.data.vocabulary_folder),
+        }
 
 
 def inputs_before(workspace: Workspace, as_of: datetime) -> TrainingInputs:

@@ -4,7 +4,6 @@ import logging
 import os
 import sys
 import warnings
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -137,7 +136,7 @@ def rollback(
 
     opened = _open(workspace)
     with opened.writing():
-        roll_back(opened, to=to, by=by, why=why, now=datetime.now(UTC), console=console)
+        roll_back(opened, to=to, by=by, why=why, console=console)
 
 
 @app.command()
