@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +18,12 @@ from training.errors import ContractError
 VOCABULARY_FILE = "vocabulary.parquet"
 FORMAT_VERSION = 1
 
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("item_id", pa.string(), nullable=False),
+    pa.field("first_seen", pa.date32(), nullable=False),
+]
 _SCHEMA = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("first_seen", pa.date32(), nullable=False),
-    ],
+    _FIELDS,
     metadata={"format_version": str(FORMAT_VERSION)},
 )
 
@@ -44,10 +46,10 @@ class Vocabulary:
         for name in _SCHEMA.names:
             if self.table[name].null_count:
                 raise ContractError(f"vocabulary {name}: {self.table[name].null_count} nulls")
-        counts = pc.value_counts(self.table["item_id"])
-        repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+        counts: Any = pc.value_counts(self.table["item_id"].combine_chunks())
+        repeated = counts.field("values").filter(pc.greater(counts.field("counts"), pa.scalar(1)))
         if len(repeated):
-            raise ContractError(f"vocabulary item_id repeats: {repeated.field('values')[0]}")
+            raise ContractError(f"vocabulary item_id repeats: {repeated[0].as_py()!r}")
 
     @classmethod
     def empty(cls) -> "Vocabulary":
@@ -77,7 +79,8 @@ class Vocabulary:
     @property
     def item_ids(self) -> tuple[str, ...]:
         """Item ids by row."""
-        return tuple(self.table["item_id"].to_pylist())
+        ids: list[Any] = self.table["item_id"].to_pylist()
+        return tuple(ids)
 
     def grown(self, new_ids: Iterable[str], day: date) -> "Vocabulary":
         """Return this vocabulary followed by the ids it does not hold yet, sorted."""
@@ -113,8 +116,8 @@ def write_vocabulary(
         else Vocabulary.empty()
     )
     with pq.ParquetFile(catalogue_folder / "catalogue.parquet") as file:
-        catalogue_ids = file.read(["item_id"])["item_id"]
-    vocabulary = previous.grown(catalogue_ids.unique().to_pylist(), day)
+        catalogue_ids: list[Any] = file.read(["item_id"])["item_id"].unique().to_pylist()
+    vocabulary = previous.grown(catalogue_ids, day)
     vocabulary.write(folder / VOCABULARY_FILE)
     return Written(
         len(vocabulary),

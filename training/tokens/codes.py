@@ -1,6 +1,7 @@
 """Sorted dictionaries of strings and int32 codes into them; -1 is null."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from training.contracts import Int32
 
 def sorted_codes(column: pa.StringArray) -> tuple[pa.StringArray, Int32]:
     """Return the values that occur, sorted and unique, and the code of each row."""
-    encoded = column.dictionary_encode()
+    encoded: Any = column.dictionary_encode()
     order = pc.sort_indices(encoded.dictionary)
     rank = np.full(len(order) + 1, -1, dtype=np.int32)  # the last one is where code -1 looks
     rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
@@ -34,4 +35,5 @@ def compacted(values: pa.StringArray, codes: Int32) -> tuple[tuple[str, ...], In
     """Return the values that some code names, and codes into these."""
     is_used = np.bincount(codes[codes >= 0], minlength=len(values)) > 0
     relabelled = np.append(np.cumsum(is_used) - 1, -1).astype(np.int32)
-    return tuple(values.filter(pa.array(is_used)).to_pylist()), relabelled[codes]
+    used: list[Any] = values.filter(pa.array(is_used)).to_pylist()
+    return tuple(used), relabelled[codes]

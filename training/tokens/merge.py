@@ -11,7 +11,7 @@ at a seam as its events would, so for any cut in time
 ``tokens(a ++ b) == join(tokens(a), tokens(b))``.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from training.schema import TIMESTAMP, EventSchema, Facet, FacetKind, Phase
 from training.tokens.config import TokenizerConfig
 
 Bool = npt.NDArray[np.bool_]
+Column: TypeAlias = Any
+"""An Arrow column; what compute functions return is typed too narrowly to name it better."""
 
 REQUEST_PREFIX = "request_"
 """Columns of request facets are named so, hence no facet's name can meet a fixed column."""
@@ -44,7 +46,7 @@ def duration_facets(schema: EventSchema) -> tuple[str, ...]:
 
 def token_schema(schema: EventSchema) -> pa.Schema:
     """Return the columns of a flat table of tokens, by user and then in time order."""
-    fixed = [
+    fixed: list[tuple[str, pa.DataType]] = [
         ("user_id", pa.string()),
         ("item_id", pa.string()),
         ("first_at", TIMESTAMP),
@@ -74,17 +76,16 @@ def join(earlier: pa.Table, later: pa.Table, config: TokenizerConfig) -> pa.Tabl
     the tokens of a user show that this is not so.
     """
     both = pa.concat_tables([earlier, later]).combine_chunks()
-    both = both.take(pc.sort_indices(both, sort_keys=[("user_id", "ascending")]))  # stable
-    users, first_at, last_at = (
-        both["user_id"],
-        instants(both, "first_at"),
-        instants(both, "last_at"),
-    )
-    overlaps = _equals_next(users) & (first_at[1:] < last_at[:-1])
-    if overlaps.any():
+    by_user = pc.sort_indices(both, sort_keys=[("user_id", "ascending")])  # stable
+    both = both.take(by_user).combine_chunks()
+    users = whole(both["user_id"])
+    is_later = by_user.to_numpy() >= earlier.num_rows
+    is_seam = _equals_next(users) & (is_later[1:] & ~is_later[:-1])
+    wrong = is_seam & (instants(both, "first_at")[1:] <= instants(both, "last_at")[:-1])
+    if wrong.any():
         raise ContractError(
             "join: the second table does not follow the first in time for user "
-            f"{keyed_hash(users[int(overlaps.argmax())].as_py())}"
+            f"{keyed_hash(users[int(wrong.argmax())].as_py())}"
         )
     return _folded(both, gap_us=config.merge_gap_us)
 
@@ -124,8 +125,8 @@ def check_order(events: pa.Table) -> None:
             raise ContractError(f"valid events {name}: {events[name].null_count} nulls")
     ascends = np.zeros(max(events.num_rows - 1, 0), dtype=bool)
     for name in reversed(_KEY):
-        column = _array(events, name)
-        below = _bools(pc.less(column[:-1], column[1:]))
+        column = whole(events[name])
+        below = pc.less(column[:-1], column[1:]).to_numpy(zero_copy_only=False)
         ascends = below | (_equals_next(column) & ascends)
     if not ascends.all():
         row = int(ascends.argmin())
@@ -138,23 +139,26 @@ def check_order(events: pa.Table) -> None:
 
 def instants(table: pa.Table, name: str) -> Int64:
     """Return a column of instants as int64 µs."""
-    return _array(table, name).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    values: Int64 = whole(table[name]).cast(pa.int64()).to_numpy()
+    return values
 
 
 def _single_event_tokens(events: pa.Table, schema: EventSchema) -> pa.Table:
     names = pa.array([action.name for action in schema.actions], pa.string())
-    unknown = pc.filter(events["action"], pc.invert(pc.is_in(events["action"], value_set=names)))
+    actions = whole(events["action"])
+    unknown = actions.filter(pc.invert(pc.is_in(actions, value_set=names)))
     if len(unknown):
         raise ContractError(f"valid events action: {unknown[0].as_py()!r} is not in the schema")
 
     token_actions = pa.array(schema.token_actions, pa.string())
-    kept = events.filter(pc.is_in(events["action"], value_set=token_actions)).combine_chunks()
-    action_code = _array(pc.index_in(kept["action"], value_set=token_actions)).to_numpy()
+    code: Column = pc.index_in(actions, value_set=token_actions)
+    kept = events.filter(code.is_valid()).combine_chunks()
+    action_code = code.drop_null().to_numpy()
     one_hot = np.eye(len(token_actions), dtype=np.int32)[action_code]
     duration = np.zeros(kept.num_rows, dtype=np.int64)
     for name in duration_facets(schema):
-        duration += _array(pc.fill_null(kept[name], 0)).to_numpy(zero_copy_only=False)
-    columns = [
+        duration += whole(kept[name]).fill_null(0).to_numpy()
+    columns: list[Column] = [
         kept["user_id"],
         kept["item_id"],
         kept["occurred_at"],
@@ -167,52 +171,49 @@ def _single_event_tokens(events: pa.Table, schema: EventSchema) -> pa.Table:
     return pa.table(columns, schema=token_schema(schema))
 
 
-def _missing_as_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _missing_as_null(column: Column) -> Column:
     if not pa.types.is_floating(column.type):
         return column
     return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
-def counts_array(counts: Int32) -> pa.FixedSizeListArray:
+def counts_array(counts: Int32) -> Column:
     """Return int32[T, A] as the column ``action_counts``."""
     flat = pa.array(np.ascontiguousarray(counts).reshape(-1), pa.int32())
     return pa.FixedSizeListArray.from_arrays(flat, counts.shape[1])
 
 
-def counts_matrix(column: pa.FixedSizeListArray) -> Int32:
+def counts_matrix(column: Column) -> Int32:
     """Return the column ``action_counts`` as int32[T, A]."""
     flat: Int32 = column.flatten().to_numpy()
     return flat.reshape(len(column), column.type.list_size)
 
 
 def _folded(tokens: pa.Table, *, gap_us: int) -> pa.Table:
-    is_same = _equals_next(tokens["user_id"]) & _equals_next(tokens["item_id"])
+    is_same = _equals_next(whole(tokens["user_id"])) & _equals_next(whole(tokens["item_id"]))
     last_at = instants(tokens, "last_at")
     starts = run_starts(is_same, instants(tokens, "first_at"), last_at, gap_us=gap_us)
-    counts = counts_matrix(_array(tokens, "action_counts"))
-    merged = {
+    counts = counts_matrix(whole(tokens["action_counts"]))
+    duration_ms = whole(tokens["duration_ms"]).to_numpy()
+    num_events = whole(tokens["num_events"]).to_numpy()
+    merged: dict[str, Column] = {
         "last_at": pa.array(last_at[run_ends(starts, tokens.num_rows)]).cast(TIMESTAMP),
-        "duration_ms": pa.array(run_sums(_array(tokens, "duration_ms").to_numpy(), starts)),
-        "num_events": pa.array(run_sums(_array(tokens, "num_events").to_numpy(), starts)),
+        "duration_ms": pa.array(run_sums(duration_ms, starts)),
+        "num_events": pa.array(run_sums(num_events, starts)),
         "action_counts": counts_array(run_sums(counts, starts)),
     }
-    first = tokens.take(pa.array(starts)).combine_chunks()
+    first = tokens.take(starts).combine_chunks()
     return pa.table(
         [merged.get(name, first[name]) for name in tokens.column_names], schema=tokens.schema
     )
 
 
-def _equals_next(column: pa.ChunkedArray | pa.Array) -> Bool:
+def whole(column: Column) -> Column:
+    """Return a table's column as one array."""
+    return column.combine_chunks()
+
+
+def _equals_next(array: Column) -> Bool:
     """Return bool[N-1]: whether each row equals the one after it."""
-    whole = _array(column)
-    return _bools(pc.equal(whole[:-1], whole[1:])) if len(whole) else np.zeros(0, dtype=bool)
-
-
-def _bools(values: pa.BooleanArray) -> Bool:
-    mask: Bool = values.to_numpy(zero_copy_only=False)
-    return mask
-
-
-def _array(column: Any, name: str | None = None) -> pa.Array:
-    column = column if name is None else column[name]
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    equal: Bool = pc.equal(array[:-1], array[1:]).to_numpy(zero_copy_only=False)
+    return equal

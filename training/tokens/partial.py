@@ -29,7 +29,7 @@ from training.errors import ContractError
 from training.schema import EventSchema, FacetKind
 from training.tokens.codes import sorted_codes
 from training.tokens.config import FORMAT_VERSION, TokenizerConfig
-from training.tokens.merge import REQUEST_PREFIX, counts_matrix, request_facets
+from training.tokens.merge import REQUEST_PREFIX, Column, counts_matrix, request_facets
 
 CONFIG_FILE = "tokenizer.json"
 SCHEMA_FILE = "schema.json"
@@ -95,11 +95,12 @@ def read_bucket(
     """Return a file's rows, or those of ``users``, as arrays."""
     if users is not None:
         rows = rows.filter(pc.is_in(rows["user_id"], value_set=users))
-    tokens = rows["tokens"]
+    tokens: Column = rows["tokens"]
     values = tokens.flatten()
     item_id = values.field("item_id")
+    users_of_rows: Column = rows["user_id"]
     return PartialTokens(
-        user_ids=rows["user_id"],
+        user_ids=users_of_rows,
         lengths=pc.list_value_length(tokens).to_numpy(),
         items=item_id.dictionary,
         item_code=item_id.indices.to_numpy(),
@@ -155,5 +156,5 @@ def _request_names(schema: EventSchema, kind: FacetKind) -> list[str]:
     return [facet.name for facet in request_facets(schema) if facet.kind is kind]
 
 
-def _categories(column: pa.DictionaryArray) -> tuple[pa.StringArray, Int32]:
+def _categories(column: Column) -> tuple[pa.StringArray, Int32]:
     return column.dictionary, column.indices.fill_null(-1).to_numpy()

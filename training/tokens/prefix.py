@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from training.errors import ContractError
 from training.events.source import PREFIX_SCHEMA
 from training.schema import EventSchema
+from training.tokens.merge import Column, whole
 from training.tokens.partial import PartialTokens, timeless_tokens
 
 PREFIX_FILE = "prefix.parquet"
@@ -45,17 +46,17 @@ def read_prefix(
 
 
 def _as_tokens(rows: pa.Table, schema: EventSchema) -> PartialTokens:
-    lists = rows["item_ids"].combine_chunks()
-    actions = rows["actions"].combine_chunks().flatten()
+    lists = whole(rows["item_ids"])
+    actions = whole(rows["actions"]).flatten()
     names = [action.name for action in schema.actions]
     unknown = actions.filter(pc.invert(pc.is_in(actions, value_set=pa.array(names, pa.string()))))
     if len(unknown):
         raise ContractError(f"history prefix actions: {unknown[0].as_py()!r} is not in the schema")
-    code = pc.index_in(actions, value_set=pa.array(schema.token_actions, pa.string()))
+    code: Column = pc.index_in(actions, value_set=pa.array(schema.token_actions, pa.string()))
     is_kept = code.is_valid()
     row_of_token = pc.list_parent_indices(lists).filter(is_kept).to_numpy()
     return timeless_tokens(
-        rows["user_id"].combine_chunks(),
+        whole(rows["user_id"]),
         np.bincount(row_of_token, minlength=rows.num_rows),
         lists.flatten().filter(is_kept),
         code.filter(is_kept).to_numpy(),

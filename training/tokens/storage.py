@@ -1,7 +1,6 @@
-"""Writing the tokens of one day, in the layout that ``partial`` reads; equal events, equal bytes."""
+"""Writing the tokens of one day, as ``partial`` reads them; equal events give equal bytes."""
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, date
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,12 @@ from training.tokens.codes import sorted_codes
 from training.tokens.config import FORMAT_VERSION, TokenizerConfig, json_bytes
 from training.tokens.merge import (
     REQUEST_PREFIX,
+    Column,
     duration_facets,
     instants,
     merge,
     request_facets,
+    whole,
 )
 from training.tokens.partial import CONFIG_FILE, SCHEMA_FILE, bucket_file
 
@@ -43,14 +44,13 @@ def write_tokens(valid_folder: Path, config: TokenizerConfig, folder: Path) -> W
     (folder / CONFIG_FILE).write_bytes(json_bytes(config.to_json()))
     (folder / SCHEMA_FILE).write_bytes(json_bytes(schema.to_json()))
     user_starts = _user_starts(tokens)
-    bucket_of_user = buckets(tokens["user_id"].take(user_starts).to_pylist(), config.num_buckets)
-    lengths = np.diff(np.append(user_starts, tokens.num_rows))
-    bucket_of_token = np.repeat(bucket_of_user, lengths)
+    users: list[Any] = tokens["user_id"].take(user_starts).to_pylist()
+    lengths = np.diff(user_starts, append=tokens.num_rows)
+    bucket_of_token = np.repeat(buckets(users, config.num_buckets), lengths)
     for bucket in range(config.num_buckets):
         inside = tokens.filter(pa.array(bucket_of_token == bucket)).combine_chunks()
-        metadata = {"format_version": FORMAT_VERSION, "day": day.isoformat() if day else ""}
-        _write_file(folder / bucket_file(bucket), inside, metadata)
-    return Written(tokens.num_rows, _figures(events, tokens, schema, num_users=len(user_starts)))
+        _write_bucket(folder / bucket_file(bucket), inside, day=day)
+    return Written(tokens.num_rows, _figures(events, tokens, schema, num_users=len(users)))
 
 
 def refuse_blocked(valid_folder: Path) -> None:
@@ -79,66 +79,70 @@ def _read_events(path: Path, schema: EventSchema) -> pa.Table:
 def _only_day(events: pa.Table) -> date | None:
     if not events.num_rows:
         return None
-    ends = pc.min_max(events["occurred_at"]).as_py()
-    first, last = ends["min"].astimezone(UTC).date(), ends["max"].astimezone(UTC).date()
+    ends: Any = pc.min_max(events["occurred_at"]).as_py()
+    first: date = ends["min"].astimezone(UTC).date()
+    last: date = ends["max"].astimezone(UTC).date()
     if first != last:
         raise ContractError(f"valid events day: want one UTC day, got {first} to {last}")
     return first
 
 
-def _user_starts(tokens: pa.Table) -> Int64:
-    users = tokens["user_id"].combine_chunks()
-    if not len(users):
-        return np.zeros(0, dtype=np.int64)
+def _user_starts(rows: pa.Table) -> Int64:
+    """Return the position of each user's first row."""
+    users = whole(rows["user_id"])
     differs = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
-    return np.flatnonzero(np.concatenate(([True], differs)))
+    return np.flatnonzero(np.concatenate(([True], differs))[: len(users)])
 
 
-def _write_file(path: Path, tokens: pa.Table, metadata: Mapping[str, Any]) -> None:
+def _write_bucket(path: Path, tokens: pa.Table, *, day: date | None) -> None:
+    rows = _jagged(tokens).replace_schema_metadata(
+        {"format_version": str(FORMAT_VERSION), "day": day.isoformat() if day else ""}
+    )
+    with pa.ipc.new_file(str(path), rows.schema) as writer:  # uncompressed by default
+        writer.write_batch(rows)
+
+
+def _jagged(tokens: pa.Table) -> pa.RecordBatch:
+    """Return one row per user of a flat table."""
+    columns = {
+        name: _stored(whole(tokens[name])) for name in tokens.column_names if name != "user_id"
+    }
+    fields = [
+        pa.field(name, column.type, nullable=name.startswith(REQUEST_PREFIX))
+        for name, column in columns.items()
+    ]
+    values = pa.StructArray.from_arrays(list(columns.values()), fields=fields)
     starts = _user_starts(tokens)
-    fields, columns = [], []
-    for field in tokens.schema:
-        if field.name != "user_id":
-            column = _stored(tokens[field.name].combine_chunks())
-            nullable = field.name.startswith(REQUEST_PREFIX)
-            fields.append(pa.field(field.name, column.type, nullable=nullable))
-            columns.append(column)
-    values = pa.StructArray.from_arrays(columns, fields=fields)
-    offsets = pa.array(np.append(starts, tokens.num_rows).astype(np.int64))
-    rows = pa.record_batch(
-        [
-            tokens["user_id"].take(pa.array(starts)).combine_chunks(),
-            pa.LargeListArray.from_arrays(offsets, values),
-        ],
+    offsets: Column = pa.array(np.append(starts, tokens.num_rows), pa.int64())
+    return pa.record_batch(
+        [whole(tokens["user_id"].take(starts)), pa.LargeListArray.from_arrays(offsets, values)],
         schema=pa.schema(
             [
                 pa.field("user_id", pa.string(), nullable=False),
                 pa.field("tokens", pa.large_list(values.type), nullable=False),
-            ],
-            metadata={name: str(value) for name, value in metadata.items()},
+            ]
         ),
     )
-    with pa.ipc.new_file(path, rows.schema, options=pa.ipc.IpcWriteOptions()) as writer:
-        writer.write_batch(rows)
 
 
-def _stored(column: pa.Array) -> pa.Array:
+def _stored(column: Column) -> Column:
     """Return the column as it is stored, with one bit pattern for equal values."""
     if pa.types.is_string(column.type):
         values, codes = sorted_codes(column)
-        return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), values)
-    if pa.types.is_floating(column.type):  # what lies under a null would be anything
+        indices: Column = pa.array(codes, mask=codes < 0)
+        return pa.DictionaryArray.from_arrays(indices, values)
+    if column.null_count and not pa.types.is_nested(column.type):
         missing = column.is_null().to_numpy(zero_copy_only=False)
-        return pa.array(column.fill_null(0.0).to_numpy(), mask=missing)
+        zero = pa.scalar(0, pa.int64()).cast(column.type)
+        return pa.array(column.fill_null(zero).to_numpy(), column.type, mask=missing)
     return column
 
 
 def _figures(
     events: pa.Table, tokens: pa.Table, schema: EventSchema, *, num_users: int
 ) -> dict[str, Any]:
-    count_of = {
-        row["values"]: row["counts"] for row in pc.value_counts(events["action"]).to_pylist()
-    }
+    value_counts: Column = pc.value_counts(whole(events["action"]))
+    count_of = {row["values"]: row["counts"] for row in value_counts.to_pylist()}
     total = max(events.num_rows, 1)
     share = {action.name: count_of.get(action.name, 0) / total for action in schema.actions}
     kept = int(pc.sum(tokens["num_events"]).as_py() or 0)

@@ -31,11 +31,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def is_target(histories: Histories, schema: EventSchema) -> Bool:
     """Return bool[T]: the token holds a target action and no negative one."""
-    counts = histories.action_counts
-    has_target = counts[:, _columns(schema, ActionRole.TARGET)].any(axis=1)
-    has_negative = counts[:, _columns(schema, ActionRole.NEGATIVE)].any(axis=1)
-    mask: Bool = has_target & ~has_negative
-    return mask
+    return _holds(histories, schema, ActionRole.TARGET) & ~_holds(
+        histories, schema, ActionRole.NEGATIVE
+    )
 
 
 def starts_on(histories: Histories, day: date) -> Bool:
@@ -90,5 +88,6 @@ def _tokens_before_cut(histories: Histories, is_after: Bool) -> Int64:
     return np.repeat(per_user, np.diff(histories.offsets))
 
 
-def _columns(schema: EventSchema, role: ActionRole) -> list[int]:
-    return [schema.token_actions.index(name) for name in schema.actions_with(role)]
+def _holds(histories: Histories, schema: EventSchema, role: ActionRole) -> Bool:
+    columns = [schema.token_actions.index(name) for name in schema.actions_with(role)]
+    return np.any(histories.action_counts[:, columns] > 0, axis=1)
