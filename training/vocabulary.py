@@ -18,7 +18,7 @@ from training.errors import ContractError
 VOCABULARY_FILE = "vocabulary.parquet"
 FORMAT_VERSION = 1
 
-_FIELDS: list[pa.Field[Any]] = [
+_FIELDS: list[Any] = [
     pa.field("item_id", pa.string(), nullable=False),
     pa.field("first_seen", pa.date32(), nullable=False),
 ]

@@ -49,12 +49,14 @@ def _as_tokens(rows: pa.Table, schema: EventSchema) -> PartialTokens:
     lists = whole(rows["item_ids"])
     actions = whole(rows["actions"]).flatten()
     names = [action.name for action in schema.actions]
-    unknown = actions.filter(pc.invert(pc.is_in(actions, value_set=pa.array(names, pa.string()))))
+    is_known: Column = pc.is_in(actions, value_set=pa.array(names, pa.string()))
+    unknown = actions.filter(pc.invert(is_known))
     if len(unknown):
         raise ContractError(f"history prefix actions: {unknown[0].as_py()!r} is not in the schema")
     code: Column = pc.index_in(actions, value_set=pa.array(schema.token_actions, pa.string()))
     is_kept = code.is_valid()
-    row_of_token = pc.list_parent_indices(lists).filter(is_kept).to_numpy()
+    row_of_item: Column = pc.list_parent_indices(lists)
+    row_of_token = row_of_item.filter(is_kept).to_numpy()
     return timeless_tokens(
         whole(rows["user_id"]),
         np.bincount(row_of_token, minlength=rows.num_rows),

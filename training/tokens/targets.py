@@ -90,4 +90,5 @@ def _tokens_before_cut(histories: Histories, is_after: Bool) -> Int64:
 
 def _holds(histories: Histories, schema: EventSchema, role: ActionRole) -> Bool:
     columns = [schema.token_actions.index(name) for name in schema.actions_with(role)]
-    return np.any(histories.action_counts[:, columns] > 0, axis=1)
+    mask: Bool = np.any(histories.action_counts[:, columns] > 0, axis=1)
+    return mask
