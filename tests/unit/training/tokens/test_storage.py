@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -6,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from lake.digests import digest_folder
 from lake.hashing import buckets
 from training.errors import ContractError
 from training.tokens.config import TokenizerConfig
@@ -56,14 +58,18 @@ def test_files_are_jagged_dictionaries_that_a_memory_map_reads_without_a_copy(
     valid: Path, tmp_path: Path
 ) -> None:
     write_tokens(valid, CONFIG, tmp_path)
-    before = pa.total_allocated_bytes()
+    usual, counting = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
 
-    rows = [open_bucket(tmp_path / bucket_file(bucket)) for bucket in range(2)]
+    pa.set_memory_pool(counting)
+    try:
+        rows = [open_bucket(tmp_path / bucket_file(bucket)) for bucket in range(2)]
+    finally:
+        pa.set_memory_pool(usual)
 
     tokens = rows[0].schema.field("tokens").type
     assert pa.types.is_large_list(tokens)
     assert tokens.value_type.field("item_id").type == pa.dictionary(pa.int32(), pa.string())
-    assert pa.total_allocated_bytes() == before
+    assert counting.max_memory() == 0
     assert {day_of(batch) for batch in rows} == {MORNING.date()}
 
 
@@ -148,10 +154,31 @@ def test_a_file_that_cannot_be_read_is_named(damage: str, valid: Path, tmp_path:
         open_bucket(path)
 
 
-def test_the_bytes_of_a_day_are_these(valid: Path, tmp_path: Path) -> None:
-    """A change of the layout changes this digest: raise the format version and read the old one."""
-    folder = tmp_path / "tokens"
-    folder.mkdir()
-    write_tokens(valid, CONFIG, folder)
+def test_bytes_do_not_depend_on_what_memory_held_before(
+    table: Build, write_valid: Write, tmp_path: Path
+) -> None:
+    some = {"device": "tv", "tags": ["a"], "position": 1.0, "asked_at": MORNING, "watch_ms": 3}
+    rows = [
+        {**({} if number % 3 else some), "occurred_at": MORNING + timedelta(minutes=20 * number)}
+        for number in range(21)
+    ]
+    valid = write_valid(table(rows), tmp_path / "valid")
+    code = (
+        "import sys; from pathlib import Path; from lake.digests import digest_folder;"
+        "from training.tokens.config import TokenizerConfig;"
+        "from training.tokens.storage import write_tokens;"
+        "out = Path(sys.argv[2]); out.mkdir();"
+        "write_tokens(Path(sys.argv[1]), TokenizerConfig(), out); print(digest_folder(out))"
+    )
 
-    assert digest_folder(folder)[:16] == "?"
+    def digest(fill: int) -> bytes:
+        # glibc fills every block it hands out with this byte
+        memory = {"MALLOC_PERTURB_": str(fill), "ARROW_DEFAULT_MEMORY_POOL": "system"}
+        return subprocess.run(
+            [sys.executable, "-c", code, str(valid), str(tmp_path / str(fill))],
+            env={**os.environ, **memory, "PYTHONHASHSEED": str(fill)},
+            check=True,
+            capture_output=True,
+        ).stdout
+
+    assert digest(1) == digest(202) != b""
