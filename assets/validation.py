@@ -175,7 +175,7 @@ def _count_targets(events: pa.Table, schema: EventSchema) -> int:
     if "action" not in events.column_names:
         return 0
     targets = pa.array(schema.actions_with(ActionRole.TARGET), pa.string())
-    return int(pc.sum(pc.is_in(events["action"], value_set=targets)).as_py() or 0)
+    return events.filter(pc.is_in(events["action"], value_set=targets)).num_rows
 
 
 def _rows_frame(events: pa.Table) -> "pd.DataFrame":
@@ -220,6 +220,7 @@ def _evaluate(name: str, rules: Sequence[Rule], frame: "pd.DataFrame") -> Mappin
     from great_expectations.expectations.expectation_configuration import (  # noqa: PLC0415
         ExpectationConfiguration,
     )
+    from great_expectations.expectations.metadata_types import FailureSeverity  # noqa: PLC0415
 
     suite = ExpectationSuite(
         name=name,
@@ -228,7 +229,7 @@ def _evaluate(name: str, rules: Sequence[Rule], frame: "pd.DataFrame") -> Mappin
                 type=rule.expectation,
                 kwargs=dict(rule.kwargs),
                 meta={"rule": index},
-                severity=_ENGINE_SEVERITY[rule.severity],
+                severity=FailureSeverity(_ENGINE_SEVERITY[rule.severity]),
             )
             for index, rule in enumerate(rules)
         ],
@@ -259,7 +260,7 @@ def _read(
 def _observed(
     result: Mapping[str, Any], rule: Rule, row: Mapping[str, float | None]
 ) -> float | str | None:
-    if rule.column in row:
+    if rule.column is not None and rule.column in row:
         return row[rule.column]
     found = result["result"]
     if "unexpected_count" in found:
