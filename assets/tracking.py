@@ -10,6 +10,7 @@ import and 1 s to open, so it is loaded by the first call and kept for the proce
 """
 
 import json
+import logging
 import os
 import time
 import uuid
@@ -26,6 +27,8 @@ from lake.refs import ArtifactRef
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_BASE_URL = "http://127.0.0.1:5000"
 CHAMPION = "champion"
@@ -78,7 +81,8 @@ class MlflowTracker:
             self.flush()
 
     def log_line(self, line: str) -> None:
-        """Do nothing: lines belong to whoever watches, MLflow has no place for them."""
+        """Log the line: the process that trains sends its log to whoever watches."""
+        logger.info("%s", line)
 
     def log_output(self, folder: Path, written: Written) -> str:
         """Record what the run made and return its digest, the one that the lake will give it.
