@@ -19,3 +19,11 @@ class NotAcceptedError(PlatformError):
 
 class NotPublishedError(PlatformError):
     """A day has no published version, so nothing can be served for it."""
+
+
+class TrackingError(AssetsError):
+    """The experiment tracker does not hold what was asked of it."""
+
+
+class JobError(AssetsError, ValueError):
+    """A description of a training job is incomplete or contradicts itself."""
