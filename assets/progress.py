@@ -27,8 +27,10 @@ class ProgressHandler(logging.Handler):
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             evaluation = event.asset_check_evaluation_data
             if not evaluation.passed:
-                self._print(f"  check failed: {evaluation.asset_key.to_user_string()}: "
-                            f"{evaluation.check_name}")
+                self._print(
+                    f"  check failed: {evaluation.asset_key.to_user_string()}: "
+                    f"{evaluation.check_name}"
+                )
 
     def _print_line(self, level: int, message: str) -> None:
         if level >= logging.WARNING:

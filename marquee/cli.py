@@ -51,7 +51,7 @@ def demo(
     source: Annotated[str, typer.Option(help="simulated or kuairand.")] = "simulated",
     data: Annotated[Path | None, typer.Option(help="Folder of the source's files.")] = None,
 ) -> None:
-    """Run the whole lifecycle, from raw events to a consumer's look-up; finished work is skipped."""
+    """Run the whole lifecycle, from raw events to a look-up; finished work is skipped."""
     from marquee.demo import run_demo
     from marquee.summary import show_summary
 
