@@ -53,17 +53,17 @@ SCORE_TOLERANCE = 1e-5
 
 
 def stabilise(
-    user_folder: Path, item_folder: Path, reference: Path | None, folder: Path, *, frame: int
+    user_folder: Path, item_folder: Path, folder: Path, *, frame: int, reference: Path | None
 ) -> Written:
     """Write ``user/``, ``item/``, ``user_default.parquet`` and the record to ``folder``.
 
     Args:
         user_folder: ``part-<bucket>.parquet`` and ``default.parquet``.
         item_folder: ``part-<n>.parquet``.
-        reference: folder of the published version to turn to; None opens ``frame``, in a canonical
-            order and sign of the axes.
         folder: where to write; empty.
         frame: the frame, which must be the reference's.
+        reference: folder of the published version to turn to; None opens ``frame``, in a canonical
+            order and sign of the axes.
 
     Raises:
         StabilisationError: another dim or frame, nothing in common, or scores that are not kept.
