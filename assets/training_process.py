@@ -45,7 +45,6 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one job and return the exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
     if _is_started_by_dagster():
         _die_with_parent()
         with open_dagster_pipes() as pipes:
@@ -192,4 +191,5 @@ def _peak_rss_mb() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(main())
