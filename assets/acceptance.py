@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from assets.tracking import mirror_champion, register_model
 from assets.workspace import Workspace
-from embedding_store.state import ModelAcceptance
 from embedding_store.publisher import accept_model
+from embedding_store.state import ModelAcceptance
 from lake.refs import ArtifactRef
 
 REGISTERED_NAME = "marquee-foundation-model"

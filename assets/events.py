@@ -10,8 +10,8 @@ from assets import plots
 from assets.io_manager import UNPARTITIONED
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
-from assets.timeline import end_of, start_of
 from assets.suites import Limits
+from assets.timeline import end_of, start_of
 from assets.validation import DayValidation, validate_day
 from assets.workspace import Workspace
 from lake.lake import Written

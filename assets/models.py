@@ -7,6 +7,8 @@ starts from it.
 from pathlib import Path
 
 import dagster as dg
+from training.evaluation import report
+from training.recipes import load_recipe
 
 from assets import plots
 from assets.acceptance import accept
@@ -20,8 +22,6 @@ from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
 from lake.lake import Written
 from lake.refs import ArtifactRef
-from training.evaluation import report
-from training.recipes import load_recipe
 
 PRETRAINING = ("training.pretrain",)
 FINE_TUNING = ("training.fine_tune",)

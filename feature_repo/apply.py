@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from feast import FeatureStore, FeatureService, FeatureView
+from feast import FeatureService, FeatureStore, FeatureView
 
 from feature_repo.errors import LiveVersionError
 from feature_repo.folder import PROJECT

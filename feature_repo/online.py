@@ -20,7 +20,7 @@ from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32, Side
 from feature_repo.errors import OnlineRowsError
 from feature_repo.folder import PROJECT, FeastFolder
-from feature_repo.served import SIDES, ServedVersion
+from feature_repo.served import ServedVersion
 from lake.hashing import keyed_hash
 
 SAMPLE_ROWS = 64

@@ -69,7 +69,7 @@ def reconcile(workspace: Path) -> Reconciled:
         folder.prepare()
         store, rendering = _opened(folder, state, frames)
         written = _write_online(folder, store, rendering, frames)
-        from feature_repo.apply import apply_rendering  # noqa: PLC0415 - imports feast, 6 s
+        from feature_repo.apply import apply_rendering
 
         live = [
             version.view(side) for frame in frames for version in frame.versions for side in SIDES
@@ -93,7 +93,7 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
     Reads as a consumer does, through the FeatureService, in a store opened for it alone, and
     compares with the version's files bit by bit. Raises OnlineRowsError.
     """
-    from feature_repo.online import sample_rows  # noqa: PLC0415 - imports feast, 6 s
+    from feature_repo.online import sample_rows
 
     folder = FeastFolder.of(workspace)
     embeddings = EmbeddingStore(folder.store)
@@ -131,9 +131,9 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
 def _opened(
     folder: FeastFolder, state: StoreState, frames: Sequence[ServedFrame]
 ) -> "tuple[FeatureStore, Rendering]":
-    from feature_repo.apply import registered_views  # noqa: PLC0415 - imports feast, 6 s
-    from feature_repo.registry import open_for_applying  # noqa: PLC0415
-    from feature_repo.rendering import check_log_covers, render  # noqa: PLC0415
+    from feature_repo.apply import registered_views
+    from feature_repo.registry import open_for_applying
+    from feature_repo.rendering import check_log_covers, render
 
     store = open_for_applying(folder)
     check_log_covers(state, [view.tags for view in registered_views(store).values()])
@@ -147,7 +147,7 @@ def _write_online(
     frames: Sequence[ServedFrame],
 ) -> dict[str, int]:
     """Bring every live version's rows online and read them back, before any service names them."""
-    from feature_repo import online  # noqa: PLC0415 - imports feast, 6 s
+    from feature_repo import online
 
     written: dict[str, int] = {}
     for frame in frames:
