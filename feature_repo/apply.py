@@ -8,7 +8,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+<<<<<<< HEAD
 from feast import FeatureService, FeatureStore, FeatureView
+=======
+from feast import FeatureService, FeatureStore, FeatureView, FileSource
+>>>>>>> feast
 
 from feature_repo.errors import LiveVersionError
 from feature_repo.folder import PROJECT
@@ -52,7 +56,7 @@ def _pictures(
     pictures: dict[str, Any] = {
         f"view {name}": {
             "tags": dict(view.tags),
-            "source": view.batch_source.path,
+            "source": _path(view.batch_source),
             "columns": sorted((field.name, str(field.dtype)) for field in view.schema),
             "ttl": str(view.ttl),
         }
@@ -71,3 +75,7 @@ def _pictures(
             ],
         }
     return json.loads(json.dumps(pictures))  # type: ignore[no-any-return]
+
+
+def _path(source: Any) -> str | None:
+    return source.path if isinstance(source, FileSource) else None

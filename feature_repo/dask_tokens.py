@@ -18,7 +18,8 @@ def name_vectors_by_their_bytes() -> None:
     """Register the cheaper hash in this process; names stay a function of content alone."""
     from dask.tokenize import normalize_token
 
-    original = normalize_token.dispatch(np.ndarray)
+    dispatch: Any = normalize_token  # untyped
+    original = dispatch.dispatch(np.ndarray)
 
     def normalize(array: npt.NDArray[Any]) -> Any:
         if not array.dtype.hasobject or not array.size:
@@ -37,7 +38,7 @@ def name_vectors_by_their_bytes() -> None:
             original(values[~is_vector]),
         )
 
-    normalize_token.register(np.ndarray, normalize)
+    dispatch.register(np.ndarray, normalize)
 
 
 def _is_vector(value: Any) -> bool:

@@ -16,10 +16,10 @@ from embedding_store.store import EmbeddingStore
 from feature_repo.apply import registered_views
 from feature_repo.errors import RenderingError
 from feature_repo.folder import WORKSPACE_VARIABLE, FeastFolder
-from feature_repo.online import check_rows
+from feature_repo.online import OnlineRows
 from feature_repo.registry import open_for_reading
 from feature_repo.rendering import Rendering, check_log_covers, render
-from feature_repo.served import SIDES, read_state, served_frames
+from feature_repo.served import live_sides, read_state, served_frames
 
 
 def _rendered(workspace: Path) -> Rendering:
@@ -32,10 +32,9 @@ def _rendered(workspace: Path) -> Rendering:
         raise RenderingError(f"{folder.path} has no registry yet: run `marquee reconcile` first")
     store: FeatureStore = open_for_reading(folder)
     check_log_covers(state, [view.tags for view in registered_views(store).values()])
-    for frame in frames:
-        for version in frame.versions:
-            for side in SIDES:
-                check_rows(folder, store, rendering.views[version.view(side)], version, side)
+    for version, side in live_sides(frames):
+        view = rendering.views[version.view(side)]
+        OnlineRows(folder=folder, store=store, version=version, side=side, view=view).check()
     return rendering
 
 
@@ -51,6 +50,7 @@ _rendering = _rendered(_workspace())
 # Feast collects the attributes of this module, one object each
 globals().update(
     {
+        "project": _rendering.project,
         **{f"entity_{side}": entity for side, entity in _rendering.entities.items()},
         **{source.name: source for source in _rendering.sources},
         **_rendering.views,

@@ -39,7 +39,7 @@ class ServedThen:
     is_found: npt.NDArray[np.bool_]
     """bool[N]: False where the version of that instant had no such id."""
     vectors: Float32
-    """float32[N, dim]; the version's default vector where not found; zeros before the first switch."""
+    """float32[N, dim]; the version's default vector where not found; zeros where not served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class TrainingFrame:
     """What was served at each of N rows, in the order and number of the rows asked for."""
 
     versions: npt.NDArray[np.object_]
-    """str[N]: the version that was ``stable`` at the row's instant; None before the first switch."""
+    """str[N]: the version that was ``stable`` at the row's instant; None where none was yet."""
     sides: Mapping[Side, ServedThen]
 
     @property
     def is_served(self) -> npt.NDArray[np.bool_]:
         """bool[N]: False before the first switch, when there was nothing to serve."""
-        return np.not_equal(self.versions, None)  # type: ignore[no-any-return]
+        return np.fromiter((one is not None for one in self.versions), bool, len(self.versions))
 
     @property
     def users(self) -> ServedThen:
@@ -105,7 +105,8 @@ def _switch_in_effect(instants: list[datetime], rows: "pd.DataFrame") -> npt.NDA
         raise HistoryError(f"{EVENT_TIMESTAMP}: {int(column.isna().sum())} rows have none")
     asked = column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     switched = np.array([at.replace(tzinfo=None) for at in instants], dtype="datetime64[us]")
-    return np.searchsorted(switched, asked, side="right").astype(np.int64) - 1
+    in_effect: npt.NDArray[np.int64] = np.searchsorted(switched, asked, side="right") - 1
+    return in_effect
 
 
 def _join_side(
@@ -140,7 +141,7 @@ def _join_side(
         on=[column, "switch"],
         how="left",
     )["position"]
-    stacked: Float32 = np.stack(answer[EMBEDDING].to_numpy()).astype(np.float32)
+    stacked: Float32 = np.stack(answer[EMBEDDING].tolist()).astype(np.float32)
     defaults = answer.assign(position=np.arange(len(answer)))[answer[column] == NOBODY]
     default_of = defaults.set_index("switch")["position"]
     is_found = position.notna().to_numpy() & (asked[column] != NOBODY).to_numpy()
@@ -168,9 +169,9 @@ def _historical(
         }
     )
     name_vectors_by_their_bytes()
-    return store.get_historical_features(
-        entity_df=asked, features=service, full_feature_names=True
-    ).to_df()
+    job = store.get_historical_features(entity_df=asked, features=service, full_feature_names=True)
+    answer: pd.DataFrame = job.to_df()
+    return answer
 
 
 def _as_served(
@@ -181,5 +182,7 @@ def _as_served(
         columns={f"{side}_embedding__{name}": name for name in (EMBEDDING, "version")}
     )
     names: Any = np.array([name for _, name in switches], dtype=object)
-    is_current = answer["version"].to_numpy(dtype=object) == names[answer["switch"].to_numpy()]
-    return answer[is_current].reset_index(drop=True)
+    is_current: npt.NDArray[np.bool_] = (
+        answer["version"].to_numpy(dtype=object) == names[answer["switch"].to_numpy()]
+    )
+    return answer.loc[is_current].reset_index(drop=True)

@@ -3,8 +3,8 @@
 ::
 
     features = open_features(workspace / "feast")
-    users = features.users(["u1", "nobody"])   # is_found [True, False], vectors [2, dim], version "v3"
-    frame = features.training_frame(exposures) # what was served at each row's event_timestamp
+    users = features.users(["u1", "?"])         # is_found [True, False], vectors [2, dim], version
+    then = features.training_frame(exposures)   # what was served at each row's event_timestamp
 
 An unknown user gets ``is_found`` False and the version's declared default vector; an unknown item
 gets ``is_found`` False and zeros (no published vector is zero). Every answer is of one version.
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 # one SELECT per chunk; SQLite takes 32,766 parameters since 3.32
 _CHUNK_IDS = 10_000
+_NO_TABLE = "no such table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def open_features(feast_folder: Path, *, frame: int = 1, alias: str = "stable") 
 
     Raises NotServedError when nothing is published there.
     """
-    folder = FeastFolder(feast_folder)
+    folder = FeastFolder(feast_folder.resolve())
     # opening Feast without a registry would write an empty one, in place
     if not folder.registry.exists():
         raise NotServedError(f"{feast_folder} serves nothing yet: publish a version first")
@@ -142,7 +143,7 @@ class Features:
 
         def read() -> Pairs:
             service = self.service()
-            asked = {"user": user_ids, "item": item_ids}
+            asked: dict[Side, Sequence[str]] = {"user": user_ids, "item": item_ids}
             answer = self._read(service, asked)
             return Pairs(
                 _embeddings("user", user_ids, answer, service.tags),
@@ -212,13 +213,25 @@ class Features:
         return columns
 
     def _again(self, read: Callable[[], T]) -> T:
+<<<<<<< HEAD
         """Return ``read()``, repeated once on a fresh registry where its version was just retired."""
         from feast.errors import FeastObjectNotFoundException
+=======
+        """Return ``read()``, once more on a fresh registry where its version was just retired."""
+        from feast.errors import FeastObjectNotFoundException  # noqa: PLC0415 - see open_features
+>>>>>>> feast
 
         try:
             return read()
-        except (FeastObjectNotFoundException, sqlite3.OperationalError):
-            self._store.refresh_registry()
+        except (FeastObjectNotFoundException, sqlite3.OperationalError) as error:
+            if isinstance(error, sqlite3.OperationalError) and _NO_TABLE not in str(error):
+                raise
+            if self._held is not None:
+                raise NotServedError(
+                    f"{self.version} is retired: open the features again, they follow "
+                    f"{self._alias} of frame {self._frame}"
+                ) from error
+            self._store.registry.refresh()
             return read()
 
 

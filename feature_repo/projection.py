@@ -22,7 +22,14 @@ from embedding_store.store import EmbeddingStore
 from feature_repo.errors import NotServedError, OnlineRowsError
 from feature_repo.folder import FeastFolder
 from feature_repo.lookup import open_features
-from feature_repo.served import SIDES, ServedFrame, read_state, served_frames, service_name
+from feature_repo.served import (
+    SIDES,
+    ServedFrame,
+    live_sides,
+    read_state,
+    served_frames,
+    service_name,
+)
 from lake.lock import exclusive_lock
 
 if TYPE_CHECKING:
@@ -71,9 +78,7 @@ def reconcile(workspace: Path) -> Reconciled:
         written = _write_online(folder, store, rendering, frames)
         from feature_repo.apply import apply_rendering
 
-        live = [
-            version.view(side) for frame in frames for version in frame.versions for side in SIDES
-        ]
+        live = [version.view(side) for version, side in live_sides(frames)]
         is_applied = apply_rendering(store, rendering, live=live)
     report = Reconciled(
         log_seq=state.seq,
@@ -147,21 +152,16 @@ def _write_online(
     frames: Sequence[ServedFrame],
 ) -> dict[str, int]:
     """Bring every live version's rows online and read them back, before any service names them."""
+<<<<<<< HEAD
     from feature_repo import online
+=======
+    from feature_repo.online import OnlineRows  # noqa: PLC0415 - imports feast, 6 s
+>>>>>>> feast
 
     written: dict[str, int] = {}
-    for frame in frames:
-        for version in frame.versions:
-            for side in SIDES:
-                view = rendering.views[version.view(side)]
-                want, got = version.manifest.rows(side), online.count_rows(folder, view.name)
-                if got is None:
-                    online.create_tables(store, [view])
-                if got is not None and got > want:
-                    online.remove_others(folder, store, version, side)
-                if got != want:
-                    written[view.name] = online.write_rows(store, view, version, side)
-                online.check_rows(
-                    folder, store, view, version, side, num_parts=1 if got == want else None
-                )
+    for version, side in live_sides(frames):
+        view = rendering.views[version.view(side)]
+        rows = OnlineRows(folder=folder, store=store, version=version, side=side, view=view)
+        if num_rows := rows.complete():
+            written[view.name] = num_rows
     return written

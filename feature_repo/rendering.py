@@ -4,9 +4,9 @@
 
     version v3 of frame 1 ─► user_embedding__f1__v3, item_embedding__f1__v3     own online rows
     frame 1's history     ─► user_history__f1, item_history__f1                 batch source of all
-    alias stable ─► v3    ─► embeddings_f1_stable        = both views, as user_embedding, item_embedding
-                             embeddings_f1_stable_user   = the user view alone
-                             embeddings_f1_stable_item   = the item view alone
+    alias stable ─► v3    ─► embeddings_f1_stable        both, as user_embedding and item_embedding
+                             embeddings_f1_stable_user   the user view alone
+                             embeddings_f1_stable_item   the item view alone
 
 ``with_name`` fixes the columns (``user_embedding__embedding``, ``user_embedding__version``, ...)
 whatever the version. Feast refuses an online read of a service when ids of one of its entities are
@@ -37,6 +37,7 @@ _NO_TTL = timedelta(0)
 class Rendering:
     """Every Feast object that the log implies."""
 
+    project: Project
     entities: Mapping[Side, Entity]
     sources: tuple[FileSource, ...]
     views: Mapping[str, FeatureView]
@@ -46,7 +47,7 @@ class Rendering:
     def objects(self) -> list[Any]:
         """All objects, for one apply."""
         return [
-            Project(name=PROJECT, description="Versioned embeddings, rendered from the log."),
+            self.project,
             *self.entities.values(),
             *self.sources,
             *self.views.values(),
@@ -55,11 +56,13 @@ class Rendering:
 
 
 def render(frames: Sequence[ServedFrame]) -> Rendering:
-    """Return the objects that serve ``frames``; raises RenderingError rather than render nothing."""
+    """Return the objects that serve ``frames``; raises RenderingError, never renders empty."""
     if not frames:
         raise RenderingError("the log has no live version: rendering nothing would delete views")
     entities = {side: _entity(side) for side in SIDES}
-    sources, views, services = [], {}, {}
+    sources: list[FileSource] = []
+    views: dict[str, FeatureView] = {}
+    services: dict[str, FeatureService] = {}
     for frame in frames:
         by_side = {side: _history(frame.number, side) for side in SIDES}
         sources.extend(by_side.values())
@@ -70,7 +73,8 @@ def render(frames: Sequence[ServedFrame]) -> Rendering:
         for alias, version in frame.aliases.items():
             for service in _services(frame, alias, version, views):
                 services[service.name] = service
-    return Rendering(entities, tuple(sources), views, services)
+    project = Project(name=PROJECT, description="Versioned embeddings, rendered from the log.")
+    return Rendering(project, entities, tuple(sources), views, services)
 
 
 def check_log_covers(state: StoreState, registered: Sequence[Mapping[str, str]]) -> None:

@@ -1,6 +1,6 @@
 """What Feast must show: the live versions of every frame, and which one each alias means."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -50,6 +50,11 @@ def service_name(frame: int, alias: str, side: Side | None = None) -> str:
     return f"embeddings_f{frame}_{alias}" + (f"_{side}" if side else "")
 
 
+def live_sides(frames: Sequence[ServedFrame]) -> list[tuple[ServedVersion, Side]]:
+    """Return every live version with each of its sides."""
+    return [(version, side) for frame in frames for version in frame.versions for side in SIDES]
+
+
 def served_frames(store: EmbeddingStore, state: StoreState) -> tuple[ServedFrame, ...]:
     """Return the frames with a live version; raises RenderingError when files cannot be read."""
     frames = []
@@ -81,7 +86,7 @@ def served_frames(store: EmbeddingStore, state: StoreState) -> tuple[ServedFrame
 
 
 def read_state(store: EmbeddingStore) -> StoreState:
-    """Return the fold of the whole log; raises RenderingError when it cannot be read or is empty."""
+    """Return the fold of the log; raises RenderingError when it cannot be read or is empty."""
     try:
         state = store.state()
     except (LakeError, StoreError, OSError) as error:

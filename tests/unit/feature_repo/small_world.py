@@ -1,4 +1,4 @@
-"""A small embedding store, written by hand: what the projection reads, and nothing of how it got there."""
+"""A small embedding store, written by hand, with other users in every version."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -110,7 +110,7 @@ class SmallWorld:
         return manifest.digest
 
     def promote(self, number: int, *, at: datetime, frame: int = 1, alias: str = "stable") -> None:
-        """Point an alias at a version from an instant on, and write the history part."""
+        """Point an alias at a version from an instant on."""
         body = AliasSet(
             alias=alias,
             frame=frame,
@@ -119,9 +119,7 @@ class SmallWorld:
             judged_against=None,
             reason="test",
         )
-        seq = self._log(body, at=at)
-        if alias == "stable":
-            self.write_history(seq, number, frame=frame, at=at)
+        self._log(body, at=at)
 
     def roll_back(self, number: int, *, at: datetime, frame: int = 1) -> None:
         """Point stable back at an older version."""
@@ -132,26 +130,11 @@ class SmallWorld:
             to_number=number,
             to_version=self.digests[number],
         )
-        self.write_history(self._log(body, at=at), number, frame=frame, at=at)
+        self._log(body, at=at)
 
     def retire(self, number: int) -> None:
         """End a version's life."""
         self._log(VersionRetired(number=number, version=self.digests[number]), at=instant(99))
-
-    def write_history(self, seq: int, number: int, *, frame: int, at: datetime) -> None:
-        """Write what a switch served, users with the default vector of nobody, and items."""
-        sides = {
-            "user": {**self.user_vectors(number), "": self.default_user(number)},
-            "item": {**self.item_vectors(number), "": np.zeros(self.dim, np.float32)},
-        }
-        for side, by_id in sides.items():
-            ids = sorted(by_id)
-            table = embedding_table(side, pa.array(ids), np.stack([by_id[one] for one in ids]))
-            when = pa.array([at] * len(ids), pa.timestamp("us", "UTC"))
-            table = table.append_column("version", pa.array([f"v{number}"] * len(ids)))
-            table = table.append_column("event_timestamp", when)
-            folder = self.store.history_folder(frame, side)
-            write_part(folder / f"part-{seq:06d}.parquet", table)
 
     def _log(self, body, *, at: datetime) -> int:
         entry = self.store.log.append(
