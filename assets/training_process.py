@@ -27,7 +27,7 @@ from typing import NoReturn
 
 from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
 
-from assets.errors import PlatformError, JobError
+from assets.errors import JobError, PlatformError
 from assets.tracking import mlflow_run
 from assets.training_job import TrainingJob, TrainingResult
 from assets.training_tasks import find_task

@@ -17,8 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from training.events.sources import open_source
-
 from assets.errors import WorkspaceError
 from assets.timeline import end_of, require_days
 from embedding_store.store import EmbeddingStore
@@ -28,6 +26,7 @@ from lake.lake import Built, Lake, Step, Written
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 from training.events.source import EventSource
+from training.events.sources import open_source
 
 FORMAT_VERSION = 1
 

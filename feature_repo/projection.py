@@ -152,11 +152,7 @@ def _write_online(
     frames: Sequence[ServedFrame],
 ) -> dict[str, int]:
     """Bring every live version's rows online and read them back, before any service names them."""
-<<<<<<< HEAD
-    from feature_repo import online
-=======
-    from feature_repo.online import OnlineRows  # noqa: PLC0415 - imports feast, 6 s
->>>>>>> feast
+    from feature_repo.online import OnlineRows
 
     written: dict[str, int] = {}
     for version, side in live_sides(frames):

@@ -85,9 +85,7 @@ def show_similar(workspace: Workspace, item: str, count: int, console: Console) 
     """Print the titles nearest to one title; raises CommandError for an unknown one."""
     shelf = open_shelf(workspace)
     if item not in shelf.library.titles:
-        raise CommandError(
-            f"no item {item!r} in the catalogue: `marquee recommend USER` shows ids"
-        )
+        raise CommandError(f"no item {item!r} in the catalogue: `marquee recommend USER` shows ids")
     one = shelf.features.items([item])
     if not one.is_found[0]:
         raise CommandError(f"item {item!r} is in the catalogue but has no vector in {one.version}")
