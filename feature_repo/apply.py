@@ -8,11 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-<<<<<<< HEAD
-from feast import FeatureService, FeatureStore, FeatureView
-=======
 from feast import FeatureService, FeatureStore, FeatureView, FileSource
->>>>>>> feast
 
 from feature_repo.errors import LiveVersionError
 from feature_repo.folder import PROJECT
