@@ -168,7 +168,7 @@ def main() -> int:
         sys.stderr.write(f"error: {describe(error)}\n")
         return 1
     except typer.TyperException as error:
-        error.show()
+        sys.stderr.write(f"error: {error.format_message()}\n")
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted: what was published stays; run the same command again\n")
