@@ -1,6 +1,7 @@
 """Batch inference: the day's model applied to every user and every title, and made comparable."""
 
 import dagster as dg
+from training.vectors import embed_items, embed_users
 
 from assets import plots
 from assets.errors import NotAcceptedError
@@ -12,7 +13,6 @@ from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
 from embedding_store.stabilise import stabilise
 from lake.refs import ArtifactRef
-from training.vectors import embed_items, embed_users
 
 INFERENCE = ("training.vectors",)
 STABILISATION = ("embedding_store.stabilise",)

@@ -21,9 +21,9 @@ class NotPublishedError(PlatformError):
     """A day has no published version, so nothing can be served for it."""
 
 
-class TrackingError(AssetsError):
+class TrackingError(PlatformError):
     """The experiment tracker does not hold what was asked of it."""
 
 
-class JobError(AssetsError, ValueError):
+class JobError(PlatformError, ValueError):
     """A description of a training job is incomplete or contradicts itself."""

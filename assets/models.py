@@ -7,6 +7,8 @@ starts from it.
 from pathlib import Path
 
 import dagster as dg
+from training.evaluation import report
+from training.recipes import load_recipe
 
 from assets import plots
 from assets.acceptance import accept
@@ -20,8 +22,6 @@ from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
 from lake.lake import Written
 from lake.refs import ArtifactRef
-from training.evaluation import report
-from training.recipes import load_recipe
 
 PRETRAINING = ("training.pretrain",)
 FINE_TUNING = ("training.fine_tune",)
@@ -108,7 +108,14 @@ def pretrained_model(
         parameters={"recipe": load_recipe(workspace.config.recipe).to_json()},
         is_history=is_accepted(workspace, "pretrained_model", month),
     )
-    accept(workspace, built.ref, role="base", effective_at=as_of)
+    accept(
+        workspace,
+        built.ref,
+        role="base",
+        effective_at=as_of,
+        metrics={},
+        why=f"the base trained on everything before {as_of.date()}",
+    )
     return materialized(built, metadata=plots.training_curves(workspace.lake.path(built.ref)))
 
 
@@ -184,6 +191,14 @@ def model_evaluation(
         parameters={"champion": base.logical_id, "margin": workspace.config.quality_margin},
         is_history=is_accepted(workspace, "fine_tuned_model", day),
     )
-    if built.ref.figures["quality gate"]["is_passed"]:
-        accept(workspace, fine_tuned_model, role="daily", effective_at=as_of)
+    gate = built.ref.figures["quality gate"]
+    if gate["is_passed"]:
+        accept(
+            workspace,
+            fine_tuned_model,
+            role="daily",
+            effective_at=as_of,
+            metrics=gate,
+            why="not worse than the champion on withheld users",
+        )
     return materialized(built, metadata=plots.quality_bars(workspace.lake.path(built.ref)))

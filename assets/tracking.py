@@ -65,7 +65,7 @@ class MlflowTracker:
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Record what the run is; nested mappings are flattened with dots."""
-        from mlflow.entities import Param  # noqa: PLC0415
+        from mlflow.entities import Param
 
         flat = flatten(parameters)
         params = [Param(key, value) for key, value in flat.items()]
@@ -113,7 +113,7 @@ class MlflowTracker:
 
     def flush(self) -> None:
         """Send the points that wait."""
-        from mlflow.entities import Metric  # noqa: PLC0415
+        from mlflow.entities import Metric
 
         points, self._points = self._points, []
         self._flushed_at = time.monotonic()
@@ -260,7 +260,7 @@ def _close_abandoned(client: "MlflowClient", experiment_id: str, run_name: str) 
 
 
 def _log_inputs(client: "MlflowClient", run_id: str, inputs: Sequence[ArtifactRef]) -> None:
-    from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
     datasets = [
         DatasetInput(
@@ -289,7 +289,7 @@ def _log_inputs(client: "MlflowClient", run_id: str, inputs: Sequence[ArtifactRe
 def _client(folder: Path) -> "MlflowClient":
     """Return the client of a workspace, its database made when missing."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
-    from mlflow import MlflowClient  # noqa: PLC0415
+    from mlflow import MlflowClient
 
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "mlflow.db").exists():
@@ -300,7 +300,7 @@ def _client(folder: Path) -> "MlflowClient":
 
 def _make_database(folder: Path) -> None:
     """Make the database whole or not at all: half a migration cannot be resumed."""
-    from mlflow import MlflowClient  # noqa: PLC0415
+    from mlflow import MlflowClient
 
     unfinished = folder / f".mlflow.{uuid.uuid4().hex}.tmp"
     try:

@@ -29,9 +29,10 @@ from embedding_store.history import rebuild
 from embedding_store.manifest import Manifest, Origin
 from embedding_store.publisher import Evidence, Promotion, Publication, Publisher
 from embedding_store.stabilise import stabilise
+from embedding_store.staging import ActiveUsers
 from embedding_store.state import ModelAcceptance, PublishedVersion, StoreState, Switch, fold
 from embedding_store.store import EmbeddingStore
-from embedding_store.versions import ActiveUsers, Version, open_version
+from embedding_store.versions import Version, open_version
 
 __all__ = [
     "ActiveUsers",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from embedding_store.errors import StoreError
-from embedding_store.gates import require_passed
+from embedding_store.gates import published_record
 from embedding_store.history import SIDES, is_part_of, part_path
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.store import EmbeddingStore
@@ -33,9 +33,9 @@ def _of_version(store: EmbeddingStore, version: PublishedVersion) -> Iterator[st
     except StoreError as error:
         yield f"{version.name}: {error}"
     try:
-        _, sha256 = require_passed(store, version.digest)
-        if sha256 != version.gate_sha256:
-            yield f"{version.name}: its newest gate record is not the one it was published with"
+        record = published_record(store, version)
+        if not record.is_passed:
+            yield f"{version.name}: its gate record did not pass"
     except StoreError as error:
         yield f"{version.name}: {error}"
 

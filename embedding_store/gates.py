@@ -22,6 +22,7 @@ from embedding_store.errors import (
     UnknownEntryError,
 )
 from embedding_store.similarity import compare
+from embedding_store.state import PublishedVersion
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import Version
 from lake.digests import digest_bytes, digest_json
@@ -196,6 +197,17 @@ def require_passed(
             f"version {digest[:12]} failed: {_sentence(record)}. What was published stays as it is"
         )
     return record, sha256
+
+
+def published_record(store: EmbeddingStore, version: PublishedVersion) -> GateRecord:
+    """Return the record that the version was published with; raises PublicationRefusedError."""
+    for record, sha256 in _records(store, version.published_digest):
+        if sha256 == version.gate_sha256:
+            return record
+    raise PublicationRefusedError(
+        f"the gate record that {version.name} was published with is gone or changed: restore "
+        f"gates/{version.published_digest}.json"
+    )
 
 
 def _sentence(record: GateRecord) -> str:

@@ -14,7 +14,7 @@ from embedding_store.errors import ContractError
 
 _Codec = Literal["gzip", "brotli", "lz4", "zstd", "snappy", "none"]
 ROW_GROUP = 1 << 16
-_PART = re.compile(r"part-(\d+)\.parquet")
+_PART = re.compile(r"part-(0|[1-9]\d*)\.parquet")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,21 @@ from embedding_store.errors import (
     PublicationRefusedError,
     StableMovedError,
 )
-from embedding_store.gates import GatePolicy, QualityComparison, evidence_of, judge, require_passed
+from embedding_store.gates import (
+    GatePolicy,
+    QualityComparison,
+    evidence_of,
+    judge,
+    published_record,
+    require_passed,
+)
 from embedding_store.history import rebuild
 from embedding_store.manifest import Origin
+from embedding_store.staging import ActiveUsers, stage
 from embedding_store.state import ModelAcceptance, PublishedVersion, StoreState, Switch
 from embedding_store.store import EmbeddingStore
 from embedding_store.transform import STABILISATION_FILE, Stabilisation
-from embedding_store.versions import ActiveUsers, Version, open_version, stage
+from embedding_store.versions import Version, open_version
 from lake.digests import digest_bytes
 from lake.errors import LogMovedError
 
@@ -187,11 +195,7 @@ class Publisher:
                 return None
             _check_promotable(state, version, effective_at)
             _check_stable(state, version.frame, judged_against)
-            _, gate_sha256 = require_passed(self.store, version.digest)
-            if gate_sha256 != version.gate_sha256:
-                raise PublicationRefusedError(
-                    f"the gate record of {version.name} is not the one that it was published with"
-                )
+            _check_gates(self.store, version)
             self.open(version).verify()
             return AliasSet(
                 alias=alias,
@@ -353,6 +357,12 @@ def _check_promotable(state: StoreState, version: PublishedVersion, effective_at
             f"promoted at {effective_at.isoformat()}"
         )
     _check_after_last_switch(state, version.frame, effective_at)
+
+
+def _check_gates(store: EmbeddingStore, version: PublishedVersion) -> None:
+    record = published_record(store, version)
+    if record.digest != version.published_digest or not record.is_passed:
+        raise PublicationRefusedError(f"the gate record of {version.name} does not let it pass")
 
 
 def _check_after_last_switch(state: StoreState, frame: int, effective_at: datetime) -> None:

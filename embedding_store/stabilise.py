@@ -53,17 +53,17 @@ SCORE_TOLERANCE = 1e-5
 
 
 def stabilise(
-    user_folder: Path, item_folder: Path, reference: Path | None, folder: Path, *, frame: int
+    user_folder: Path, item_folder: Path, folder: Path, *, frame: int, reference: Path | None
 ) -> Written:
     """Write ``user/``, ``item/``, ``user_default.parquet`` and the record to ``folder``.
 
     Args:
         user_folder: ``part-<bucket>.parquet`` and ``default.parquet``.
         item_folder: ``part-<n>.parquet``.
-        reference: folder of the published version to turn to; None opens ``frame``, in a canonical
-            order and sign of the axes.
         folder: where to write; empty.
         frame: the frame, which must be the reference's.
+        reference: folder of the published version to turn to; None opens ``frame``, in a canonical
+            order and sign of the axes.
 
     Raises:
         StabilisationError: another dim or frame, nothing in common, or scores that are not kept.
@@ -76,7 +76,7 @@ def stabilise(
     items = _sums(item_folder, "item", dim, target)
     users = _sums(user_folder, "user", dim, target)
     users.gram += _gram(default.vectors)
-    item_map, singular_values = _factorise(items.gram, users.gram)
+    item_map, singular_values = _factorise(items, users)
     if target is not None:
         item_map = item_map @ _rotation(items, users, item_map, target)
     maps: dict[Side, Float64] = {"item": item_map, "user": _counter(item_map)}
@@ -113,6 +113,8 @@ class _Sums:
     """What one pass over a side leaves: nothing larger than dim x dim."""
 
     gram: Float64
+    total: Float64
+    """The sum of the vectors."""
     cross: Float64
     """Common rows, new against reference."""
     common: int
@@ -125,10 +127,11 @@ def _gram(vectors: Float32) -> Float64:
 
 
 def _sums(folder: Path, side: Side, dim: int, target: Version | None) -> _Sums:
-    sums = _Sums(np.zeros((dim, dim)), np.zeros((dim, dim)), 0)
+    sums = _Sums(np.zeros((dim, dim)), np.zeros(dim), np.zeros((dim, dim)), 0)
     num_parts = len(parts_of(folder, side))
     for number, shard in enumerate(shards(folder, side, dim)):
         sums.gram += _gram(shard.vectors)
+        sums.total += shard.vectors.sum(axis=0, dtype=np.float64)
         for old, new in common_vectors(shard, number, num_parts, target):
             sums.cross += new.astype(np.float64).T @ old.astype(np.float64)
             sums.common += len(new)
@@ -145,13 +148,15 @@ def _root(gram: Float64) -> Float64:
     return root
 
 
-def _factorise(item_gram: Float64, user_gram: Float64) -> tuple[Float64, Float64]:
-    """Return M_T with its axes by falling singular value and fixed signs, and the values."""
-    item_root, user_root = _root(item_gram), _root(user_gram)
+def _factorise(items: _Sums, users: _Sums) -> tuple[Float64, Float64]:
+    """Return M_T, its axes by falling singular value and so that items sum to a positive, and S.
+
+    Both depend on the scores alone: a model with other axes opens the same frame.
+    """
+    item_root, user_root = _root(items.gram), _root(users.gram)
     _, values, right = np.linalg.svd(item_root @ user_root.T)
     item_map = user_root.T @ right.T / np.sqrt(values)
-    top = np.abs(item_map).argmax(axis=0)
-    signs = np.sign(item_map[top, np.arange(item_map.shape[1])])
+    signs = np.where(items.total @ item_map < 0, -1.0, 1.0)
     return item_map * signs, values
 
 

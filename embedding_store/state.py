@@ -50,6 +50,8 @@ class PublishedVersion:
     seq: int
     number: int
     digest: str
+    published_digest: str
+    """The digest that the gates judged; ``digest`` differs from it after an erasure."""
     frame: int
     day: str
     as_of: str
@@ -233,6 +235,7 @@ def _published(state: StoreState, entry: Entry, body: VersionPublished) -> Store
         seq=entry.seq,
         number=body.number,
         digest=body.digest,
+        published_digest=body.digest,
         frame=body.frame,
         day=body.day,
         as_of=body.as_of,

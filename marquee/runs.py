@@ -67,4 +67,3 @@ def _cause(result: "dg.ExecuteInProcessResult") -> str:
             if error is not None:
                 return f"in {event.step_key}: {error.message.strip()}"
     return "the run ended without a failed step; see the orchestrator's log"
-

@@ -13,8 +13,8 @@ from embedding_store.manifest import Origin
 from embedding_store.parts import write_part
 from embedding_store.publisher import Evidence, Promotion, Publication, Publisher
 from embedding_store.stabilise import stabilise
+from embedding_store.staging import ActiveUsers
 from embedding_store.store import EmbeddingStore
-from embedding_store.versions import ActiveUsers
 from lake.hashing import buckets
 
 DIM = 8
@@ -130,7 +130,7 @@ class SmallWorld:
         reference = None if stable is None else self.store.version_folder(stable.digest)
         target = work / "stabilised"
         target.mkdir()
-        stabilise(users, items, reference, target, frame=self.frame)
+        stabilise(users, items, target, frame=self.frame, reference=reference)
         return target
 
     def evidence(self, **changes: object) -> Evidence:
