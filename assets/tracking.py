@@ -39,6 +39,7 @@ LOGICAL_ID_TAG = "marquee.logical_id"
 _FLUSH_S = 1.0
 _FLUSH_POINTS = 200
 _SMALL_FILE_BYTES = 1 << 20  # larger files stay in the lake and are recorded by name and sha256
+_MLFLOW_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 _MLFLOW_DIGEST_CHARS = 36  # MLflow 3.17 refuses longer dataset digests
 
 
@@ -288,7 +289,8 @@ def _log_inputs(client: "MlflowClient", run_id: str, inputs: Sequence[ArtifactRe
 @lru_cache(maxsize=8)
 def _client(folder: Path) -> "MlflowClient":
     """Return the client of a workspace, its database made when missing."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+    for name, value in _MLFLOW_ENVIRONMENT.items():  # read when mlflow is imported
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
