@@ -88,7 +88,8 @@ class MlflowTracker:
     def log_output(self, folder: Path, written: Written) -> str:
         """Record what the run made and return its digest, the one that the lake will give it.
 
-        Small files are copied, weights are recorded by name and sha256.
+        Small files are copied, weights are recorded by name and sha256; figures that are numbers
+        become metrics ``final.<name>``, so that runs compare.
         """
         digest = digest_folder(folder)
         large = {}
@@ -100,6 +101,9 @@ class MlflowTracker:
             else:
                 large[name.as_posix()] = digest_file(path)
         self._client.set_tag(self.run_id, DIGEST_TAG, digest)
+        final = _numbers({**written.figures, "rows": written.rows}, "final.")
+        self.log_metrics(final, step=0)
+        self.flush()
         self._client.log_dict(
             self.run_id,
             {
@@ -234,6 +238,17 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             is_plain = isinstance(item, str | int | float) and not isinstance(item, bool)
             flat[f"{prefix}{key}"] = str(item) if is_plain else json.dumps(item, default=str)
     return flat
+
+
+def _numbers(figures: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """Return the numbers among nested figures under dotted keys."""
+    numbers: dict[str, float] = {}
+    for key, item in figures.items():
+        if isinstance(item, Mapping):
+            numbers.update(_numbers(item, f"{prefix}{key}."))
+        elif isinstance(item, int | float) and not isinstance(item, bool):
+            numbers[f"{prefix}{key}"] = float(item)
+    return numbers
 
 
 def _find_version(client: "MlflowClient", name: str, digest: str) -> int | None:
