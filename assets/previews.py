@@ -47,7 +47,7 @@ def of_tokens(workspace: Workspace, ref: ArtifactRef) -> Preview:
             for path in sorted(folder.glob("tokens-*.arrow"))
         ]
         return plots.tokens_per_user(
-            np.concatenate(lengths), num_events=int(ref.figures["events_in_tokens"])
+            np.concatenate(lengths), num_events=int(ref.figures["events_kept"])
         )
 
     return _kept(workspace, ref, draw)
