@@ -27,7 +27,7 @@ from typing import NoReturn
 
 from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
 
-from assets.errors import AssetsError, JobError
+from assets.errors import JobError, PlatformError
 from assets.tracking import mlflow_run
 from assets.training_job import TrainingJob, TrainingResult
 from assets.training_tasks import find_task
@@ -79,7 +79,7 @@ def _run(described: dict[str, object], pipes: PipesContext | None) -> int:
     with _lines_of(job, pipes):
         try:
             result = run_job(job)
-        except (TrainingError, LakeError, AssetsError, OSError, MemoryError) as error:
+        except (TrainingError, LakeError, PlatformError, OSError, MemoryError) as error:
             logger.error("%s failed: %s", job.run_name, _one_line(error))  # noqa: TRY400
             return EXIT_FAILED
         except KeyboardInterrupt:
@@ -164,7 +164,7 @@ def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or "no message"
     return (
         text
-        if isinstance(error, TrainingError | LakeError | AssetsError)
+        if isinstance(error, TrainingError | LakeError | PlatformError)
         else (f"{type(error).__name__}: {text}")
     )
 

@@ -36,16 +36,16 @@ def find_task(name: str) -> Task:
 
 def pretrain(job: TrainingJob, tracker: Tracker) -> Written:
     """Train from scratch on everything before the job's ``as_of``."""
-    from training.pretrain import pretrain as train  # noqa: PLC0415 (imports torch)
-    from training.recipes import load_recipe  # noqa: PLC0415
+    from training.pretrain import pretrain as train
+    from training.recipes import load_recipe
 
     return train(_data(job), load_recipe(job.recipe), Path(job.output), tracker)
 
 
 def fine_tune(job: TrainingJob, tracker: Tracker) -> Written:
     """Continue the base model on the job's day."""
-    from training.fine_tune import fine_tune as train  # noqa: PLC0415 (imports torch)
-    from training.recipes import load_recipe  # noqa: PLC0415
+    from training.fine_tune import fine_tune as train
+    from training.recipes import load_recipe
 
     assert job.base is not None
     assert job.day is not None
@@ -63,7 +63,7 @@ _TASKS: dict[str, Task] = {"pretrain": pretrain, "fine_tune": fine_tune}
 
 
 def _data(job: TrainingJob) -> Any:
-    from training.contracts import TrainingData  # noqa: PLC0415
+    from training.contracts import TrainingData
 
     paths: dict[str, Any] = {
         name: Path(value) if isinstance(value, str) else value and tuple(map(Path, value))

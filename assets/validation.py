@@ -190,7 +190,7 @@ def _rows_frame(events: pa.Table) -> "pd.DataFrame":
 
 
 def _figures_frame(row: Mapping[str, float | None]) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     return pd.DataFrame([row], dtype="float64")
 
@@ -198,8 +198,8 @@ def _figures_frame(row: Mapping[str, float | None]) -> "pd.DataFrame":
 @cache
 def _context() -> Any:
     """Return the one context of this process: no files, no progress bars, no usage statistics."""
-    import great_expectations as gx  # noqa: PLC0415
-    from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: PLC0415
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(enable=False)
@@ -216,11 +216,11 @@ def _batches() -> Any:
 def _evaluate(name: str, rules: Sequence[Rule], frame: "pd.DataFrame") -> Mapping[str, Any]:
     """Return the engine's result of a suite over a table, as JSON."""
     _context()
-    from great_expectations import ExpectationSuite  # noqa: PLC0415
-    from great_expectations.expectations.expectation_configuration import (  # noqa: PLC0415
+    from great_expectations import ExpectationSuite
+    from great_expectations.expectations.expectation_configuration import (
         ExpectationConfiguration,
     )
-    from great_expectations.expectations.metadata_types import FailureSeverity  # noqa: PLC0415
+    from great_expectations.expectations.metadata_types import FailureSeverity
 
     suite = ExpectationSuite(
         name=name,

@@ -11,7 +11,7 @@ from lake.errors import WorkspaceBusyError
 
 @contextmanager
 def exclusive_lock(path: Path, *, what: str) -> Iterator[None]:
-    """Hold ``path`` as a lock; raises WorkspaceBusyError, naming the holder's process, when it is held.
+    """Hold ``path`` as a lock; raises WorkspaceBusyError, naming the holder, when it is taken.
 
     ``flock`` outlives no process: after a ``kill -9`` the next writer just takes it.
     """

@@ -1,0 +1,87 @@
+# Every command of the project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV_VERSION := 0.13.9
+
+# Where workspaces live, and what the demo runs on.
+export MARQUEE_HOME ?= $(CURDIR)/.marquee
+SOURCE ?= simulated
+DATA ?=
+WORKSPACE ?= $(SOURCE)
+
+# Embedded tools phone home by default; nothing here does.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DAGSTER_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo
+	@echo "  make demo SOURCE=kuairand DATA=<folder>   the same lifecycle on KuaiRand-Pure"
+	@echo "  $(BIN)/marquee --help                the command line"
+
+.PHONY: setup
+setup: $(READY) ## Create .venv with the locked dependencies
+
+# torch comes first and exactly: pip takes the CPU wheel where one is provided. The lock has the rest.
+$(READY): requirements.lock.txt pyproject.toml Makefile
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v in ((3, 11), (3, 12)) else f"Marquee needs CPython 3.11 or 3.12, this is {v[0]}.{v[1]}: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements.lock.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(BIN)/uv pip check --quiet --python $(BIN)/python
+	printf '#!%s\nimport sys\n\nfrom marquee.cli import main\n\nsys.exit(main())\n' '$(CURDIR)/$(BIN)/python' > $(BIN)/marquee
+	chmod +x $(BIN)/marquee
+	touch $(READY)
+
+.PHONY: demo
+demo: $(READY) ## Run the whole lifecycle, from events to a consumer's feature look-up
+	$(BIN)/marquee demo --workspace $(WORKSPACE) --source $(SOURCE) $(if $(DATA),--data "$(DATA)")
+
+.PHONY: ui
+ui: $(READY) ## Start Dagster over the demo's workspace on a loopback address
+	MARQUEE_WORKSPACE=$(MARQUEE_HOME)/$(WORKSPACE) DAGSTER_HOME=$(MARQUEE_HOME)/$(WORKSPACE)/dagster \
+	  $(BIN)/dagster dev --host 127.0.0.1 --module-name assets.definitions
+
+.PHONY: fmt
+fmt: $(READY) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: check
+check: $(READY) ## Lint, types and import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: test
+test: check ## Run the checks and the whole test suite
+	$(BIN)/python -m pytest -m "not prove"
+
+.PHONY: prove
+prove: $(READY) ## Run the full figures of the crash and concurrency suites
+	$(BIN)/python -m pytest -m prove --timeout 3600
+
+.PHONY: bench
+bench: $(READY) ## Run the measurements behind the figures in the docs
+	$(BIN)/python -m benchmarks.lifecycle
+
+.PHONY: lock
+lock: $(READY) ## Resolve the dependencies anew, with hashes
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
+	  --no-emit-package torch --no-emit-find-links --no-emit-index-url --no-header \
+	  --output-file requirements.lock.txt
+
+.PHONY: clean
+clean: ## Remove every workspace below MARQUEE_HOME
+	rm -rf $(MARQUEE_HOME)

@@ -1,0 +1,118 @@
+import json
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from lake.errors import CorruptArtifactError, LogMovedError, UnknownFormatError
+from lake.log import CommitLog, Entry
+from lake.objects import DiskObjects, MemoryObjects, Objects
+
+AT = datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def append(log: CommitLog, kind: str = "noted", after_seq: int | None = None) -> Entry:
+    return log.append(kind, {}, effective_at=AT, by="test", why="a fact", after_seq=after_seq)
+
+
+@pytest.fixture(params=["disk", "memory"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    return DiskObjects(tmp_path) if request.param == "disk" else MemoryObjects()
+
+
+def test_the_log_assigns_the_sequence(objects: Objects) -> None:
+    log = CommitLog(objects)
+    assert [append(log).seq for _ in range(3)] == [1, 2, 3]
+    assert [entry.seq for entry in CommitLog(objects).entries()] == [1, 2, 3]
+
+
+def test_two_writers_interleave_without_losing_an_entry(objects: Objects) -> None:
+    one, other = CommitLog(objects), CommitLog(objects)
+    for _ in range(5):
+        append(one, "one")
+        append(other, "other")
+    kinds = [entry.kind for entry in CommitLog(objects).entries()]
+    assert kinds.count("one") == kinds.count("other") == 5
+
+
+def test_a_decision_on_an_older_log_is_refused(objects: Objects) -> None:
+    log = CommitLog(objects)
+    append(log)
+    append(CommitLog(objects), after_seq=1)
+    with pytest.raises(LogMovedError, match="ends at 2"):
+        append(log, after_seq=1)
+    assert len(log.entries()) == 2
+
+
+class EchoingObjects(MemoryObjects):
+    """Writes the blob and then answers as if the call had lost: a time-out after the write."""
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        super().put_if_absent(key, data)
+        return False
+
+
+def test_a_refusal_that_echoes_our_own_write_counts_as_won() -> None:
+    log = CommitLog(EchoingObjects())
+    assert append(log).seq == 1
+    assert len(log.entries()) == 1
+
+
+def test_instants_are_aware(objects: Objects) -> None:
+    with pytest.raises(ValueError, match="aware"):
+        CommitLog(objects).append(
+            "noted",
+            {},
+            effective_at=AT.replace(tzinfo=None),
+            by="t",
+            why="w",
+        )
+
+
+def test_a_newer_format_asks_for_an_upgrade(objects: Objects) -> None:
+    objects.put("log/00000000000000000001.json", json.dumps({"format_version": 2}).encode())
+    with pytest.raises(UnknownFormatError, match="got 2"):
+        CommitLog(objects).entries()
+
+
+def test_a_damaged_entry_is_named(objects: Objects) -> None:
+    objects.put("log/00000000000000000001.json", b"{")
+    with pytest.raises(CorruptArtifactError, match="00000000000000000001"):
+        CommitLog(objects).entries()
+
+
+def test_an_entry_written_by_the_first_release_still_opens(objects: Objects) -> None:
+    written = {
+        "body": {"alias": "stable"},
+        "by": "publisher",
+        "effective_at": "2026-02-02T03:00:00+00:00",
+        "entry_id": "6f0e",
+        "format_version": 1,
+        "kind": "alias_set",
+        "recorded_at": "2026-11-22T07:00:00+00:00",
+        "seq": 1,
+        "why": "gates passed",
+    }
+    objects.put("log/00000000000000000001.json", json.dumps(written).encode())
+    (entry,) = CommitLog(objects).entries()
+    assert entry.kind == "alias_set"
+    assert entry.body == {"alias": "stable"}
+
+
+def _append_many(root: str, count: int) -> None:
+    log = CommitLog(DiskObjects(Path(root)))
+    for _ in range(count):
+        append(log)
+
+
+def test_concurrent_processes_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    context = get_context("spawn")
+    writers = [context.Process(target=_append_many, args=(str(tmp_path), 15)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    entries = CommitLog(DiskObjects(tmp_path)).entries()
+    assert len({entry.entry_id for entry in entries}) == len(entries) == 60
