@@ -302,7 +302,7 @@ def _smooth(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _counts(axes: "Axes") -> None:
     """Label the vertical axis with whole numbers."""
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator
 
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -323,8 +323,8 @@ def _figure(
     title: str, *, panels: int = 1, height_in: float = 3.0
 ) -> "Iterator[tuple[Figure, Sequence[Axes]]]":
     """Yield an empty figure and its panels in the style of this module."""
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=_DPI, layout="constrained")
@@ -335,7 +335,7 @@ def _figure(
 
 def _png(figure: "Figure") -> bytes:
     """Return the picture in 64 colours: events that carry it stay small, and it has no more."""
-    from PIL import Image  # noqa: PLC0415 (comes with matplotlib)
+    from PIL import Image
 
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")

@@ -66,7 +66,7 @@ class MlflowTracker:
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Record what the run is; nested mappings are flattened with dots."""
-        from mlflow.entities import Param  # noqa: PLC0415
+        from mlflow.entities import Param
 
         flat = flatten(parameters)
         params = [Param(key, value) for key, value in flat.items()]
@@ -118,7 +118,7 @@ class MlflowTracker:
 
     def flush(self) -> None:
         """Send the points that wait."""
-        from mlflow.entities import Metric  # noqa: PLC0415
+        from mlflow.entities import Metric
 
         points, self._points = self._points, []
         self._flushed_at = time.monotonic()
@@ -276,7 +276,7 @@ def _close_abandoned(client: "MlflowClient", experiment_id: str, run_name: str) 
 
 
 def _log_inputs(client: "MlflowClient", run_id: str, inputs: Sequence[ArtifactRef]) -> None:
-    from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
     datasets = [
         DatasetInput(
@@ -306,7 +306,7 @@ def _client(folder: Path) -> "MlflowClient":
     """Return the client of a workspace, its database made when missing."""
     for name, value in _MLFLOW_ENVIRONMENT.items():  # read when mlflow is imported
         os.environ.setdefault(name, value)
-    from mlflow import MlflowClient  # noqa: PLC0415
+    from mlflow import MlflowClient
 
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "mlflow.db").exists():
@@ -317,7 +317,7 @@ def _client(folder: Path) -> "MlflowClient":
 
 def _make_database(folder: Path) -> None:
     """Make the database whole or not at all: half a migration cannot be resumed."""
-    from mlflow import MlflowClient  # noqa: PLC0415
+    from mlflow import MlflowClient
 
     unfinished = folder / f".mlflow.{uuid.uuid4().hex}.tmp"
     try:

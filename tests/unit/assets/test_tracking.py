@@ -31,7 +31,7 @@ from lake.refs import ArtifactRef
 def client(mlflow_folder: Path) -> Any:
     """MLflow's own client: what a person's notebook sees."""
     with mlflow_run(mlflow_folder, "warm-up", "warm-up", parameters={}, inputs=[]):
-        from mlflow import MlflowClient  # noqa: PLC0415 (after telemetry is off)
+        from mlflow import MlflowClient
 
         uri = tracking_uri(mlflow_folder)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -255,6 +255,6 @@ def test_a_kill_while_the_database_is_made_leaves_none(tmp_path: Path) -> None:
 
 
 def test_nothing_is_sent_to_anybody(client: Any) -> None:
-    from mlflow.telemetry import get_telemetry_client  # noqa: PLC0415 (after telemetry is off)
+    from mlflow.telemetry import get_telemetry_client
 
     assert get_telemetry_client() is None
