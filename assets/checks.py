@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.validation import BLOCKING_CHECKS, WARNING_CHECKS
+from assets.suites import BLOCKING_CHECKS, WARNING_CHECKS
 from assets.workspace import Workspace
 
 VALID_EVENTS = [

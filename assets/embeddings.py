@@ -3,7 +3,7 @@
 import dagster as dg
 from training.vectors import embed_items, embed_users
 
-from assets import plots
+from assets import previews
 from assets.errors import NotAcceptedError
 from assets.models import is_accepted
 from assets.partitions import daily
@@ -117,7 +117,7 @@ def stabilised_embeddings(
         parameters={"frame": frame, "reference": reference.digest if reference else None},
         is_history=is_published(workspace, day),
     )
-    return materialized(built, metadata=plots.embedding_norms(workspace.lake.path(built.ref)))
+    return materialized(built, metadata=previews.of_embeddings(workspace, built.ref))
 
 
 def require_accepted(workspace: Workspace, model: ArtifactRef) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets import plots
+from assets import previews
 from assets.io_manager import UNPARTITIONED
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
@@ -45,7 +45,7 @@ def raw_events(
         as_of=received_before,
         parameters={"source": source.identity(), "arrived": source.fingerprint(date)},
     )
-    return materialized(built, metadata=plots.events_per_hour(workspace.lake.path(built.ref)))
+    return materialized(built, metadata=previews.of_events(workspace, built.ref))
 
 
 @dg.asset(

@@ -10,7 +10,7 @@ import dagster as dg
 from training.evaluation import report
 from training.recipes import load_recipe
 
-from assets import plots
+from assets import previews
 from assets.acceptance import accept
 from assets.partitions import daily, days_of_the_month, monthly
 from assets.reporting import code_version, materialized
@@ -116,7 +116,7 @@ def pretrained_model(
         metrics={},
         why=f"the base trained on everything before {as_of.date()}",
     )
-    return materialized(built, metadata=plots.training_curves(workspace.lake.path(built.ref)))
+    return materialized(built, metadata=previews.of_training(workspace, built.ref))
 
 
 @dg.asset(
@@ -152,7 +152,7 @@ def fine_tuned_model(
         },
         is_history=is_accepted(workspace, "fine_tuned_model", day),
     )
-    return materialized(built, metadata=plots.training_curves(workspace.lake.path(built.ref)))
+    return materialized(built, metadata=previews.of_training(workspace, built.ref))
 
 
 @dg.asset(
@@ -201,4 +201,4 @@ def model_evaluation(
             metrics=gate,
             why="not worse than the champion on withheld users",
         )
-    return materialized(built, metadata=plots.quality_bars(workspace.lake.path(built.ref)))
+    return materialized(built, metadata=previews.of_evaluation(workspace, built.ref))

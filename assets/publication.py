@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from assets import plots
+from assets import previews
 from assets.errors import NotPublishedError
 from assets.models import base_of_day
 from assets.partitions import daily
@@ -64,7 +64,7 @@ def published_version(
             "frame": version.frame,
             "skipped": publication.is_existing,
             "gates": shown([dataclasses.asdict(gate) for gate in record.gates]),
-            **plots.gates(record),
+            **previews.of_gates(record),
         },
     )
 

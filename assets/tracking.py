@@ -39,6 +39,7 @@ LOGICAL_ID_TAG = "marquee.logical_id"
 _FLUSH_S = 1.0
 _FLUSH_POINTS = 200
 _SMALL_FILE_BYTES = 1 << 20  # larger files stay in the lake and are recorded by name and sha256
+_MLFLOW_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 _MLFLOW_DIGEST_CHARS = 36  # MLflow 3.17 refuses longer dataset digests
 
 
@@ -87,7 +88,8 @@ class MlflowTracker:
     def log_output(self, folder: Path, written: Written) -> str:
         """Record what the run made and return its digest, the one that the lake will give it.
 
-        Small files are copied, weights are recorded by name and sha256.
+        Small files are copied, weights are recorded by name and sha256; figures that are numbers
+        become metrics ``final.<name>``, so that runs compare.
         """
         digest = digest_folder(folder)
         large = {}
@@ -99,6 +101,9 @@ class MlflowTracker:
             else:
                 large[name.as_posix()] = digest_file(path)
         self._client.set_tag(self.run_id, DIGEST_TAG, digest)
+        final = _numbers({**written.figures, "rows": written.rows}, "final.")
+        self.log_metrics(final, step=0)
+        self.flush()
         self._client.log_dict(
             self.run_id,
             {
@@ -235,6 +240,17 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def _numbers(figures: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """Return the numbers among nested figures under dotted keys."""
+    numbers: dict[str, float] = {}
+    for key, item in figures.items():
+        if isinstance(item, Mapping):
+            numbers.update(_numbers(item, f"{prefix}{key}."))
+        elif isinstance(item, int | float) and not isinstance(item, bool):
+            numbers[f"{prefix}{key}"] = float(item)
+    return numbers
+
+
 def _find_version(client: "MlflowClient", name: str, digest: str) -> int | None:
     found = client.search_model_versions(
         f"name = '{name}' and tag.`{DIGEST_TAG}` = '{digest}'", max_results=1
@@ -288,7 +304,8 @@ def _log_inputs(client: "MlflowClient", run_id: str, inputs: Sequence[ArtifactRe
 @lru_cache(maxsize=8)
 def _client(folder: Path) -> "MlflowClient":
     """Return the client of a workspace, its database made when missing."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+    for name, value in _MLFLOW_ENVIRONMENT.items():  # read when mlflow is imported
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -57,3 +57,6 @@ class EmbeddingStore:
     def sweep(self) -> None:
         """Remove what killed runs left behind; call only while no other process writes."""
         shutil.rmtree(self.scratch, ignore_errors=True)
+        for folder in ("log", "gates"):
+            for unfinished in (self.root / folder).glob(".*.tmp"):
+                unfinished.unlink()

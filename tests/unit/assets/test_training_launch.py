@@ -1,4 +1,3 @@
-import gc
 import json
 import re
 import subprocess
@@ -46,7 +45,6 @@ class EndsWith:
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
-    gc.collect()  # its connections complain in the log when they are collected: here, not later
 
 
 def run_asset(job: TrainingJob, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:

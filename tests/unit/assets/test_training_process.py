@@ -1,3 +1,4 @@
+import gc
 import json
 import re
 import sqlite3
@@ -19,6 +20,8 @@ MakeJob = Callable[..., TrainingJob]
 
 @pytest.fixture
 def run_by_hand(tmp_path: Path) -> Callable[[TrainingJob], int]:
+    gc.collect()  # what other tests left of Dagster's connections complains in the log, now
+
     def _run(job: TrainingJob) -> int:
         path = tmp_path / "job.json"
         path.write_text(json.dumps(job.to_json()))
