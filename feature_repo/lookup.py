@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from embedding_store.contracts import ID_COLUMNS, Float32, Side
+from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32, Side
 from feature_repo.errors import MixedVersionsError, NotServedError
 from feature_repo.folder import FeastFolder
 from feature_repo.history import TrainingFrame, join_served
@@ -83,7 +83,7 @@ def open_features(feast_folder: Path, *, frame: int = 1, alias: str = "stable") 
     # opening Feast without a registry would write an empty one, in place
     if not folder.registry.exists():
         raise NotServedError(f"{feast_folder} serves nothing yet: publish a version first")
-    from feature_repo.registry import open_for_reading  # noqa: PLC0415 - imports feast, 6 s
+    from feature_repo.registry import open_for_reading
 
     features = Features(open_for_reading(folder), frame=frame, alias=alias)
     features.service()
@@ -176,7 +176,7 @@ class Features:
 
     def service(self, side: Side | None = None) -> "FeatureService":
         """Return the FeatureService behind the stable name; raises NotServedError."""
-        from feast.errors import FeatureServiceNotFoundException  # noqa: PLC0415 - see open_features
+        from feast.errors import FeatureServiceNotFoundException
 
         name = service_name(self._frame, self._alias, side)
         if self._held is not None:
@@ -198,6 +198,13 @@ class Features:
     def _read(
         self, service: "FeatureService", asked: dict[Side, Sequence[str]]
     ) -> dict[str, list[Any]]:
+        """Return the columns by the names that the service gives them.
+
+        The service's views are named one by one: Feast 0.67 remembers what a service means by its
+        name alone (``utils._get_cached_request_context``), also while it is switched.
+        """
+        views = {one.name: str(one.name_alias) for one in service.feature_view_projections}
+        refs = [f"{view}:{name}" for view in views for name in (EMBEDDING, "version")]
         columns: dict[str, list[Any]] = {}
         total = len(next(iter(asked.values())))
         for start in range(0, total, _CHUNK_IDS):
@@ -206,15 +213,17 @@ class Features:
                 for side, ids in asked.items()
             }
             answer = self._store.get_online_features(
-                features=service, entity_rows=rows, full_feature_names=True
+                features=refs, entity_rows=rows, full_feature_names=True
             ).to_dict()
-            for name, values in answer.items():
-                columns.setdefault(name, []).extend(values)
+            for view, name in views.items():
+                for feature in (EMBEDDING, "version"):
+                    values = answer[f"{view}__{feature}"]
+                    columns.setdefault(f"{name}__{feature}", []).extend(values)
         return columns
 
     def _again(self, read: Callable[[], T]) -> T:
         """Return ``read()``, once more on a fresh registry where its version was just retired."""
-        from feast.errors import FeastObjectNotFoundException  # noqa: PLC0415 - see open_features
+        from feast.errors import FeastObjectNotFoundException
 
         try:
             return read()
