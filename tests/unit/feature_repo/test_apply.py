@@ -1,4 +1,3 @@
-import os
 import sys
 from pathlib import Path
 
@@ -33,10 +32,10 @@ def test_a_switch_replaces_the_registry_file_whole(served: SmallWorld) -> None:
 def test_applying_the_same_again_does_not_touch_the_registry(served: SmallWorld) -> None:
     folder = FeastFolder.of(served.root)
     rendering = render(served_frames(served.store, read_state(served.store)))
-    before = os.stat(folder.registry)
+    before = folder.registry.stat()
 
     assert not apply_rendering(open_for_applying(folder), rendering, live=rendering.views)
-    assert os.stat(folder.registry) == before
+    assert folder.registry.stat() == before
 
 
 def test_an_apply_that_would_delete_a_live_version_is_refused(served: SmallWorld) -> None:

@@ -15,6 +15,7 @@ from feature_repo.served import read_state, served_frames
 from tests.unit.feature_repo.small_world import SmallWorld
 
 USERS = "marquee_user_embedding__f1__v1"
+SOME_VECTOR = f"(SELECT value FROM {USERS} WHERE feature_name = 'embedding' LIMIT 1)"
 
 
 @contextmanager
@@ -55,13 +56,11 @@ def test_readers_are_never_blocked_by_the_writer(served: SmallWorld) -> None:
         (f"DELETE FROM {USERS} WHERE rowid % 7 = 0", "want 40 online rows"),
         (f"DROP TABLE {USERS}", "got no table"),
         (
-            f"UPDATE {USERS} SET value = (SELECT value FROM {USERS} WHERE feature_name = "
-            "'embedding' LIMIT 1) WHERE feature_name = 'embedding'",
+            f"UPDATE {USERS} SET value = {SOME_VECTOR} WHERE feature_name = 'embedding'",
             "does not read back as published",
         ),
         (
-            f"UPDATE {USERS} SET value = (SELECT value FROM {USERS} WHERE feature_name = "
-            "'embedding' LIMIT 1) WHERE feature_name = 'version'",
+            f"UPDATE {USERS} SET value = {SOME_VECTOR} WHERE feature_name = 'version'",
             "does not read back as published",
         ),
     ],

@@ -146,7 +146,7 @@ def test_a_lost_log_stops_everything_and_changes_nothing(served: SmallWorld) -> 
 def test_an_older_log_stops_everything_and_changes_nothing(served: SmallWorld) -> None:
     served.publish(2)
     reconcile(served.root)
-    newest = sorted((served.root / "store" / "log").iterdir())[-1]
+    newest = max((served.root / "store" / "log").iterdir())
     kept = newest.read_bytes()
     newest.unlink()
     before = picture(served)
