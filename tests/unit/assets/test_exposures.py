@@ -63,6 +63,7 @@ def test_counts_are_of_the_days_before(tmp_path: Path) -> None:
         event("play", "u", "a", at(0, 1)),
         event("play", "u", "b", at(0, 2)),
         event("play", "v", "a", at(1, 3)),
+        event("play", "w", "a", at(1, 4)),
         event("play", "u", "a", at(2, 1)),  # the exposure's own day, though before it
     ]
     shown = event("impression", "u", "a", at(2, 10))
@@ -71,8 +72,8 @@ def test_counts_are_of_the_days_before(tmp_path: Path) -> None:
 
     counted = {name: round(float(np.expm1(row[name]))) for name in COUNTS}
     assert counted == {
-        "item_choices": 2,
-        "item_choices_the_day_before": 1,
+        "item_choices": 3,
+        "item_choices_the_day_before": 2,
         "user_choices": 2,
         "pair_choices": 1,
     }
