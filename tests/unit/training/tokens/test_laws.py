@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from lake.digests import digest_folder
 from training.contracts import Histories
+from training.rules import split_events
 from training.schema import EventSchema
 from training.tokens.config import TokenizerConfig
 from training.tokens.histories import read_histories
@@ -30,11 +31,14 @@ START = datetime(2026, 2, 1, tzinfo=UTC)
 TICK = timedelta(minutes=10)
 TICKS_PER_DAY = 144
 CONFIG = TokenizerConfig(merge_gap_s=30 * 60, num_buckets=2)
-CASES = settings(max_examples=150, deadline=None, derandomize=True)
+CATALOGUE = pa.table({"item_id": ["A", "B", "C"], "valid_from": [START - timedelta(days=1)] * 3})
+CASES = settings(max_examples=120, deadline=None, derandomize=True)
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, first_tick: int = 0, max_ticks: int = 10**6) -> list[Row]:
+def logs(
+    draw: st.DrawFn, *, min_size: int = 0, first_tick: int = 0, max_ticks: int = 10**6
+) -> list[Row]:
     """Events of three users, dense around the gap of 3 ticks: ties and long runs are common."""
     steps = st.sampled_from([0, 0, 1, 1, 2, 2, 3, 3, 4, TICKS_PER_DAY - 12])
     event = st.tuples(
@@ -47,7 +51,7 @@ def logs(draw: st.DrawFn, *, first_tick: int = 0, max_ticks: int = 10**6) -> lis
         st.sampled_from([None, float("nan"), 1.0, 2.0]),
         st.sampled_from([None, [], ["x"], ["y", "x"]]),
     )
-    drawn = draw(st.lists(event, max_size=40))
+    drawn = draw(st.lists(event, min_size=min_size, max_size=40))
     event_ids = draw(st.permutations(range(len(drawn))))
     rows, tick = [], first_tick
     for event_id, (step, user, item, action, watch_ms, device, position, tags) in zip(
@@ -116,7 +120,7 @@ def test_the_merge_is_a_fold_over_time_ordered_events(
 
 @CASES
 @given(
-    rows=logs(max_ticks=TICKS_PER_DAY - 1),
+    rows=logs(min_size=1, max_ticks=TICKS_PER_DAY - 1),
     repeated=st.lists(st.integers(0, 39), max_size=10),
     chance=st.randoms(use_true_random=False),
     num_files=st.integers(1, 4),
@@ -129,18 +133,25 @@ def test_order_duplication_and_split_of_the_input_change_no_byte(
     chance: Any,
     num_files: int,
     row_group_size: int,
-    table: Build,
+    schema: EventSchema,
     write_valid: Callable[..., Path],
 ) -> None:
-    arrived = rows + [rows[i % len(rows)] for i in repeated if rows]
+    arrived = rows + [rows[i % len(rows)] for i in repeated]
     chance.shuffle(arrived)
     files = [arrived[number::num_files] for number in range(num_files)]
 
     def digest(parts: list[list[Row]], folder: Path, **layout: Any) -> str:
-        unique = {row["event_id"]: row for part in parts for row in part}
-        valid = write_valid(table(unique.values()), folder / "valid", **layout)
+        raw = pa.concat_tables(
+            pa.Table.from_pylist(
+                [{**row, "received_at": row["occurred_at"]} for row in part],
+                schema=schema.arrow_schema,
+            )
+            for part in parts
+        )
+        events = split_events(raw, schema=schema, day=START.date(), catalogue=CATALOGUE)
+        write_valid(events.valid, folder / "valid", **layout)
         (folder / "tokens").mkdir()
-        write_tokens(valid, CONFIG, folder / "tokens")
+        write_tokens(folder / "valid", CONFIG, folder / "tokens")
         return digest_folder(folder / "tokens")
 
     with TemporaryDirectory() as folder:
