@@ -243,6 +243,7 @@ def test_flat_keys_are_dotted_and_values_are_text() -> None:
     }
 
 
+@pytest.mark.prove
 def test_a_kill_while_the_database_is_made_leaves_none(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"
