@@ -109,9 +109,7 @@ def of_embeddings(workspace: Workspace, ref: ArtifactRef) -> Preview:
     """Norms of the users' and items' vectors."""
 
     def draw(folder: Path) -> plots.Plot:
-        norms = {
-            side: np.linalg.norm(_vectors(folder / side), axis=1) for side in ("user", "item")
-        }
+        norms = {side: np.linalg.norm(_vectors(folder / side), axis=1) for side in ("user", "item")}
         return plots.embedding_norms(norms)
 
     return _kept(workspace, ref, draw)
@@ -133,9 +131,7 @@ def _vectors(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
     return flat.reshape(len(column), -1)
 
 
-def _kept(
-    workspace: Workspace, ref: ArtifactRef, draw: Callable[[Path], plots.Plot]
-) -> Preview:
+def _kept(workspace: Workspace, ref: ArtifactRef, draw: Callable[[Path], plots.Plot]) -> Preview:
     path = workspace.root / "previews" / ref.asset / f"{ref.partition}-{ref.digest[:16]}.md"
     if not path.exists():
         replace_file(path, draw(workspace.lake.path(ref)).markdown.encode())

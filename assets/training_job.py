@@ -104,6 +104,7 @@ class TrainingResult:
     """Largest resident memory of the process, MiB."""
 
     figures: Mapping[str, Any] = field(default_factory=dict)
+    """What the task reports, and under ``curves`` the points of every loss: [[step, value], ...]"""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
