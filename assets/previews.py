@@ -71,13 +71,11 @@ def of_evaluation(workspace: Workspace, ref: ArtifactRef) -> Preview:
         bars = [
             plots.QualityBar(
                 name=name,
-                value=metrics["hr_at_10"]["value"],
-                low=metrics["hr_at_10"]["lower"],
-                high=metrics["hr_at_10"]["upper"],
+                **metrics["hr_at_10"],
             )
-            for name, metrics in figures["metrics"].items()
+            for name, metrics in figures["systems"].items()
         ]
-        cut = f"{figures['num_targets']:,} targets of {ref.partition}, full catalogue"
+        cut = f"{figures['counts']['targets']:,} targets of {ref.partition}, full catalogue"
         return plots.quality_bars(bars, metric="HR@10", cut=cut)
 
     return _kept(workspace, ref, draw)
