@@ -18,11 +18,11 @@ OURS = frozenset({"lake", "training", "embedding_store", "feature_repo", "assets
 
 
 @cache
-def code_identity(module: str) -> str:
-    """Return the digest of all that ``module`` (dotted name, one of ours) computes with."""
+def code_identity(*modules: str) -> str:
+    """Return the digest of all that ``modules`` (dotted names of ours) compute with."""
     trees: dict[str, str] = {}
     libraries: set[str] = set()
-    waiting = [module]
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
         if name in trees:

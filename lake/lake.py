@@ -8,13 +8,12 @@
 """
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lake.atomic import commit_folder, replace_json, staged_folder
+from lake.atomic import commit_folder, replace_json, staged_folder, sweep_scratch
 from lake.digests import digest_folder, digest_json
 from lake.errors import CorruptArtifactError, MissingArtifactError
 from lake.refs import ArtifactRef
@@ -62,6 +61,8 @@ class Built:
 
     ref: ArtifactRef
     is_skipped: bool
+    is_superseded: bool = False
+    """The artifact is history, kept although its inputs, parameters or code are others by now."""
 
 
 class Lake:
@@ -108,14 +109,21 @@ class Lake:
         if got != ref.digest:
             raise CorruptArtifactError(f"{ref.uri}: want digest {ref.digest}, got {got}")
 
-    def build(self, step: Step, write: Callable[[Path], Written]) -> Built:
+    def build(
+        self, step: Step, write: Callable[[Path], Written], *, is_history: bool = False
+    ) -> Built:
         """Return the step's artifact, calling ``write`` only when the work was not yet done.
 
-        ``write`` fills an empty folder; the folder appears under its digest whole or not at all.
+        Args:
+            step: what the logical id covers.
+            write: fills an empty folder, which appears under its digest whole or not at all.
+            is_history: an artifact that stands is kept, whatever became of its inputs.
         """
         existing = self.find(step.asset, step.partition)
-        if existing and existing.logical_id == step.logical_id and self._is_there(existing):
-            return Built(existing, is_skipped=True)
+        if existing and self._is_there(existing):
+            is_same = existing.logical_id == step.logical_id
+            if is_same or is_history:
+                return Built(existing, is_skipped=True, is_superseded=not is_same)
         with staged_folder(self.root / "tmp") as staged:
             written = write(staged)
             digest = digest_folder(staged)
@@ -138,8 +146,8 @@ class Lake:
         return Built(ref, is_skipped=False)
 
     def sweep(self) -> None:
-        """Remove unfinished work of killed runs; call only while holding the writer's lock."""
-        shutil.rmtree(self.root / "tmp", ignore_errors=True)
+        """Remove the unfinished work of killed runs."""
+        sweep_scratch(self.root / "tmp")
 
     def _is_there(self, ref: ArtifactRef) -> bool:
         return (self.root / ref.uri).is_dir()

@@ -67,13 +67,12 @@ def split_events(
     check_columns(raw, schema)
     if raw.num_rows == 0:
         raise NoDataError(f"{schema.name} {day}: no events arrived")
-    rows = _prepared(raw)
-    distinct = rows.sort(_FIRST_RECEIVED).unique(
-        ["event_id", "_content"], keep="first", maintain_order=True
-    )
-    rules = row_rules(schema, day)
-    judged = distinct.join(_launches(catalogue), on="item_id", how="left").with_columns(
-        rule=_first_broken(rules)
+    rows = _prepared(raw, schema)
+    by_arrival = rows.sort("event_id", "received_at", "_content", nulls_last=True)
+    distinct = by_arrival.unique(["event_id", "_content"], keep="first", maintain_order=True)
+    launches = _launches(catalogue)
+    judged = distinct.join(launches, on="item_id", how="left", maintain_order="left").with_columns(
+        rule=_first_broken(row_rules(schema, day))
     )
     sound = judged.filter(pl.col("rule").is_null())
     is_first = pl.col("event_id").is_first_distinct()
@@ -161,13 +160,27 @@ def rule_names(schema: EventSchema) -> list[str]:
     return [*(rule.name for rule in row_rules(schema, date(1970, 1, 1))), CONFLICT_RULE]
 
 
-_FIRST_RECEIVED: list[str | pl.Expr] = ["event_id", pl.col("received_at"), "_content"]
+def _prepared(raw: pa.Table, schema: EventSchema) -> pl.DataFrame:
+    """Add ``_content``, the hash of each row, and fill missing event ids with it.
 
-
-def _prepared(raw: pa.Table) -> pl.DataFrame:
-    """Add ``_content``, the hash of each row, and fill missing event ids with it."""
+    Values that mean the same get one form (sets are sorted, minus zero is zero): rows of equal
+    content are then equal, and it does not matter which one of them stays.
+    """
     rows = pl.from_arrow(raw)
     assert isinstance(rows, pl.DataFrame)
+    rows = rows.with_columns(
+        *(
+            # not "+ 0.0": polars 2.1 takes that for the identity
+            pl.when(pl.col(f.name) == 0.0).then(0.0).otherwise(pl.col(f.name)).alias(f.name)
+            for f in schema.facets
+            if f.kind is FacetKind.NUMERIC
+        ),
+        *(
+            pl.col(f.name).list.unique().list.sort()
+            for f in schema.facets
+            if f.kind is FacetKind.MULTI_CATEGORICAL
+        ),
+    )
     content = pl.Series(content_ids(raw.drop_columns(["event_id", "received_at"])), dtype=pl.String)
     event_id = pl.col("event_id")
     has_id = event_id.str.len_bytes().fill_null(0) > 0

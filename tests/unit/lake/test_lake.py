@@ -60,6 +60,13 @@ def test_another_input_is_other_work(tmp_path: Path) -> None:
     assert step(inputs=(upstream,)).logical_id != step().logical_id
 
 
+def test_history_stays_when_its_inputs_change(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    first = lake.build(step(), write_one).ref
+    again = lake.build(step(code="other"), write_one, is_history=True)
+    assert (again.ref, again.is_skipped, again.is_superseded) == (first, True, True)
+
+
 def test_a_failed_step_leaves_what_was_there(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     before = lake.build(step(), write_one).ref

@@ -64,7 +64,7 @@ def test_instants_are_aware(objects: Objects) -> None:
         CommitLog(objects).append(
             "noted",
             {},
-            effective_at=datetime(2026, 2, 1),
+            effective_at=AT.replace(tzinfo=None),
             by="t",
             why="w",
         )

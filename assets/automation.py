@@ -1,0 +1,79 @@
+"""When things run: two jobs with schedules, and a sensor for newly arrived events.
+
+All of them are off until switched on, so that loading the definitions starts nothing.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+
+from assets.timeline import days_between
+from assets.workspace import Workspace
+
+ingestion_assets = dg.AssetSelection.assets(
+    "raw_events",
+    "catalogue",
+    "valid_events",
+    "quarantined_events",
+    "interaction_tokens",
+    "vocabulary",
+)
+lifecycle_assets = dg.AssetSelection.assets(
+    "fine_tuned_model",
+    "model_evaluation",
+    "user_embeddings",
+    "item_embeddings",
+    "stabilised_embeddings",
+    "published_version",
+    "served_features",
+)
+
+ingestion = dg.define_asset_job(
+    "ingestion",
+    selection=ingestion_assets,
+    description="Take in, validate and tokenize one day.",
+)
+daily_refresh = dg.define_asset_job(
+    "daily_refresh",
+    selection=ingestion_assets | lifecycle_assets,
+    description="One day, from its raw events to the version that consumers look up.",
+)
+monthly_pretraining = dg.define_asset_job(
+    "monthly_pretraining",
+    selection=dg.AssetSelection.assets("history_prefix", "pretrained_model"),
+    description="Train the foundation model from scratch on everything up to the month's end.",
+)
+downstream_team = dg.define_asset_job(
+    "downstream_team",
+    selection=dg.AssetSelection.assets("next_title_ranker"),
+    description="What another team runs on top: it reads features through the service only.",
+)
+
+JOBS = [ingestion, daily_refresh, monthly_pretraining, downstream_team]
+
+SCHEDULES = [
+    # after the watermark of the day has passed, see WorkspaceConfig.watermark_delay_h
+    dg.build_schedule_from_partitioned_job(daily_refresh, hour_of_day=7),
+    dg.build_schedule_from_partitioned_job(monthly_pretraining, hour_of_day=1, day_of_month=1),
+]
+
+
+@dg.sensor(job=ingestion, minimum_interval_seconds=60)
+def newly_arrived_events(
+    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Take in each day whose arrived files are others than at the last look."""
+    seen: dict[str, str] = json.loads(context.cursor or "{}")
+    first, last = workspace.config.first_day, workspace.config.last_day
+    arrived = {
+        day: workspace.source.fingerprint(date.fromisoformat(day))
+        for day in days_between(first, last)
+    }
+    changed = [day for day, fingerprint in arrived.items() if seen.get(day) != fingerprint]
+    if not changed:
+        yield dg.SkipReason("no file has arrived since the last look")
+    for day in changed:
+        yield dg.RunRequest(run_key=f"{day}:{arrived[day]}", partition_key=day)
+    context.update_cursor(json.dumps(arrived))

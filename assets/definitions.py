@@ -1,0 +1,33 @@
+"""What the orchestrator loads: assets, checks, jobs, schedules, the sensor, resources."""
+
+import dagster as dg
+
+from assets import (
+    automation,
+    checks,
+    consumers,
+    embeddings,
+    events,
+    models,
+    progress,
+    publication,
+    tokens,
+)
+from assets.resources import ref_io_manager, workspace_resource
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules(
+        [events, tokens, models, embeddings, publication, consumers]
+    ),
+    asset_checks=checks.CHECKS,
+    jobs=automation.JOBS,
+    schedules=automation.SCHEDULES,
+    sensors=[automation.newly_arrived_events],
+    resources={
+        "workspace": workspace_resource.configured({"root": {"env": "MARQUEE_WORKSPACE"}}),
+        "io_manager": ref_io_manager,
+    },
+    # the steps of a run share imports of seconds; training runs in a process of its own anyway
+    executor=dg.in_process_executor,
+    loggers={"console": dg.colored_console_logger, "progress": progress.progress_logger},
+)

@@ -1,0 +1,134 @@
+"""Batch inference: the day's model applied to every user and every title, and made comparable."""
+
+import dagster as dg
+from training.vectors import embed_items, embed_users
+
+from assets import previews
+from assets.errors import NotAcceptedError
+from assets.models import is_accepted
+from assets.partitions import daily
+from assets.reporting import code_version, materialized
+from assets.timeline import end_of
+from assets.training_inputs import inputs_before
+from assets.workspace import Workspace
+from embedding_store.stabilise import stabilise
+from lake.refs import ArtifactRef
+
+INFERENCE = ("training.vectors",)
+STABILISATION = ("embedding_store.stabilise",)
+OWNERS = ["team:foundation-model"]
+NUM_BUCKETS = 8
+"""Parts of the user side: a reader of few users opens few files."""
+
+
+@dg.asset(
+    partitions_def=daily,
+    group_name="embeddings",
+    kinds={"torch", "parquet"},
+    owners=OWNERS,
+    code_version=code_version(INFERENCE),
+    deps=["model_evaluation"],
+)
+def user_embeddings(
+    context: dg.AssetExecutionContext,
+    workspace: dg.ResourceParam[Workspace],
+    fine_tuned_model: ArtifactRef,
+) -> dg.MaterializeResult[ArtifactRef]:
+    """One vector per user with a history, as of the day's end; its own space every day."""
+    require_accepted(workspace, fine_tuned_model)
+    as_of = end_of(context.partition_key)
+    inputs = inputs_before(workspace, as_of)
+    built = workspace.build(
+        "user_embeddings",
+        context.partition_key,
+        lambda folder: embed_users(
+            workspace.lake.path(fine_tuned_model), inputs.data, folder, NUM_BUCKETS
+        ),
+        code_of=INFERENCE,
+        as_of=as_of,
+        inputs=[fine_tuned_model, *inputs.refs],
+        parameters={"num_buckets": NUM_BUCKETS},
+        is_history=is_published(workspace, context.partition_key),
+    )
+    return materialized(built)
+
+
+@dg.asset(
+    partitions_def=daily,
+    group_name="embeddings",
+    kinds={"torch", "parquet"},
+    owners=OWNERS,
+    code_version=code_version(INFERENCE),
+    deps=["model_evaluation"],
+)
+def item_embeddings(
+    context: dg.AssetExecutionContext,
+    workspace: dg.ResourceParam[Workspace],
+    fine_tuned_model: ArtifactRef,
+) -> dg.MaterializeResult[ArtifactRef]:
+    """One vector per title of the catalogue, from the same model as the users'."""
+    require_accepted(workspace, fine_tuned_model)
+    as_of = end_of(context.partition_key)
+    inputs = inputs_before(workspace, as_of)
+    built = workspace.build(
+        "item_embeddings",
+        context.partition_key,
+        lambda folder: embed_items(workspace.lake.path(fine_tuned_model), inputs.data, folder),
+        code_of=INFERENCE,
+        as_of=as_of,
+        inputs=[fine_tuned_model, *inputs.refs],
+        is_history=is_published(workspace, context.partition_key),
+    )
+    return materialized(built)
+
+
+@dg.asset(
+    partitions_def=daily,
+    group_name="embeddings",
+    kinds={"numpy", "parquet"},
+    owners=OWNERS,
+    code_version=code_version(STABILISATION),
+)
+def stabilised_embeddings(
+    context: dg.AssetExecutionContext,
+    workspace: dg.ResourceParam[Workspace],
+    user_embeddings: ArtifactRef,
+    item_embeddings: ArtifactRef,
+) -> dg.MaterializeResult[ArtifactRef]:
+    """The day's vectors turned into the frame's coordinates, inner products unchanged."""
+    day, frame = context.partition_key, workspace.config.frame
+    # what was stable when the day ended: folded at that instant, so a second run finds the same
+    reference = workspace.store.state(as_of=end_of(day)).stable(frame)
+    folder_of = workspace.store.version_folder
+    users, items = workspace.paths([user_embeddings, item_embeddings])
+    built = workspace.build(
+        "stabilised_embeddings",
+        day,
+        lambda folder: stabilise(
+            users,
+            items,
+            folder,
+            frame=frame,
+            reference=folder_of(reference.digest) if reference else None,
+        ),
+        code_of=STABILISATION,
+        as_of=end_of(day),
+        inputs=[user_embeddings, item_embeddings],
+        parameters={"frame": frame, "reference": reference.digest if reference else None},
+        is_history=is_published(workspace, day),
+    )
+    return materialized(built, metadata=previews.of_embeddings(workspace, built.ref))
+
+
+def require_accepted(workspace: Workspace, model: ArtifactRef) -> None:
+    """Raise NotAcceptedError unless the log accepted the model, in whatever run this is called."""
+    if not is_accepted(workspace, model.asset, model.partition):
+        raise NotAcceptedError(
+            f"{model.asset} {model.partition} is not accepted: its quality gate did not pass (see "
+            "the check model_quality); what is published stays"
+        )
+
+
+def is_published(workspace: Workspace, day: str) -> bool:
+    """Return whether a version of that day is published: then what it was made of is history."""
+    return workspace.store.state().version_of_day(day) is not None

@@ -1,0 +1,64 @@
+"""One line on the terminal per finished asset, for people who watch a run."""
+
+import logging
+import sys
+import time
+
+import dagster as dg
+
+
+class ProgressHandler(logging.Handler):
+    """Prints ``partition asset rows seconds`` when an asset is made, and failed checks."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._started: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print what a person wants to know of one log record of the run."""
+        meta = getattr(record, "dagster_meta", None) or {}
+        event = meta.get("dagster_event")
+        if event is None:
+            self._print_line(record.levelno, str(meta.get("orig_message") or ""))
+        elif event.event_type_value == "STEP_START":
+            self._started[event.step_key] = time.monotonic()
+        elif event.event_type_value == "ASSET_MATERIALIZATION":
+            self._print(self._line(event))
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed:
+                self._print(
+                    f"  check failed: {evaluation.asset_key.to_user_string()}: "
+                    f"{evaluation.check_name}"
+                )
+
+    def _print_line(self, level: int, message: str) -> None:
+        if message.startswith("Dependencies for step"):
+            return  # the orchestrator's echo of a failure that is reported already
+        if level >= logging.WARNING:
+            self._print(f"  warning: {message}")
+        elif level >= logging.INFO and message:
+            self._print(f"    {message}")
+
+    def _line(self, event: dg.DagsterEvent) -> str:
+        made = event.step_materialization_data.materialization
+        rows = made.metadata.get("dagster/row_count")
+        skipped = made.metadata.get("skipped")
+        seconds = time.monotonic() - self._started.get(event.step_key or "", time.monotonic())
+        done = "already done" if skipped and skipped.value else f"{seconds:.1f} s"
+        count = f"{rows.value:>12,} rows" if rows else " " * 17
+        name = made.asset_key.to_user_string()
+        return f"  {made.partition or '':<10}  {name:<22}{count}   {done}"
+
+    def _print(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+@dg.logger(description="One line per finished asset.")
+def progress_logger(context: dg.InitLoggerContext) -> logging.Logger:
+    """Return a logger that only prints progress."""
+    del context
+    logger = logging.Logger("progress", logging.DEBUG)  # noqa: LOG001 - must not be shared by runs
+    logger.addHandler(ProgressHandler())
+    return logger

@@ -1,0 +1,182 @@
+"""Publishing: stage → verify → gate → log, then project to Feast and let ``stable`` mean it.
+
+Everything here can be killed anywhere and run again: the log decides, the rest is a projection.
+"""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from assets import previews
+from assets.errors import NotPublishedError
+from assets.models import base_of_day
+from assets.partitions import daily
+from assets.reporting import code_version, shown
+from assets.timeline import end_of
+from assets.workspace import Workspace
+from embedding_store.entries import Alias
+from embedding_store.gates import GatePolicy, GateRecord, QualityComparison
+from embedding_store.manifest import Origin
+from embedding_store.publisher import Evidence, Publisher
+from embedding_store.state import PublishedVersion
+from embedding_store.staging import ActiveUsers
+from feature_repo.projection import confirm, reconcile
+from lake.refs import ArtifactRef
+from training.tokens.activity import users_of
+
+PUBLICATION = ("embedding_store.publisher",)
+PROJECTION = ("feature_repo.projection",)
+OWNERS = ["team:feature-platform"]
+
+
+@dg.asset(
+    partitions_def=daily,
+    group_name="publication",
+    kinds={"parquet"},
+    owners=OWNERS,
+    code_version=code_version(PUBLICATION),
+    pool="publication",
+)
+def published_version(
+    context: dg.AssetExecutionContext,
+    workspace: dg.ResourceParam[Workspace],
+    stabilised_embeddings: ArtifactRef,
+    fine_tuned_model: ArtifactRef,
+    model_evaluation: ArtifactRef,
+) -> dg.MaterializeResult[None]:
+    """The day's users and items as one immutable, gated version in the log."""
+    day = context.partition_key
+    publication = Publisher(workspace.store, by="published_version").publish(
+        workspace.lake.path(stabilised_embeddings),
+        origin=origin_of(workspace, day, stabilised_embeddings, fine_tuned_model),
+        evidence=evidence_of_day(workspace, day, model_evaluation),
+        effective_at=end_of(day),
+        why=f"the daily refresh of {day}",
+    )
+    version = publication.version
+    record = gate_record(workspace, version)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(version.digest),
+        metadata={
+            "version": version.name,
+            "digest": version.digest,
+            "frame": version.frame,
+            "skipped": publication.is_existing,
+            "gates": shown([dataclasses.asdict(gate) for gate in record.gates]),
+            **previews.of_gates(record),
+        },
+    )
+
+
+@dg.asset(
+    partitions_def=daily,
+    group_name="publication",
+    kinds={"feast"},
+    owners=OWNERS,
+    code_version=code_version(PROJECTION),
+    deps=["published_version"],
+    pool="publication",
+)
+def served_features(
+    context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+) -> dg.MaterializeResult[None]:
+    """The version behind the feature service: online rows read back, ``stable`` promoted."""
+    day = context.partition_key
+    version = workspace.store.state().version_of_day(day)
+    if version is None:
+        raise NotPublishedError(f"{day} has no published version: run published_version first")
+    reconcile(workspace.root)
+    promote_in_turn(workspace, version)
+    state = workspace.store.state()
+    stable = state.stable(version.frame)
+    assert stable is not None
+    confirmed = confirm(workspace.root, frame=version.frame)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(version.digest),
+        metadata={
+            "version": version.name,
+            "stable is": stable.name,
+            "service": f"embeddings_f{version.frame}_stable",
+            "confirmed": shown(confirmed),
+        },
+    )
+
+
+def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> None:
+    """Let ``canary``, then ``stable`` mean the version; once it was stable, this changes nothing."""
+    switches = workspace.store.state().stable_switches(version.frame)
+    if version.number in {switch.number for switch in switches}:
+        return
+    publisher = Publisher(workspace.store, by="served_features")
+    effective_at = switch_instant(workspace, version.day)
+    steps: tuple[tuple[Alias, str], ...] = (
+        ("canary", "its online rows read back"),
+        ("stable", "the canary answers as published"),
+    )
+    for alias, why in steps:
+        publisher.promote(
+            alias,
+            version.number,
+            judged_against=version.judged_against,
+            effective_at=effective_at,
+            why=why,
+        )
+        reconcile(workspace.root)
+        confirm(workspace.root, frame=version.frame, alias=alias)
+
+
+def origin_of(
+    workspace: Workspace, day: str, stabilised: ArtifactRef, model: ArtifactRef
+) -> Origin:
+    """Return where the day's version comes from."""
+    base = base_of_day(workspace, day)
+    tokens = workspace.lake.require("interaction_tokens", day)
+    return Origin(
+        day=day,
+        as_of=end_of(day).isoformat(),
+        logical_id=stabilised.logical_id,
+        model_id=model.logical_id,
+        model_digest=model.digest,
+        base_id=base.logical_id,
+        base_digest=base.digest,
+        tokenizer_id=tokens.logical_id,
+        tokenizer_digest=tokens.digest,
+    )
+
+
+def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> Evidence:
+    """Return what the gates look at: the active users, and the model against the champion."""
+    config = workspace.config
+    since = (end_of(day) - timedelta(days=config.active_days)).date().isoformat()
+    tokens = workspace.history("interaction_tokens", as_of=end_of(day))
+    recent = [ref for ref in tokens if ref.partition >= since]
+    gate = evaluation.figures["quality gate"]
+    return Evidence(
+        active_users=ActiveUsers(
+            definition=f"at least one token in the last {config.active_days} days",
+            ids=users_of(workspace.paths(recent)),
+        ),
+        quality=QualityComparison(
+            metric=gate["metric"],
+            difference=gate["difference"],
+            lower=gate["lower"],
+            upper=gate["upper"],
+            num_users=gate["num_users"],
+            evidence=evaluation.digest,
+        ),
+        policy=GatePolicy(
+            min_item_cosine=config.min_similarity, max_quality_loss=config.quality_margin
+        ),
+    )
+
+
+def gate_record(workspace: Workspace, version: PublishedVersion) -> GateRecord:
+    """Return the record that the version was published with."""
+    data = workspace.store.objects.get(f"gates/{version.digest}.json")
+    return GateRecord.from_bytes(data)
+
+
+def switch_instant(workspace: Workspace, day: str) -> datetime:
+    """Return from when on the day's version serves: in a replay a fixed delay after the day."""
+    return workspace.served_at(day) if workspace.config.is_replay else datetime.now(UTC)

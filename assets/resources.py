@@ -1,0 +1,21 @@
+"""What assets are given: the workspace, and how references travel."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from assets.io_manager import RefIOManager
+from assets.workspace import Workspace
+
+
+@dg.resource(config_schema={"root": dg.StringSource})
+def workspace_resource(context: dg.InitResourceContext) -> Workspace:
+    """Open the workspace of this code location, once per run."""
+    return Workspace.open(Path(context.resource_config["root"]))
+
+
+@dg.io_manager(required_resource_keys={"workspace"})
+def ref_io_manager(context: dg.InitResourceContext) -> RefIOManager:
+    """Return the manager that passes references on."""
+    workspace: Workspace = context.resources.workspace
+    return RefIOManager(workspace)

@@ -1,0 +1,81 @@
+"""From valid events to interaction tokens, and the vocabulary of the catalogue's titles."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from assets import previews
+from assets.partitions import daily, the_day_before
+from assets.reporting import code_version, materialized
+from assets.timeline import end_of, start_of
+from assets.workspace import Workspace
+from lake.refs import ArtifactRef
+from training import vocabulary as vocabularies
+from training.tokens import storage
+from training.tokens.config import TokenizerConfig
+
+TOKENIZER = ("training.tokens.storage",)
+VOCABULARY = ("training.vocabulary",)
+OWNERS = ["team:foundation-model"]
+
+
+@dg.asset(
+    partitions_def=daily,
+    group_name="tokens",
+    kinds={"arrow"},
+    owners=OWNERS,
+    code_version=code_version(TOKENIZER),
+)
+def interaction_tokens(
+    context: dg.AssetExecutionContext,
+    workspace: dg.ResourceParam[Workspace],
+    valid_events: ArtifactRef,
+) -> dg.MaterializeResult[ArtifactRef]:
+    """The day's interactions: adjacent events of one user on one title, merged."""
+    day, config = context.partition_key, TokenizerConfig()
+    events = workspace.lake.path(valid_events)
+    built = workspace.build(
+        "interaction_tokens",
+        day,
+        lambda folder: storage.write_tokens(events, config, folder),
+        code_of=TOKENIZER,
+        as_of=end_of(day),
+        inputs=[valid_events],
+        parameters={"tokenizer": config.to_json()},
+    )
+    return materialized(built, metadata=previews.of_tokens(workspace, built.ref))
+
+
+@dg.asset(
+    partitions_def=daily,
+    group_name="tokens",
+    kinds={"parquet"},
+    owners=OWNERS,
+    code_version=code_version(VOCABULARY),
+    deps=[dg.AssetDep("vocabulary", partition_mapping=the_day_before)],
+)
+def vocabulary(
+    context: dg.AssetExecutionContext,
+    workspace: dg.ResourceParam[Workspace],
+    catalogue: ArtifactRef,
+) -> dg.MaterializeResult[ArtifactRef]:
+    """Title ids and their rows: grown day by day, never reordered, so it is history."""
+    day = context.partition_key
+    yesterday = (start_of(day) - timedelta(days=1)).date()
+    previous = (
+        workspace.lake.require("vocabulary", yesterday.isoformat())
+        if yesterday >= workspace.config.first_day
+        else None
+    )
+    titles = workspace.lake.path(catalogue)
+    before = workspace.lake.path(previous) if previous else None
+    built = workspace.build(
+        "vocabulary",
+        day,
+        lambda folder: vocabularies.write_vocabulary(titles, before, start_of(day).date(), folder),
+        code_of=VOCABULARY,
+        as_of=end_of(day),
+        inputs=[ref for ref in (catalogue, previous) if ref],
+        is_history=True,
+    )
+    return materialized(built)

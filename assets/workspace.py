@@ -1,0 +1,212 @@
+"""A workspace: one world with its source, lake, store, orchestrator home, tracker and features.
+
+::
+
+    workspace.json   what this world is; fixed when it is made
+    lake/            artifacts by asset and partition
+    store/           embedding versions, the commit log, the served history
+    dagster/  mlflow/  feast/
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from assets.errors import WorkspaceError
+from assets.timeline import end_of, require_days
+from embedding_store.store import EmbeddingStore
+from lake.atomic import replace_json
+from lake.code_identity import code_identity
+from lake.lake import Built, Lake, Step, Written
+from lake.lock import exclusive_lock
+from lake.refs import ArtifactRef
+from training.events.source import EventSource
+from training.events.sources import open_source
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceConfig:
+    """What a world is; every field goes into the logical ids of what it touches."""
+
+    source: str
+    """Name of the event source."""
+
+    source_parameters: Mapping[str, Any]
+    """What the source is opened with."""
+
+    first_day: date
+    """First day of events (UTC)."""
+
+    last_day: date
+    """Last day of events (UTC)."""
+
+    recipe: str
+    """Training recipe, by name or as ``package.module:function``."""
+
+    frame: int = 1
+    """Coordinate system that new versions are stabilised onto."""
+
+    watermark_delay_h: int = 6
+    """A day is complete this long after its end: what arrived by then is in it."""
+
+    publish_delay_h: int = 3
+    """In a replayed world, how long after a day's end its version starts to serve."""
+
+    is_replay: bool = True
+    """Time is the source's; otherwise versions start to serve at the wall clock's time."""
+
+    active_days: int = 28
+    """A user with a token in this many last days is active and must have an embedding."""
+
+    max_quarantined: float = 0.05
+    """Share of a day's rows in quarantine above which the day is blocked."""
+
+    quality_margin: float = 0.01
+    """Loss of HR@10 against the champion up to which a model is accepted."""
+
+    min_similarity: float = 0.5
+    """Mean cosine to the previous version below which a version is refused."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        days = {"first_day": self.first_day.isoformat(), "last_day": self.last_day.isoformat()}
+        return {"format_version": FORMAT_VERSION, **asdict(self), **days}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "WorkspaceConfig":
+        """Read what ``to_json`` returned; raises WorkspaceError."""
+        fields_ = dict(value)
+        if (version := fields_.pop("format_version", None)) != FORMAT_VERSION:
+            raise WorkspaceError(f"workspace.json: read format {FORMAT_VERSION}, got {version!r}")
+        for name in ("first_day", "last_day"):
+            fields_[name] = date.fromisoformat(fields_[name])
+        return cls(**fields_)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An open workspace."""
+
+    root: Path
+    config: WorkspaceConfig
+    _sources: dict[str, EventSource] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def create(cls, root: Path, config: WorkspaceConfig) -> "Workspace":
+        """Make the workspace, or open the equal one that stands there."""
+        if (root / "workspace.json").exists():
+            existing = cls.open(root)
+            if existing.config != config:
+                changed = [
+                    f"{name} is {was!r}, asked for {wanted!r}"
+                    for name, was in existing.config.to_json().items()
+                    if (wanted := config.to_json()[name]) != was
+                ]
+                raise WorkspaceError(
+                    f"workspace {root} holds another world ({'; '.join(changed)}): use another "
+                    "name with --workspace, or remove that folder"
+                )
+            return existing
+        replace_json(root / "workspace.json", config.to_json())
+        return cls(root, config)
+
+    @classmethod
+    def open(cls, root: Path) -> "Workspace":
+        """Open the workspace at ``root``; raises WorkspaceError."""
+        try:
+            value = json.loads((root / "workspace.json").read_bytes())
+        except FileNotFoundError as error:
+            raise WorkspaceError(
+                f"no workspace at {root}: `make demo` makes one, --workspace names another"
+            ) from error
+        except ValueError as error:
+            raise WorkspaceError(f"{root / 'workspace.json'} is not JSON: {error}") from error
+        return cls(root, WorkspaceConfig.from_json(value))
+
+    @cached_property
+    def lake(self) -> Lake:
+        """Artifacts by asset and partition."""
+        return Lake(self.root / "lake")
+
+    @cached_property
+    def store(self) -> EmbeddingStore:
+        """Versions and the log."""
+        return EmbeddingStore(self.root / "store")
+
+    @cached_property
+    def source(self) -> EventSource:
+        """Where events come from."""
+        return open_source(self.config.source, self.config.source_parameters)
+
+    @property
+    def mlflow_dir(self) -> Path:
+        """Home of the experiment tracker."""
+        return self.root / "mlflow"
+
+    @property
+    def feast_dir(self) -> Path:
+        """Home of the feature registry and the online rows."""
+        return self.root / "feast"
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the workspace as its only writer; raises WorkspaceBusyError."""
+        return exclusive_lock(self.root / "writer.lock", what=f"workspace {self.root.name}")
+
+    def served_at(self, day: str) -> datetime:
+        """Return the instant at which a replayed day's version starts to serve."""
+        return end_of(day) + timedelta(hours=self.config.publish_delay_h)
+
+    def history(self, asset: str, *, as_of: datetime) -> list[ArtifactRef]:
+        """Return the daily artifacts before ``as_of``, without gaps; raises GapError."""
+        through = (as_of - timedelta(microseconds=1)).date().isoformat()
+        refs = self.lake.refs(asset, through=through)
+        have = [ref.partition for ref in refs]
+        require_days(have, first=self.config.first_day, as_of=as_of, asset=asset)
+        return refs
+
+    def paths(self, refs: Sequence[ArtifactRef]) -> tuple[Path, ...]:
+        """Return the folders of several artifacts."""
+        return tuple(self.lake.path(ref) for ref in refs)
+
+    def build(  # noqa: PLR0913 - what a logical id covers
+        self,
+        asset: str,
+        partition: str,
+        write: Callable[[Path], Written],
+        *,
+        code_of: Sequence[str],
+        as_of: datetime,
+        inputs: Sequence[ArtifactRef] = (),
+        parameters: Mapping[str, Any] | None = None,
+        is_history: bool = False,
+    ) -> Built:
+        """Build one artifact, or return the one that the same work already made.
+
+        Args:
+            asset: name of the asset.
+            partition: key of the partition.
+            write: fills the artifact's folder.
+            code_of: dotted names of the modules that do the work; their sources and those of the
+                modules they reach are the code identity.
+            as_of: exclusive bound of the data seen.
+            inputs: artifacts that the work reads.
+            parameters: JSON of whatever else changes the result.
+            is_history: keep what stands, also when it would come out differently today.
+        """
+        step = Step(
+            asset=asset,
+            partition=partition,
+            schema_id=f"{asset}/1",
+            as_of=as_of.isoformat(),
+            code=code_identity(*code_of),
+            inputs=inputs,
+            parameters=parameters or {},
+        )
+        return self.lake.build(step, write, is_history=is_history)

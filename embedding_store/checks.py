@@ -1,0 +1,54 @@
+"""Is the store what its log says? Every problem found, as a sentence; none raises."""
+
+from collections.abc import Iterator
+
+from embedding_store.errors import StoreError
+from embedding_store.gates import published_record
+from embedding_store.history import SIDES, is_part_of, part_path
+from embedding_store.state import PublishedVersion, StoreState
+from embedding_store.store import EmbeddingStore
+from embedding_store.versions import open_version
+from lake.errors import LakeError
+
+
+def check(store: EmbeddingStore) -> list[str]:
+    """Return what is wrong: missing folders, checksums, gate records, history against the log."""
+    try:
+        state = store.state()
+    except (LakeError, StoreError) as error:
+        return [f"the log cannot be folded: {error}"]
+    problems = [
+        problem
+        for version in state.versions.values()
+        if not version.is_retired
+        for problem in _of_version(store, version)
+    ]
+    return problems + list(_of_history(store, state))
+
+
+def _of_version(store: EmbeddingStore, version: PublishedVersion) -> Iterator[str]:
+    try:
+        folder = store.version_folder(version.digest)
+        open_version(folder, manifest_sha256=version.manifest_sha256).verify()
+    except StoreError as error:
+        yield f"{version.name}: {error}"
+    try:
+        record = published_record(store, version)
+        if not record.is_passed:
+            yield f"{version.name}: its gate record did not pass"
+    except StoreError as error:
+        yield f"{version.name}: {error}"
+
+
+def _of_history(store: EmbeddingStore, state: StoreState) -> Iterator[str]:
+    for frame in state.frames:
+        for side in SIDES:
+            switches = state.stable_switches(frame)
+            wanted = {part_path(store, switch, side): switch for switch in switches}
+            for path, switch in wanted.items():
+                if not is_part_of(path, switch, state.version(switch.number)):
+                    yield f"history of frame {frame}: {path} is missing or not of its switch"
+            folder = store.history_folder(frame, side)
+            found = set(folder.glob("*")) if folder.is_dir() else set()
+            for path in sorted(found - set(wanted)):
+                yield f"history of frame {frame}: {path} is not of any switch in the log"

@@ -1,0 +1,155 @@
+"""The kinds of entries in the commit log, each with a typed body.
+
+Bodies are strict in both directions: a field that is missing or unknown means that another release
+wrote the entry, and guessing would fork the state.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, Protocol
+
+from embedding_store.errors import UnknownEntryError
+from lake.log import Entry
+
+Role = Literal["base", "daily"]
+Alias = Literal["stable", "canary"]
+
+ROLES: tuple[Role, ...] = ("base", "daily")
+ALIASES: tuple[Alias, ...] = ("stable", "canary")
+
+
+class Body(Protocol):
+    """The details of one entry."""
+
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAccepted:
+    """A model may serve from the entry's instant on: the instant it was trained through."""
+
+    kind: ClassVar[str] = "model_accepted"
+    partition: str
+    role: Role
+    digest: str
+    uri: str
+    logical_id: str
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionPublished:
+    """A version passed its gates and may be given a name."""
+
+    kind: ClassVar[str] = "version_published"
+    digest: str
+    number: int
+    frame: int
+    day: str
+    as_of: str
+    logical_id: str
+    model_digest: str
+    judged_against: str | None
+    """Digest of the version that it was stabilised onto and gated against; None opens a frame."""
+    manifest_sha256: str
+    gate_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasSet:
+    """From the entry's instant on, an alias of a frame means this version."""
+
+    kind: ClassVar[str] = "alias_set"
+    alias: Alias
+    frame: int
+    version: str
+    number: int
+    judged_against: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRolledBack:
+    """``stable`` of a frame returns to a version that it was before."""
+
+    kind: ClassVar[str] = "version_rolled_back"
+    frame: int
+    from_number: int
+    to_number: int
+    to_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRetired:
+    """A version may never be given a name again."""
+
+    kind: ClassVar[str] = "version_retired"
+    number: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerRegistered:
+    """Somebody reads a frame, so it may not be retired."""
+
+    kind: ClassVar[str] = "consumer_registered"
+    name: str
+    frame: int
+    contact: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """A user's rows were rewritten away; triggers nothing."""
+
+    kind: ClassVar[str] = "erased"
+    subject: str
+    """Keyed hash of the user id."""
+    replacements: Mapping[str, Mapping[str, str]]
+    """By digest before: ``{"digest": ..., "manifest_sha256": ...}`` after."""
+
+
+AnyBody = (
+    ModelAccepted
+    | VersionPublished
+    | AliasSet
+    | VersionRolledBack
+    | VersionRetired
+    | ConsumerRegistered
+    | Erased
+)
+
+KINDS: Mapping[str, type[AnyBody]] = {
+    body.kind: body
+    for body in (
+        ModelAccepted,
+        VersionPublished,
+        AliasSet,
+        VersionRolledBack,
+        VersionRetired,
+        ConsumerRegistered,
+        Erased,
+    )
+}
+
+
+def to_body(body: AnyBody) -> dict[str, Any]:
+    """Return the JSON form of a body."""
+    return asdict(body)
+
+
+def parse(entry: Entry) -> AnyBody:
+    """Return the typed body of an entry; raises UnknownEntryError for a newer release's."""
+    body = KINDS.get(entry.kind)
+    if body is None:
+        raise UnknownEntryError(
+            f"log entry {entry.seq}: kind {entry.kind!r} is not known here, a newer release wrote "
+            f"it: upgrade (this one reads {', '.join(sorted(KINDS))})"
+        )
+    want = {one.name for one in fields(body)}
+    if want != set(entry.body):
+        raise UnknownEntryError(
+            f"log entry {entry.seq} ({entry.kind}): want the fields {sorted(want)}, got "
+            f"{sorted(entry.body)}: another release wrote it, upgrade"
+        )
+    return body(**entry.body)

@@ -1,0 +1,49 @@
+"""What can go wrong in the embedding store, by what the caller can do about it."""
+
+
+class StoreError(Exception):
+    """Base of every error that this package raises."""
+
+
+class ContractError(StoreError, ValueError):
+    """Data breaks a contract; the message names the rule and the first offending key."""
+
+
+class UnknownEntryError(StoreError):
+    """The log or a file was written by a newer release: upgrade."""
+
+
+class NoBaseModelError(StoreError):
+    """No model is accepted for that day: run the partition that the message names."""
+
+
+class NoVersionError(StoreError):
+    """Nothing is published under that name: publish first, or ask for another name."""
+
+
+class CorruptVersionError(StoreError):
+    """A version's files are missing or changed: restore the folder, or roll back."""
+
+
+class StabilisationError(StoreError):
+    """Vectors cannot be brought onto the frame: publish a frame beside it, or fix the input."""
+
+
+class PublicationRefusedError(StoreError):
+    """The log, a gate or the request itself forbids it; the message says which and what helps."""
+
+
+class AlreadyPublishedError(PublicationRefusedError):
+    """The day has a version from other inputs: republish it explicitly."""
+
+
+class StableMovedError(PublicationRefusedError):
+    """``stable`` is no longer what the version was judged against: stabilise and gate again."""
+
+
+class UnknownItemError(StoreError, KeyError):
+    """The version holds no such item."""
+
+    def __str__(self) -> str:
+        """Return the message itself; KeyError would quote it."""
+        return str(self.args[0])

@@ -1,0 +1,328 @@
+"""Gates: what a version must prove before anybody may read it, and the durable record of it.
+
+::
+
+    gates/<digest>.json      the first record of a version
+    gates/<digest>.2.json    a later one, from other evidence; records are never rewritten
+
+A record is bound to the content digest and to its evidence (reference version, evaluation, policy).
+The same evidence is judged once: a gate that failed keeps holding in every later run.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from embedding_store.errors import (
+    ContractError,
+    CorruptVersionError,
+    PublicationRefusedError,
+    UnknownEntryError,
+)
+from embedding_store.similarity import compare
+from embedding_store.state import PublishedVersion
+from embedding_store.store import EmbeddingStore
+from embedding_store.versions import Version
+from lake.digests import digest_bytes, digest_json
+from lake.errors import MissingArtifactError
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+GATE_NAMES = (
+    "coverage",
+    "valid_vectors",
+    "item_similarity",
+    "neighbour_overlap",
+    "model_quality",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePolicy:
+    """What a version must reach."""
+
+    min_coverage: float = 0.999
+    """Share of the active users that have a vector."""
+    min_item_cosine: float = 0.7
+    """Mean cosine of probe items to the reference version: below, it is another frame."""
+    min_neighbour_overlap: float = 0.3
+    """Share of ten neighbours that a consumer trained on the reference version still finds."""
+    max_quality_loss: float = 0.01
+    """How much worse than the champion the model may be, in the units of the metric."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityComparison:
+    """The candidate model against the champion, paired over the same users."""
+
+    metric: str
+    """With its cut, candidates and mean: ``ndcg_at_10, full catalogue, mean over users``."""
+    difference: float
+    """Candidate minus champion; higher is better."""
+    lower: float
+    upper: float
+    """Bounds of its interval."""
+    num_users: int
+    evidence: str
+    """Digest of the evaluation that says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One verdict; ``is_passed`` means that ``figure`` reaches ``threshold``."""
+
+    name: str
+    figure: float | None
+    threshold: float | None
+    is_passed: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRecord:
+    """All verdicts on one version."""
+
+    digest: str
+    evidence: str
+    gates: tuple[Gate, ...]
+    policy: GatePolicy
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether every gate that must be there is there and passed."""
+        names = {gate.name for gate in self.gates}
+        return names >= set(GATE_NAMES) and all(gate.is_passed for gate in self.gates)
+
+    @property
+    def failures(self) -> tuple[Gate, ...]:
+        """The gates that did not pass."""
+        return tuple(gate for gate in self.gates if not gate.is_passed)
+
+    def to_bytes(self) -> bytes:
+        """Return the file's bytes."""
+        fields = {"format_version": FORMAT_VERSION, **asdict(self)}
+        return (json.dumps(fields, indent=1, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "GateRecord":
+        """Read what ``to_bytes`` wrote; raises UnknownEntryError for another format."""
+        try:
+            fields: dict[str, Any] = json.loads(data)
+        except ValueError as error:
+            raise CorruptVersionError(f"gate record: want JSON, got {len(data)} bytes") from error
+        version = fields.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise UnknownEntryError(
+                f"gate record: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
+            )
+        gates = tuple(Gate(**gate) for gate in fields["gates"])
+        return cls(**{**fields, "gates": gates, "policy": GatePolicy(**fields["policy"])})
+
+
+def evidence_of(version: Version, quality: QualityComparison | None, policy: GatePolicy) -> str:
+    """Return the digest of what a verdict rests on, the figures themselves left out.
+
+    So another figure for the same evaluation cannot buy another verdict.
+    """
+    return digest_json(
+        {
+            "version": version.digest,
+            "reference": version.manifest.reference,
+            "evaluation": None if quality is None else quality.evidence,
+            "policy": asdict(policy),
+        }
+    )
+
+
+def judge(
+    store: EmbeddingStore,
+    version: Version,
+    *,
+    reference: Version | None,
+    quality: QualityComparison | None,
+    policy: GatePolicy,
+) -> GateRecord:
+    """Return the durable record for this evidence, judging only where there is none yet.
+
+    Failing is no error here: the record says so, and ``require_passed`` refuses.
+    """
+    evidence = evidence_of(version, quality, policy)
+    while True:
+        held = list(_records(store, version.digest))
+        for record, _ in held:
+            if record.evidence == evidence:
+                return record
+        record = GateRecord(
+            digest=version.digest,
+            evidence=evidence,
+            gates=(
+                _coverage(version, policy),
+                _valid_vectors(version),
+                *_similarity(version, reference, policy),
+                _quality(quality, policy, is_first=not store.state().versions),
+            ),
+            policy=policy,
+        )
+        if store.objects.put_if_absent(_key(version.digest, len(held) + 1), record.to_bytes()):
+            logger.info("step gates-recorded: %s", version.digest)
+            return record
+
+
+def require_passed(
+    store: EmbeddingStore, digest: str, evidence: str | None = None
+) -> tuple[GateRecord, str]:
+    """Return the stored record and its sha256, re-read; raises PublicationRefusedError.
+
+    ``evidence`` picks the record that rests on it; without, the newest one.
+    """
+    found = [
+        (record, sha256)
+        for record, sha256 in _records(store, digest)
+        if evidence is None or record.evidence == evidence
+    ]
+    if not found:
+        raise PublicationRefusedError(
+            f"version {digest[:12]} has no gate record: judge it before it is published"
+        )
+    record, sha256 = found[-1]
+    if record.digest != digest:
+        raise PublicationRefusedError(
+            f"the gate record of version {digest[:12]} is about {record.digest[:12]}"
+        )
+    if not record.is_passed:
+        raise PublicationRefusedError(
+            f"version {digest[:12]} failed: {_sentence(record)}. What was published stays as it is"
+        )
+    return record, sha256
+
+
+def published_record(store: EmbeddingStore, version: PublishedVersion) -> GateRecord:
+    """Return the record that the version was published with; raises PublicationRefusedError."""
+    for record, sha256 in _records(store, version.published_digest):
+        if sha256 == version.gate_sha256:
+            return record
+    raise PublicationRefusedError(
+        f"the gate record that {version.name} was published with is gone or changed: restore "
+        f"gates/{version.published_digest}.json"
+    )
+
+
+def _sentence(record: GateRecord) -> str:
+    missing = set(GATE_NAMES) - {gate.name for gate in record.gates}
+    said = [
+        f"{gate.name} {'none' if gate.figure is None else f'{gate.figure:.4g}'}, "
+        f"want at least {gate.threshold:.4g} ({gate.note})"
+        if gate.threshold is not None
+        else f"{gate.name} ({gate.note})"
+        for gate in record.failures
+    ]
+    return "; ".join([*said, *(f"{name} was not judged" for name in sorted(missing))])
+
+
+def _key(digest: str, slot: int) -> str:
+    return f"gates/{digest}.json" if slot == 1 else f"gates/{digest}.{slot}.json"
+
+
+def _records(store: EmbeddingStore, digest: str) -> Iterator[tuple[GateRecord, str]]:
+    slot = 1
+    while True:
+        try:
+            data = store.objects.get(_key(digest, slot))
+        except MissingArtifactError:
+            return
+        yield GateRecord.from_bytes(data), digest_bytes(data)
+        slot += 1
+
+
+def _coverage(version: Version, policy: GatePolicy) -> Gate:
+    coverage = version.manifest.coverage
+    return Gate(
+        name="coverage",
+        figure=coverage.share,
+        threshold=policy.min_coverage,
+        is_passed=coverage.share >= policy.min_coverage,
+        note=f"{coverage.covered} of {coverage.required} users with {coverage.definition}",
+    )
+
+
+def _valid_vectors(version: Version) -> Gate:
+    """Read every committed file back: checksums, and all rules of the contract."""
+    rows = 0
+    note = "finite, not zero, unique, checksums as in the manifest"
+    try:
+        users = version.manifest.parts("user")
+        for number, record in enumerate(users):
+            shard = version.shard(record, "user")
+            shard.check_bucket(number, len(users))
+            rows += shard.table.num_rows
+        rows += version.items.table.num_rows
+    except (ContractError, CorruptVersionError) as error:
+        return Gate(
+            name="valid_vectors", figure=0.0, threshold=1.0, is_passed=False, note=str(error)
+        )
+    return Gate(
+        name="valid_vectors",
+        figure=1.0,
+        threshold=1.0,
+        is_passed=True,
+        note=f"{rows} vectors: {note}",
+    )
+
+
+def _similarity(
+    version: Version, reference: Version | None, policy: GatePolicy
+) -> tuple[Gate, Gate]:
+    thresholds = {
+        "item_similarity": policy.min_item_cosine,
+        "neighbour_overlap": policy.min_neighbour_overlap,
+    }
+    if reference is None:
+        note = f"opens frame {version.manifest.frame}: nothing to be similar to"
+        first, second = (
+            Gate(name=name, figure=None, threshold=None, is_passed=True, note=note)
+            for name in thresholds
+        )
+        return first, second
+    found = compare(version, reference)
+    figures = (None, None) if found is None else (found.item_mean_cosine, found.item_overlap_at_10)
+    common = 0 if found is None else found.probe_items
+    note = f"{common} probe items, against {reference.digest[:12]}; below, publish another frame"
+    first, second = (
+        Gate(
+            name=name,
+            figure=figure,
+            threshold=threshold,
+            is_passed=figure is not None and figure >= threshold,
+            note=note,
+        )
+        for (name, threshold), figure in zip(thresholds.items(), figures, strict=True)
+    )
+    return first, second
+
+
+def _quality(quality: QualityComparison | None, policy: GatePolicy, *, is_first: bool) -> Gate:
+    """Not worse: the whole interval of the difference lies above minus the allowed loss."""
+    if quality is None:
+        return Gate(
+            name="model_quality",
+            figure=None,
+            threshold=None,
+            is_passed=is_first,
+            note="the store's first version: no champion"
+            if is_first
+            else "no comparison with the champion",
+        )
+    return Gate(
+        name="model_quality",
+        figure=quality.lower,
+        threshold=-policy.max_quality_loss,
+        is_passed=quality.lower >= -policy.max_quality_loss,
+        note=(
+            f"lower bound of the difference to the champion {quality.difference:+.4f} "
+            f"[{quality.lower:+.4f}, {quality.upper:+.4f}] in {quality.metric}, "
+            f"{quality.num_users} users"
+        ),
+    )

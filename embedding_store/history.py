@@ -1,0 +1,155 @@
+"""What each frame served, and from when on: the truth for point-in-time joins.
+
+::
+
+    history/f<frame>/user/part-<seq>.parquet   user_id | event_timestamp | version | embedding
+    history/f<frame>/item/part-<seq>.parquet   item_id | event_timestamp | version | embedding
+
+One part per switch of ``stable`` (a rollback is one more), named by the log's sequence number;
+``event_timestamp`` is the instant of the switch in every row. The first row is that of nobody, with
+the id ``""``: what an unknown id was answered, and in a join the proof that the part was there. The
+other rows follow the version's parts. A projection: ``rebuild`` makes exactly what the log implies.
+"""
+
+import json
+import logging
+import os
+import uuid
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embedding_store.contracts import (
+    DEFAULT_USER_ID,
+    EMBEDDING,
+    ID_COLUMNS,
+    Float32,
+    Ids,
+    Side,
+)
+from embedding_store.manifest import Manifest
+from embedding_store.parts import ROW_GROUP, open_part
+from embedding_store.state import PublishedVersion, Switch
+from embedding_store.store import EmbeddingStore
+from embedding_store.versions import open_version
+from lake.atomic import sync_folder
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+EVENT_TIMESTAMP = "event_timestamp"
+VERSION = "version"
+INSTANT = pa.timestamp("us", tz="UTC")
+SIDES: tuple[Side, ...] = ("user", "item")
+_KEY = b"marquee"
+
+
+def history_schema(side: Side) -> pa.Schema:
+    """Return the columns of a history part."""
+    columns: dict[str, pa.DataType] = {
+        ID_COLUMNS[side]: pa.string(),
+        EVENT_TIMESTAMP: INSTANT,
+        VERSION: pa.string(),
+        EMBEDDING: pa.list_(pa.float32()),
+    }
+    return pa.schema(columns)
+
+
+def rebuild(store: EmbeddingStore, frame: int | None = None) -> tuple[Path, ...]:
+    """Make the history exactly what the log implies; return the parts that were written.
+
+    Parts that stand are kept (their footer says what they are of), foreign files are removed.
+    """
+    state = store.state()
+    written: list[Path] = []
+    frames = state.frames if frame is None else (frame,)
+    for one in frames:
+        switches = state.stable_switches(one)
+        for side in SIDES:
+            folder = store.history_folder(one, side)
+            wanted = {part_path(store, switch, side): switch for switch in switches}
+            for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+                if path not in wanted:
+                    path.unlink()
+                    logger.info("history: removed %s, which the log does not imply", path)
+            for path, switch in wanted.items():
+                version = state.version(switch.number)
+                if not is_part_of(path, switch, version):
+                    _write(store, path, switch, version, side)
+                    written.append(path)
+                    logger.info("step history-written: %s", path)
+    return tuple(written)
+
+
+def part_path(store: EmbeddingStore, switch: Switch, side: Side) -> Path:
+    """Return where the part of a switch lies."""
+    return store.history_folder(switch.frame, side) / f"part-{switch.seq:020d}.parquet"
+
+
+def is_part_of(path: Path, switch: Switch, version: PublishedVersion) -> bool:
+    """Return whether the file is the whole part of that switch, by its footer."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return False
+    return metadata.get(_KEY) == _label(switch, version)
+
+
+def _label(switch: Switch, version: PublishedVersion) -> bytes:
+    label = {
+        "format_version": FORMAT_VERSION,
+        "seq": switch.seq,
+        "digest": version.digest,
+        "number": version.number,
+        "effective_at": switch.effective_at.isoformat(),
+    }
+    return json.dumps(label, sort_keys=True).encode()
+
+
+def _write(
+    store: EmbeddingStore, path: Path, switch: Switch, version: PublishedVersion, side: Side
+) -> None:
+    source = open_version(
+        store.version_folder(version.digest), manifest_sha256=version.manifest_sha256
+    )
+    schema = history_schema(side).with_metadata({_KEY: _label(switch, version)})
+    store.scratch.mkdir(parents=True, exist_ok=True)
+    temporary = store.scratch / f"{uuid.uuid4().hex}.parquet"
+    try:
+        with open_part(temporary, schema) as writer:
+            at, nobody = switch.effective_at, pa.array([DEFAULT_USER_ID], pa.string())
+            default = _nobody(source.manifest, side)
+            writer.write_table(_rows(nobody, default, at, version.name, schema))
+            for record in source.manifest.parts(side):
+                shard = source.shard(record, side)
+                rows = _rows(shard.ids, shard.vectors, at, version.name, schema)
+                writer.write_table(rows, row_group_size=ROW_GROUP)
+        _commit(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _nobody(manifest: Manifest, side: Side) -> Float32:
+    """Return the vector of an unknown id, float32[1, dim]: zeros where it is an item."""
+    vector = manifest.default_user if side == "user" else (0.0,) * manifest.dim
+    return np.array([vector], dtype=np.float32)
+
+
+def _rows(ids: Ids, vectors: Float32, at: datetime, name: str, schema: pa.Schema) -> pa.Table:
+    rows, dim = vectors.shape
+    offsets = pa.array(range(0, (rows + 1) * dim, dim), pa.int32())
+    embeddings = pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1)))
+    instants = pa.repeat(pa.scalar(at, INSTANT), rows)
+    names = pa.repeat(pa.scalar(name), rows)
+    return pa.table([ids, instants, names, embeddings], schema=schema)
+
+
+def _commit(temporary: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)

@@ -1,0 +1,118 @@
+"""What a version says about itself: the proof that is re-checked by checksum.
+
+The folder's name is the digest of the manifest's content, and the manifest holds the digest of
+every file, so whoever trusts the name can prove every byte below it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from embedding_store.errors import UnknownEntryError
+from lake.digests import digest_json
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a version comes from."""
+
+    day: str
+    as_of: str
+    """Instant (ISO, UTC) up to which the vectors may have seen data, exclusive."""
+    logical_id: str
+    """Of the work that made the vectors: the same work is published once."""
+    model_id: str
+    model_digest: str
+    base_id: str
+    base_digest: str
+    tokenizer_id: str
+    tokenizer_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """One data file of a version."""
+
+    path: str
+    rows: int
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Which users must be there, and the share that is."""
+
+    definition: str
+    required: int
+    covered: int
+
+    @property
+    def share(self) -> float:
+        """Covered over required users; 1 when nobody is required."""
+        return self.covered / self.required if self.required else 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The content of ``manifest.json``."""
+
+    frame: int
+    dim: int
+    origin: Origin
+    reference: str | None
+    """Digest of the version whose coordinates these vectors were turned to; None opens a frame."""
+    transform_sha256: Mapping[str, str]
+    """Of the matrices that took raw user and item vectors to the frame."""
+    files: tuple[FileRecord, ...]
+    coverage: Coverage
+    default_user: tuple[float, ...]
+    """The vector of a user without history, which unknown users get."""
+    dtype: str = "float32"
+    metric: str = "inner_product"
+    normalised: bool = False
+    gate_record: str = "gates/<digest>.json"
+
+    @property
+    def digest(self) -> str:
+        """The content digest: the version's folder name."""
+        return digest_json(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form, with its ``format_version``."""
+        return {"format_version": FORMAT_VERSION, **json.loads(json.dumps(asdict(self)))}
+
+    def to_bytes(self) -> bytes:
+        """Return the file's bytes, the same for equal content."""
+        return (json.dumps(self.to_json(), indent=1, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Manifest":
+        """Read what ``to_bytes`` wrote; raises UnknownEntryError for another format."""
+        fields = json.loads(data)
+        version = fields.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise UnknownEntryError(
+                f"manifest: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
+            )
+        return cls(
+            **{
+                **fields,
+                "origin": Origin(**fields["origin"]),
+                "files": tuple(FileRecord(**one) for one in fields["files"]),
+                "coverage": Coverage(**fields["coverage"]),
+                "default_user": tuple(fields["default_user"]),
+            }
+        )
+
+    def rows(self, side: str) -> int:
+        """Return the number of ``user`` or ``item`` rows."""
+        return sum(one.rows for one in self.files if one.path.startswith(f"{side}/"))
+
+    def parts(self, side: str) -> tuple[FileRecord, ...]:
+        """Return the ``user`` or ``item`` parts by number."""
+        found = [one for one in self.files if one.path.startswith(f"{side}/")]
+        return tuple(sorted(found, key=lambda one: int(one.path.split("-")[-1].split(".")[0])))

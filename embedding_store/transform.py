@@ -1,0 +1,46 @@
+"""What took raw vectors to a frame: the record beside stabilised embeddings."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embedding_store.errors import UnknownEntryError
+from lake.atomic import replace_json
+
+FORMAT_VERSION = 1
+STABILISATION_FILE = "stabilisation.json"
+TRANSFORM_FILES = {"user": "transform_user.npy", "item": "transform_item.npy"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stabilisation:
+    """The content of ``stabilisation.json``; the matrices lie beside it (float64 ``.npy``)."""
+
+    frame: int
+    dim: int
+    reference: str | None
+    """Digest of the version whose coordinates the vectors were turned to; None opens a frame."""
+    common_items: int
+    common_users: int
+    singular_values: tuple[float, ...]
+    """Of the scores of all users and items: descending."""
+    transform_sha256: Mapping[str, str]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """Similarity to the reference ``before`` and ``after``, and how well scores were kept."""
+
+    def write(self, path: Path) -> None:
+        """Write the record."""
+        replace_json(path, {"format_version": FORMAT_VERSION, **asdict(self)})
+
+    @classmethod
+    def read(cls, path: Path) -> "Stabilisation":
+        """Read what ``write`` wrote; raises UnknownEntryError for another format."""
+        fields = json.loads(path.read_bytes())
+        version = fields.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise UnknownEntryError(
+                f"{path}: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
+            )
+        return cls(**{**fields, "singular_values": tuple(fields["singular_values"])})

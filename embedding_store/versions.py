@@ -1,0 +1,89 @@
+"""Immutable versions: opened with proof, read with proof.
+
+::
+
+    versions/<digest>/manifest.json  user_default.parquet
+                      user/part-<bucket>.parquet  item/part-<n>.parquet
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+
+from embedding_store.contracts import EmbeddingShard, Side
+from embedding_store.errors import CorruptVersionError
+from embedding_store.manifest import FileRecord, Manifest
+from embedding_store.parts import read_shard
+from lake.digests import digest_bytes
+
+MANIFEST_FILE = "manifest.json"
+DEFAULT_USER_FILE = "user_default.parquet"
+
+
+@dataclass(frozen=True)
+class Version:
+    """An opened version: the folder's name proves its manifest, and that each file read."""
+
+    folder: Path
+    manifest: Manifest
+
+    @cached_property
+    def digest(self) -> str:
+        """The content digest."""
+        return self.manifest.digest
+
+    def read(self, record: FileRecord) -> pa.Buffer:
+        """Return a file's bytes, proven; raises CorruptVersionError."""
+        path = self.folder / record.path
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise CorruptVersionError(f"{path} is missing: restore it, or roll back") from error
+        if digest_bytes(data) != record.sha256:
+            raise CorruptVersionError(
+                f"{path}: want {record.bytes} bytes with sha256 {record.sha256}, got {len(data)} "
+                "other bytes: restore it, or roll back"
+            )
+        return pa.py_buffer(data)
+
+    def shard(self, record: FileRecord, side: Side) -> EmbeddingShard:
+        """Return a part's embeddings, proven."""
+        return read_shard(self.read(record), side, self.manifest.dim)
+
+    @cached_property
+    def items(self) -> EmbeddingShard:
+        """All items as one shard; items are the small side."""
+        tables = [self.shard(one, "item").table for one in self.manifest.parts("item")]
+        return EmbeddingShard(pa.concat_tables(tables), "item", self.manifest.dim)
+
+    def verify(self) -> None:
+        """Re-check every file by checksum; raises CorruptVersionError."""
+        for record in self.manifest.files:
+            self.read(record)
+
+
+def open_version(folder: Path, *, manifest_sha256: str | None = None) -> Version:
+    """Return the version in ``folder``, its manifest proven by the folder's name and the log.
+
+    Raises CorruptVersionError when it is missing or changed.
+    """
+    try:
+        data = (folder / MANIFEST_FILE).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CorruptVersionError(
+            f"{folder} has no {MANIFEST_FILE}: restore the folder, or roll back"
+        ) from error
+    if manifest_sha256 is not None and digest_bytes(data) != manifest_sha256:
+        raise CorruptVersionError(f"{folder / MANIFEST_FILE}: is not what the log recorded")
+    try:
+        manifest = Manifest.from_bytes(data)
+    except (json.JSONDecodeError, TypeError, KeyError, UnicodeDecodeError) as error:
+        raise CorruptVersionError(f"{folder / MANIFEST_FILE}: is no manifest: {error}") from error
+    if manifest.digest != folder.name:
+        raise CorruptVersionError(
+            f"{folder / MANIFEST_FILE}: its content has the digest {manifest.digest}"
+        )
+    return Version(folder, manifest)

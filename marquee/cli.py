@@ -1,0 +1,189 @@
+"""The command line. Every command takes ``--workspace`` and exits non-zero when it fails."""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+# embedded tools phone home by default; this must stand before any of them is imported
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+import typer
+from rich.console import Console
+
+from assets.workspace import Workspace
+from marquee.errors import EXPECTED, CommandError
+from marquee.settings import Settings
+from marquee.worlds import world
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Marquee: one foundation model, from raw events to versioned embedding features.",
+)
+console = Console()
+
+WorkspaceName = Annotated[
+    str, typer.Option("--workspace", "-w", help="Workspace: one world with all that belongs to it.")
+]
+By = Annotated[str, typer.Option("--by", help="Who asks; recorded in the log.")]
+Why = Annotated[str, typer.Option("--why", help="Why; recorded in the log.")]
+
+
+def _root(name: str) -> Path:
+    if not name or Path(name).name != name or name in {".", ".."}:
+        raise CommandError(f"--workspace: want a plain name, got {name!r}")
+    return Settings().home / name
+
+
+def _open(name: str) -> Workspace:
+    return Workspace.open(_root(name))
+
+
+@app.command()
+def demo(
+    workspace: WorkspaceName = "simulated",
+    source: Annotated[str, typer.Option(help="simulated or kuairand.")] = "simulated",
+    data: Annotated[Path | None, typer.Option(help="Folder of the source's files.")] = None,
+) -> None:
+    """Run the whole lifecycle, from raw events to a look-up; finished work is skipped."""
+    from marquee.demo import run_demo
+    from marquee.summary import show_summary
+
+    opened = Workspace.create(_root(workspace), world(source, data))
+    seconds = run_demo(opened)
+    show_summary(opened, console, seconds=seconds)
+
+
+@app.command()
+def run(
+    day: Annotated[str, typer.Argument(help="Day, YYYY-MM-DD.")],
+    workspace: WorkspaceName = "simulated",
+    job: Annotated[str, typer.Option(help="Job to run for that partition.")] = "daily_refresh",
+) -> None:
+    """Run one job of the orchestrator for one partition."""
+    from marquee.runs import Orchestrator
+
+    opened = _open(workspace)
+    with opened.writing():
+        Orchestrator(opened).run(job, day)
+
+
+@app.command()
+def status(workspace: WorkspaceName = "simulated") -> None:
+    """Show what is published, how old it is, and the figures of its gates."""
+    from marquee.standing import show_status
+
+    show_status(_open(workspace), console)
+
+
+@app.command()
+def versions(workspace: WorkspaceName = "simulated") -> None:
+    """List every published version and what its names were."""
+    from marquee.standing import show_versions
+
+    show_versions(_open(workspace), console)
+
+
+@app.command()
+def lookup(
+    user: Annotated[str, typer.Argument(help="User id.")], workspace: WorkspaceName = "simulated"
+) -> None:
+    """Look one user up through the feature service: version, embedding, history by title."""
+    from marquee.lookups import show_user
+
+    show_user(_open(workspace), user, console)
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="User id.")],
+    workspace: WorkspaceName = "simulated",
+    count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many titles.")] = 10,
+) -> None:
+    """Show the best titles for one user, by the inner product of the served embeddings."""
+    from marquee.lookups import show_recommendations
+
+    show_recommendations(_open(workspace), user, count, console)
+
+
+@app.command()
+def similar(
+    item: Annotated[str, typer.Argument(help="Item id.")],
+    workspace: WorkspaceName = "simulated",
+    count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many titles.")] = 10,
+) -> None:
+    """Show the titles nearest to one title, by the cosine of the served embeddings."""
+    from marquee.lookups import show_similar
+
+    show_similar(_open(workspace), item, count, console)
+
+
+@app.command()
+def rollback(
+    workspace: WorkspaceName = "simulated",
+    to: Annotated[int | None, typer.Option(help="Version number; default: the previous.")] = None,
+    by: By = "operator",
+    why: Why = "asked for on the command line",
+) -> None:
+    """Let ``stable`` mean an earlier version again, at once and without recomputation."""
+    from marquee.operations import roll_back
+
+    opened = _open(workspace)
+    with opened.writing():
+        roll_back(opened, to=to, by=by, why=why, console=console)
+
+
+@app.command()
+def reconcile(workspace: WorkspaceName = "simulated") -> None:
+    """Rebuild the feature registry, the online rows and the served history from the log."""
+    from marquee.operations import reconcile_features
+
+    opened = _open(workspace)
+    with opened.writing():
+        reconcile_features(opened, console)
+
+
+@app.command()
+def doctor(workspace: WorkspaceName = "simulated") -> None:
+    """Check the installation, the workspace, the log and the features for consistency."""
+    from marquee.doctor import examine
+
+    if not examine(_root(workspace), console):
+        raise typer.Exit(1)
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    warnings.simplefilter("ignore")  # third-party deprecations are for us to read, in the tests
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except EXPECTED as error:
+        sys.stderr.write(f"error: {describe(error)}\n")
+        return 1
+    except typer.TyperException as error:
+        sys.stderr.write(f"error: {error.format_message()}\n")
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted: what was published stays; run the same command again\n")
+        return 130
+
+
+def describe(error: BaseException) -> str:
+    """Return what happened and what to do, in one message."""
+    match error:
+        case OSError(errno=28):
+            where = error.filename or "the disk"
+            return f"no space left on {where}: free some and run the same command again"
+        case PermissionError():
+            return (
+                f"no permission for {error.filename}: give this user access, or set MARQUEE_HOME "
+                "to a folder of their own"
+            )
+    return str(error)

@@ -1,0 +1,66 @@
+"""The whole lifecycle over a replayed world: every day in its turn, as schedules would run it."""
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from assets.timeline import days_between, end_of_month, month_of
+from assets.workspace import Workspace
+from marquee.runs import Orchestrator
+
+NUM_FINE_TUNED_DAYS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which partitions a replay runs, in order."""
+
+    history: list[str]
+    """Days that are only taken in: what pretraining reads."""
+    month: str
+    days: list[str]
+    """Days that are fine-tuned, published and promoted."""
+
+
+def plan(first_day: date, last_day: date, num_days: int = NUM_FINE_TUNED_DAYS) -> Plan:
+    """Return the replay: pretrain through the first month's end, then refresh daily."""
+    month = month_of(first_day)
+    first_fine_tuned = end_of_month(month).date()
+    last = min(last_day, first_fine_tuned + timedelta(days=num_days - 1))
+    return Plan(
+        history=days_between(first_day, first_fine_tuned - timedelta(days=1)),
+        month=month,
+        days=days_between(first_fine_tuned, last),
+    )
+
+
+def replay(workspace: Workspace, orchestrator: Orchestrator) -> Iterator[str]:
+    """Run the plan, yielding a headline before each stage and its time after it."""
+    config = workspace.config
+    steps = plan(config.first_day, config.last_day)
+    stages = [
+        (f"Take in {len(steps.history)} days", "ingestion", steps.history),
+        (f"Pretrain on everything before {steps.days[0]}", "monthly_pretraining", [steps.month]),
+        *((f"Refresh {day}", "daily_refresh", [day]) for day in steps.days),
+        (f"A downstream team trains on {steps.days[-1]}", "downstream_team", [steps.days[-1]]),
+    ]
+    for headline, job, partitions in stages:
+        yield headline
+        started = time.monotonic()
+        for partition in partitions:
+            orchestrator.run(job, partition)
+        yield f"  done in {time.monotonic() - started:.1f} s"
+
+
+def run_demo(workspace: Workspace) -> float:
+    """Replay the whole world with progress on the terminal; return the seconds that it took."""
+    started = time.monotonic()
+    with workspace.writing():
+        workspace.lake.sweep()
+        workspace.store.sweep()
+        for line in replay(workspace, Orchestrator(workspace)):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+    return time.monotonic() - started

@@ -1,0 +1,69 @@
+"""Runs of the orchestrator inside this process, with its real instance, partitions and events."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assets.workspace import Workspace
+from lake.atomic import replace_file
+from marquee.errors import RunFailedError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+INSTANCE = Path(__file__).resolve().parents[1] / "infra" / "dagster" / "one_machine.yaml"
+
+
+@dataclass(frozen=True)
+class Orchestrator:
+    """The orchestrator over one workspace."""
+
+    workspace: Workspace
+
+    def __post_init__(self) -> None:
+        """Point the code location and the instance at the workspace, before either is loaded."""
+        home = self.workspace.root / "dagster"
+        replace_file(home / "dagster.yaml", INSTANCE.read_bytes())
+        os.environ["DAGSTER_HOME"] = str(home)
+        os.environ["MARQUEE_WORKSPACE"] = str(self.workspace.root)
+
+    @cached_property
+    def _definitions(self) -> "dg.Definitions":
+        from assets.definitions import defs
+
+        return defs
+
+    @cached_property
+    def _instance(self) -> "dg.DagsterInstance":
+        import dagster as dg
+
+        return dg.DagsterInstance.get()
+
+    def run(self, job: str, partition: str, *, tags: dict[str, str] | None = None) -> None:
+        """Run a job for one partition; raises RunFailedError with the cause."""
+        result = self._definitions.resolve_job_def(job).execute_in_process(
+            instance=self._instance,
+            partition_key=partition,
+            run_config={"loggers": {"progress": {}}},
+            tags=tags,
+            raise_on_error=False,
+        )
+        if not result.success:
+            raise RunFailedError(
+                f"{job} {partition} failed: {_cause(result)}\nWhat was published stays. Mend the "
+                "cause and run the same command again: finished work is skipped."
+            )
+
+
+def _cause(result: "dg.ExecuteInProcessResult") -> str:
+    """Return what stopped the first failed step, in the words of the error that caused it."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                return f"in {event.step_key}: {error.message.strip()}"
+    return "the run ended without a failed step; see the orchestrator's log"

@@ -1,0 +1,93 @@
+"""What is published: for the people who operate it."""
+
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from assets.publication import gate_record
+from assets.workspace import Workspace
+from embedding_store.state import PublishedVersion, StoreState
+from marquee.errors import CommandError
+
+
+def show_status(workspace: Workspace, console: Console) -> None:
+    """Print what is stable, how old it is, and its gates; raises CommandError when nothing is."""
+    state = workspace.store.state()
+    stable = state.stable(workspace.config.frame)
+    if stable is None:
+        raise CommandError(
+            f"workspace {workspace.root.name} serves nothing yet: `make demo` publishes its days"
+        )
+    since = state.stable_switches(stable.frame)[-1].effective_at
+    previous = state.previous(stable.frame)
+    newest = workspace.lake.refs("interaction_tokens")[-1].partition
+    behind = (datetime.fromisoformat(newest) - datetime.fromisoformat(stable.day)).days
+    console.print(f"stable   {stable.name} of {stable.day} (frame {stable.frame}), {stable.digest}")
+    console.print(f"serving  since {since:%Y-%m-%d %H:%M} UTC of the world's time")
+    console.print(
+        f"age      sees data before {stable.as_of}; newest day taken in is {newest}"
+        f" ({behind} {'day' if behind == 1 else 'days'} later)"
+    )
+    console.print(
+        f"rollback {'to ' + previous.name if previous else 'impossible: it is the first'}"
+    )
+    console.print(gate_table(workspace, stable))
+
+
+def gate_table(workspace: Workspace, version: PublishedVersion) -> Table:
+    """Return the gates of a version, figure beside threshold."""
+    table = Table(title=f"Gates of {version.name}")
+    for name in ("gate", "figure", "at least", "", "note"):
+        table.add_column(name, justify="right" if name in {"figure", "at least"} else "left")
+    for gate in gate_record(workspace, version).gates:
+        table.add_row(
+            gate.name,
+            "–" if gate.figure is None else f"{gate.figure:.4f}",
+            "–" if gate.threshold is None else f"{gate.threshold:.4f}",
+            "pass" if gate.is_passed else "FAIL",
+            gate.note,
+        )
+    return table
+
+
+def show_versions(workspace: Workspace, console: Console) -> None:
+    """Print every version; raises CommandError when there is none."""
+    state = workspace.store.state()
+    if not state.versions:
+        raise CommandError(f"workspace {workspace.root.name} has no version: run `make demo` first")
+    console.print(version_table(state))
+
+
+def version_table(state: StoreState) -> Table:
+    """Return the versions with what they are and since when they served."""
+    table = Table(title="Published versions")
+    for name in ("version", "day", "frame", "digest", "model", "stable from", "now"):
+        table.add_column(name)
+    for version in state.versions.values():
+        switches = [
+            f"{one.effective_at:%Y-%m-%d %H:%M}{' (rollback)' if one.is_rollback else ''}"
+            for one in state.stable_switches(version.frame)
+            if one.number == version.number
+        ]
+        table.add_row(
+            version.name,
+            version.day,
+            str(version.frame),
+            version.digest[:12],
+            version.model_digest[:12],
+            ", ".join(switches) or "never",
+            _names(state, version),
+        )
+    return table
+
+
+def _names(state: StoreState, version: PublishedVersion) -> str:
+    if version.is_retired:
+        return "retired"
+    named = {
+        "stable": state.stable(version.frame),
+        "previous": state.previous(version.frame),
+        "canary": state.canary(version.frame),
+    }
+    return ", ".join(alias for alias, one in named.items() if one and one.number == version.number)
