@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.contracts import Float64
+from training.contracts import Float64, Int32
 from training.features.catalogue import Catalogue
 from training.features.spec import FeatureSpec, recode
+
+Float32 = npt.NDArray[np.float32]
 
 # days since release at the instant of the features; finer where titles are young
 AGE_EDGES_DAYS = np.array(
@@ -78,23 +81,24 @@ def build_item_features(
     )
 
 
-def _codes(column: Sequence[str | None], values: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def _codes(column: Sequence[str | None], values: Sequence[str]) -> Int32:
     distinct = sorted({value for value in column if value is not None})
     position = {value: at for at, value in enumerate(distinct)}
     raw = [-1 if value is None else position[value] for value in column]
     return recode(distinct, np.array(raw, dtype=np.int32), values)
 
 
-def _age_codes(age_days: Float64) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _age_codes(age_days: Float64) -> Int32:
     # searchsorted puts NaN behind every edge, which is why it is asked first
     after = np.searchsorted(AGE_EDGES_DAYS, age_days, side="right")
-    return np.where(np.isnan(age_days), 0, after + 1)
+    return np.where(np.isnan(age_days), 0, after + 1).astype(np.int32)
 
 
-def _genre_means(catalogue: Catalogue, genres: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def _genre_means(catalogue: Catalogue, genres: Sequence[str]) -> Float32:
     column = {genre: at for at, genre in enumerate(genres)}
     means = np.zeros((len(catalogue.item_ids) + 1, len(genres)), dtype=np.float32)
     for row, names in enumerate(catalogue.genres):
         for name in set(names) & column.keys():
             means[row, column[name]] = 1.0
-    return means / np.maximum(means.sum(axis=1, keepdims=True), 1.0)
+    means /= np.maximum(means.sum(axis=1, keepdims=True), 1.0)
+    return means

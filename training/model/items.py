@@ -10,7 +10,6 @@ while training teaches the gate to lean on metadata then.
 Legend: M items, V vocabulary, K categorical columns, G genres, N numbers, D model width.
 """
 
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,6 +39,11 @@ class ItemEncoder(nn.Module):
         self.id_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.unknown_bias = nn.Parameter(torch.zeros(()))
         self.metadata_bias = nn.Linear(width, 1, bias=False)
+
+    @torch.no_grad()
+    def start_at(self, bias_V: Tensor) -> None:
+        """Set the biases of the vocabulary's items."""
+        self.id_bias.copy_(bias_V)
 
     def forward(self, items: ItemFeatures, hidden_M: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return encodings ``[M, D]`` and biases ``[M]``; ids in ``hidden_M`` read as unknown."""
