@@ -2,10 +2,11 @@
 
 One row per exposure, in order of time::
 
-    user_id  item_id  event_timestamp  day  label | numeric context ... | categorical context ...
+    user_id  item_id  event_timestamp  day  page  label | numeric context ... | categorical ...
 
 The label is 1 when the user began a target action on the item within the window after the exposure.
-Everything else was known when it was shown: counts are of the days before.
+Everything else was known when it was shown: counts are of the days before. A page is what one user
+was shown without a longer pause.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,9 +20,10 @@ from training.errors import NoDataError
 from training.events.artifacts import read_events
 from training.schema import ActionRole, EventSchema, FacetKind, Phase
 
-COUNTS = ("item_choices", "item_choices_newest_day", "user_choices", "pair_choices")
+_PAGE_PAUSE = timedelta(minutes=30)
+COUNTS = ("item_choices", "item_choices_the_day_before", "user_choices", "pair_choices")
 """Target events before the exposure's day: of the item, of the item on the day before, of the user,
-of the user with the item."""
+of the user with the item; each as log(1 + n)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,9 @@ def read_exposures(
     exposures = _labelled(pl.concat(shown), choices, window)
     if exposures.is_empty():
         raise NoDataError(f"{schema.name}: nobody was shown anything on {', '.join(days)}")
-    exposures = _counted(exposures, choices)
     numeric = [facet.name for facet in schema.facets_of(Phase.REQUEST, FacetKind.NUMERIC)]
     categories = [facet.name for facet in schema.facets_of(Phase.REQUEST, FacetKind.CATEGORICAL)]
-    return Exposures(exposures, (*numeric, "hour", *COUNTS), tuple(categories))
+    return Exposures(_paged(_counted(exposures, choices)), (*numeric, *COUNTS), tuple(categories))
 
 
 def _shown(events: pl.DataFrame, schema: EventSchema, day: str) -> pl.DataFrame:
@@ -82,10 +83,9 @@ def _shown(events: pl.DataFrame, schema: EventSchema, day: str) -> pl.DataFrame:
     return events.filter(pl.col("action") == schema.exposure).select(
         "user_id",
         "item_id",
+        *[facet.name for facet in facets],
         event_timestamp="occurred_at",
         day=pl.lit(day),
-        hour=pl.col("occurred_at").dt.hour().cast(pl.Float64),
-        *[pl.col(facet.name) for facet in facets],
     )
 
 
@@ -119,42 +119,39 @@ def _labelled(shown: pl.DataFrame, choices: pl.DataFrame, window: timedelta) -> 
 
 
 def _counted(exposures: pl.DataFrame, choices: pl.DataFrame) -> pl.DataFrame:
+    """Add the counts, as logarithms of one more."""
+    dated = exposures.with_columns(date=pl.col("day").str.to_date()).sort("date")
     for keys, name in (
         (["item_id"], "item_choices"),
         (["user_id"], "user_choices"),
         (["user_id", "item_id"], "pair_choices"),
     ):
-        exposures = exposures.join(
-            _before(exposures, choices, keys, name), on=[*keys, "day"], how="left"
+        dated = dated.join_asof(
+            _running_count(choices, keys, name),
+            on="date",
+            by=keys,
+            strategy="backward",
+            allow_exact_matches=False,
+            check_sortedness=False,
         )
-    days = sorted({*choices["day"], *exposures["day"]})
-    day_after = dict(zip(days, days[1:], strict=False))
-    newest = (
-        choices.with_columns(day=pl.col("day").replace_strict(day_after, default=None))
-        .group_by("item_id", "day")
-        .agg(item_choices_newest_day=pl.len())
+    on_the_day = choices.group_by("item_id", date=pl.col("day").str.to_date() + pl.duration(days=1))
+    dated = dated.join(
+        on_the_day.agg(item_choices_the_day_before=pl.len()), on=["item_id", "date"], how="left"
     )
-    exposures = exposures.join(newest, on=["item_id", "day"], how="left")
     logs = [pl.col(name).fill_null(0).cast(pl.Float64).log1p() for name in COUNTS]
-    return exposures.with_columns(logs).sort("event_timestamp", "user_id", "item_id")
+    return dated.with_columns(logs).drop("date")
 
 
-def _before(
-    exposures: pl.DataFrame, choices: pl.DataFrame, keys: list[str], name: str
-) -> pl.DataFrame:
-    """Return, for the keys and days of exposures, how many choices the days before hold."""
-    daily = choices.group_by([*keys, "day"]).agg(on_day=pl.len())
-    asked = exposures.select([*keys, "day"]).unique().join(daily, on=[*keys, "day"], how="left")
-    everything = pl.concat(
-        [
-            asked.with_columns(asked=True),
-            daily.join(asked, on=[*keys, "day"], how="anti").with_columns(asked=False),
-        ],
-        how="diagonal",
-    )
-    counted = everything.sort("day").with_columns(
-        (pl.col("on_day").fill_null(0).cum_sum().over(keys) - pl.col("on_day").fill_null(0)).alias(
-            name
-        )
-    )
-    return counted.filter("asked").select([*keys, "day", name])
+def _paged(exposures: pl.DataFrame) -> pl.DataFrame:
+    by_user = exposures.sort("user_id", "event_timestamp", "item_id")
+    paused = pl.col("event_timestamp").diff() > _PAGE_PAUSE
+    begins = paused | (pl.col("user_id") != pl.col("user_id").shift())
+    numbered = by_user.with_columns(page=begins.fill_null(value=True).cast(pl.Int64).cum_sum())
+    return numbered.sort("event_timestamp", "user_id", "item_id")
+
+
+def _running_count(choices: pl.DataFrame, keys: list[str], name: str) -> pl.DataFrame:
+    """Return how many choices there were through each date on which there was one."""
+    daily = choices.group_by([*keys, pl.col("day").str.to_date().alias("date")]).agg(n=pl.len())
+    running = daily.sort("date").with_columns(pl.col("n").cum_sum().over(keys).alias(name))
+    return running.drop("n")

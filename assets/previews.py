@@ -53,6 +53,58 @@ def of_tokens(workspace: Workspace, ref: ArtifactRef) -> Preview:
     return _kept(workspace, ref, draw)
 
 
+def of_training(workspace: Workspace, ref: ArtifactRef) -> Preview:
+    """Loss by step."""
+
+    def draw(folder: Path) -> plots.Plot:
+        metrics = json.loads((folder / "metrics.json").read_bytes())
+        return plots.loss_curve([(int(step), float(loss)) for step, loss in metrics["loss_curve"]])
+
+    return _kept(workspace, ref, draw)
+
+
+def of_evaluation(workspace: Workspace, ref: ArtifactRef) -> Preview:
+    """Yesterday's model on this day, beside popularity."""
+
+    def draw(_: Path) -> plots.Plot:
+        figures = ref.figures["next day"]
+        bars = [
+            plots.QualityBar(
+                name=name,
+                value=metrics["hr_at_10"]["value"],
+                low=metrics["hr_at_10"]["lower"],
+                high=metrics["hr_at_10"]["upper"],
+            )
+            for name, metrics in figures["metrics"].items()
+        ]
+        cut = f"{figures['num_targets']:,} targets of {ref.partition}, full catalogue"
+        return plots.quality_bars(bars, metric="HR@10", cut=cut)
+
+    return _kept(workspace, ref, draw)
+
+
+def of_ranker(workspace: Workspace, ref: ArtifactRef) -> Preview:
+    """The ranker's AUC with and without embeddings."""
+
+    def draw(_: Path) -> plots.Plot:
+        first = ref.figures["comparisons"][0]
+        base = first["without_embeddings"]
+        bars = [
+            plots.QualityBar(
+                name="with embeddings",
+                value=first["with_embeddings"],
+                low=base + first["lower"],
+                high=base + first["upper"],
+            ),
+            plots.QualityBar(name="without", value=base, low=base, high=base),
+        ]
+        return plots.quality_bars(
+            bars, metric=first["metric"], cut="interval of the paired difference"
+        )
+
+    return _kept(workspace, ref, draw)
+
+
 def of_embeddings(workspace: Workspace, ref: ArtifactRef) -> Preview:
     """Norms of the users' and items' vectors."""
 

@@ -29,7 +29,6 @@ Side = Literal["user", "item"]
 
 ID_COLUMNS: dict[Side, str] = {"user": "user_id", "item": "item_id"}
 EMBEDDING = "embedding"
-_NO_IDS = pa.array([], pa.string())
 DEFAULT_USER_ID = ""
 """The id in ``user_default.parquet``: nobody's."""
 
@@ -59,7 +58,12 @@ class EmbeddingShard:
     def ids(self) -> Ids:
         """The ids, string, in order."""
         chunks = self.table.column(ID_COLUMNS[self.side]).chunks
-        return cast("Ids", chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks or [_NO_IDS]))
+        return cast(
+            "Ids",
+            chunks[0]
+            if len(chunks) == 1
+            else pa.concat_arrays(chunks or [pa.nulls(0, pa.string())]),
+        )
 
     @cached_property
     def vectors(self) -> Float32:

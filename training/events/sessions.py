@@ -41,7 +41,7 @@ _MOVIE_ROTATION_DAYS = 8
 _DRAWS = 1 << 16
 _POSITION_BIAS = 0.9
 _CHOICE_SHARPNESS = 1.2
-_BROWSABLE_DEVICES = (DEVICES.index("mobile"), DEVICES.index("tablet"))
+_TOUCH_DEVICES = (DEVICES.index("mobile"), DEVICES.index("tablet"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,11 @@ class Sessions:
     """The series the user follows, or -1."""
     taste: Floats
     """float[S, D]: the user's taste and the mood of the moment."""
+
+    @property
+    def leads_with_followed(self) -> Flags:
+        """Sessions whose page begins with the series that the user follows."""
+        return np.isin(self.canvas, (HOME, KIDS)) & (self.followed >= 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,25 +188,25 @@ def _by_draw(weight: Floats) -> Ints:
 
 
 def _is_allowed(demand: Demand, sessions: Sessions, titles: Ints, day_index: int) -> Flags:
-    """Drop repeats, films out of the user's rotation, and games on devices without touch."""
+    """Drop repeats, films out of rotation, games on devices without touch, and what leads."""
     is_repeat = np.zeros(titles.shape, dtype=bool)
     is_repeat[:, 1:] = titles[:, 1:] == titles[:, :-1]
     turn = hashed(demand.parameters.seed, sessions.user[:, None], titles) + np.uint64(day_index)
     rests = turn % np.uint64(_MOVIE_ROTATION_DAYS) != 0
     kind = demand.titles.kind[titles]
-    no_touch = ~np.isin(sessions.device, _BROWSABLE_DEVICES)[:, None]
+    no_touch = ~np.isin(sessions.device, _TOUCH_DEVICES)[:, None]
     allowed: Flags = ~is_repeat & ~((kind == MOVIE) & rests) & ~((kind == GAME) & no_touch)
+    leads = np.where(sessions.leads_with_followed, sessions.followed, -1)
+    allowed &= titles != leads[:, None]
     return allowed
 
 
 def _put_followed_first(
     demand: Demand, sessions: Sessions, title: Ints, utility: Floats, appeal: Floats
 ) -> None:
-    """Put the followed series first on home and kids pages; elsewhere on the page it vanishes."""
+    """Put the followed series first on the pages that lead with it."""
     followed = sessions.followed
-    on_page = np.isin(sessions.canvas, (HOME, KIDS)) & (followed >= 0)
-    utility[(title == followed[:, None]) & on_page[:, None]] = -np.inf
-    rows = np.flatnonzero(on_page)
+    rows = np.flatnonzero(sessions.leads_with_followed)
     title[rows, 1:], utility[rows, 1:] = title[rows, :-1].copy(), utility[rows, :-1].copy()
     title[rows, 0] = followed[rows]
     utility[rows, 0] = demand.utility(

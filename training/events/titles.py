@@ -116,7 +116,8 @@ def draw_titles(parameters: WorldParameters) -> Titles:
             genres[title], language[title] = genres[first], language[first]
             maturity[title] = maturity[first]
             names[title] = compose_sequel(names[first], part, rng)
-            factors[title] = 0.9 * factors[first] + 0.1 * factors[title]
+            alike = 0.85 * factors[first] + 0.15 * factors[title]
+            factors[title] = alike / np.linalg.norm(alike)
     rewritten = _rewrites(parameters, launched, rng)
     return Titles(
         ids=tuple(f"t{index:05d}" for index in range(count)),

@@ -2,7 +2,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedding_store.entries import (
@@ -240,6 +240,7 @@ def histories(draw: st.DrawFn) -> list[Timed]:
     return bodies
 
 
+@settings(max_examples=40)
 @given(histories(), st.integers(0, 30))
 def test_the_fold_as_of_an_instant_is_the_fold_of_the_entries_in_effect(
     bodies: list[Timed], day: int
@@ -251,12 +252,14 @@ def test_the_fold_as_of_an_instant_is_the_fold_of_the_entries_in_effect(
     assert _without_seq(whole) == _without_seq(cut)
 
 
+@settings(max_examples=40)
 @given(histories())
 def test_folding_twice_gives_the_same_state(bodies: list[Timed]) -> None:
     log = entries(bodies)
     assert fold(log) == fold(tuple(log)) == fold(iter(log))
 
 
+@settings(max_examples=40)
 @given(histories(), st.integers(0, 30))
 def test_what_stable_meant_is_the_last_switch_up_to_then(bodies: list[Timed], day: int) -> None:
     at = instant(day, 1) + timedelta(minutes=30)

@@ -1,4 +1,4 @@
-"""A small embedding store, written by hand, with other users in every version."""
+"""A small embedding store, written by hand, so that every version's content is known by its number."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,7 @@ import pyarrow as pa
 from embedding_store.contracts import embedding_table
 from embedding_store.entries import (
     AliasSet,
+    Erased,
     VersionPublished,
     VersionRetired,
     VersionRolledBack,
@@ -29,68 +30,46 @@ def instant(day: float) -> datetime:
 
 
 @dataclass
+class Content:
+    """What one version holds."""
+
+    users: dict[str, np.ndarray]
+    items: dict[str, np.ndarray]
+    default: np.ndarray
+
+
+def content_of(number: int, *, num_users: int = 40, num_items: int = 12, dim: int = 8) -> Content:
+    """Version n holds users u<n>, u<n+1>, ...: from one to the next somebody leaves and joins."""
+    draw = np.random.default_rng(number)
+    users = sorted(f"u{one}" for one in range(number, number + num_users))
+    items = sorted(f"i{one}" for one in range(num_items))
+    return Content(
+        users=dict(zip(users, draw.normal(size=(num_users, dim)).astype(np.float32), strict=True)),
+        items=dict(zip(items, draw.normal(size=(num_items, dim)).astype(np.float32), strict=True)),
+        default=np.full(dim, 1 + number / 8, dtype=np.float32),
+    )
+
+
+@dataclass
 class SmallWorld:
-    """A workspace whose log this class appends to."""
+    """A workspace whose log this class appends to, as a publisher would."""
 
     root: Path
-    dim: int = 8
-    num_users: int = 40
-    num_items: int = 12
+    contents: dict[int, Content] = field(default_factory=dict)
     digests: dict[int, str] = field(default_factory=dict)
 
     @property
     def store(self) -> EmbeddingStore:
         return EmbeddingStore(self.root / "store")
 
-    def users(self, number: int) -> list[str]:
-        """Version n has users u0..; each version one user more than the one before."""
-        return sorted(f"u{one}" for one in range(self.num_users + number))
+    @property
+    def feast(self) -> Path:
+        return self.root / "feast"
 
-    def items(self) -> list[str]:
-        return sorted(f"i{one}" for one in range(self.num_items))
-
-    def vectors(self, number: int, side: str, num: int) -> np.ndarray:
-        seed = number * 2 + (side == "item")
-        return np.random.default_rng(seed).normal(size=(num, self.dim)).astype(np.float32)
-
-    def user_vectors(self, number: int) -> dict[str, np.ndarray]:
-        ids = self.users(number)
-        return dict(zip(ids, self.vectors(number, "user", len(ids)), strict=True))
-
-    def item_vectors(self, number: int) -> dict[str, np.ndarray]:
-        ids = self.items()
-        return dict(zip(ids, self.vectors(number, "item", len(ids)), strict=True))
-
-    def default_user(self, number: int) -> np.ndarray:
-        return np.full(self.dim, 1 + number / 8, dtype=np.float32)
-
-    def publish(self, number: int, *, frame: int = 1) -> str:
-        """Write a version's files and its log entry."""
-        folder = self.root / "store" / "staging"
-        by_user, by_item = self.user_vectors(number), self.item_vectors(number)
-        ids = np.array(self.users(number))
-        lies_in = buckets(ids.tolist(), 2)
-        files = []
-        for bucket in (0, 1):
-            inside = ids[lies_in == bucket].tolist()
-            files.append(self._part(folder, f"user/part-{bucket}.parquet", "user", inside, by_user))
-        files.append(self._part(folder, "item/part-0.parquet", "item", self.items(), by_item))
-        default = {"": self.default_user(number)}
-        files.append(self._part(folder, "user_default.parquet", "user", [""], default))
-        manifest = Manifest(
-            frame=frame,
-            dim=self.dim,
-            origin=_origin(number),
-            reference=None,
-            transform_sha256={},
-            files=tuple(files),
-            coverage=Coverage(definition="all", required=0, covered=0),
-            default_user=tuple(self.default_user(number).tolist()),
-        )
-        (folder / "manifest.json").write_bytes(manifest.to_bytes())
-        target = self.store.version_folder(manifest.digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
+    def publish(self, number: int, content: Content | None = None, *, frame: int = 1) -> None:
+        self.contents[number] = content or content_of(number)
+        manifest = self._write(number, frame)
+        self.digests[number] = manifest.digest
         self._log(
             VersionPublished(
                 digest=manifest.digest,
@@ -106,49 +85,88 @@ class SmallWorld:
             ),
             at=instant(number),
         )
-        self.digests[number] = manifest.digest
-        return manifest.digest
 
     def promote(self, number: int, *, at: datetime, frame: int = 1, alias: str = "stable") -> None:
-        """Point an alias at a version from an instant on."""
-        body = AliasSet(
-            alias=alias,
-            frame=frame,
-            version=self.digests[number],
-            number=number,
-            judged_against=None,
-            reason="test",
+        self._log(
+            AliasSet(
+                alias=alias,
+                frame=frame,
+                version=self.digests[number],
+                number=number,
+                judged_against=None,
+                reason="test",
+            ),
+            at=at,
         )
-        self._log(body, at=at)
 
     def roll_back(self, number: int, *, at: datetime, frame: int = 1) -> None:
-        """Point stable back at an older version."""
-        stable = self.store.state().stable(frame)
-        body = VersionRolledBack(
-            frame=frame,
-            from_number=stable.number,
-            to_number=number,
-            to_version=self.digests[number],
+        self._log(
+            VersionRolledBack(
+                frame=frame,
+                from_number=self.store.state().stable(frame).number,
+                to_number=number,
+                to_version=self.digests[number],
+            ),
+            at=at,
         )
-        self._log(body, at=at)
 
     def retire(self, number: int) -> None:
-        """End a version's life."""
         self._log(VersionRetired(number=number, version=self.digests[number]), at=instant(99))
 
-    def _log(self, body, *, at: datetime) -> int:
-        entry = self.store.log.append(
-            body.kind, to_body(body), effective_at=at, by="test", why="test"
-        )
-        return entry.seq
+    def erase(self, number: int, user: str, *, frame: int = 1) -> None:
+        """Rewrite a version without a user."""
+        before = self.digests[number]
+        del self.contents[number].users[user]
+        manifest = self._write(number, frame)
+        self.digests[number] = manifest.digest
+        after = {
+            "digest": manifest.digest,
+            "manifest_sha256": digest_bytes(manifest.to_bytes()),
+        }
+        self._log(Erased(subject="somebody", replacements={before: after}), at=instant(99))
 
-    def _part(self, folder, name, side, ids, by_id) -> FileRecord:
-        rows = np.stack([by_id[one] for one in ids]) if ids else np.empty((0, self.dim), np.float32)
-        path = folder / name
-        write_part(path, embedding_table(side, pa.array(ids, pa.string()), rows))
-        return FileRecord(
-            path=name, rows=len(ids), sha256=digest_file(path), bytes=path.stat().st_size
+    def _write(self, number: int, frame: int) -> Manifest:
+        content = self.contents[number]
+        folder = self.root / "store" / "staging"
+        lies_in = dict(zip(content.users, buckets(content.users, 2), strict=True))
+        files = [
+            _part(
+                folder,
+                f"user/part-{bucket}.parquet",
+                "user",
+                {one: vector for one, vector in content.users.items() if lies_in[one] == bucket},
+            )
+            for bucket in (0, 1)
+        ]
+        files.append(_part(folder, "item/part-0.parquet", "item", content.items))
+        files.append(_part(folder, "user_default.parquet", "user", {"": content.default}))
+        manifest = Manifest(
+            frame=frame,
+            dim=len(content.default),
+            origin=_origin(number),
+            reference=None,
+            transform_sha256={},
+            files=tuple(files),
+            coverage=Coverage(definition="all", required=0, covered=0),
+            default_user=tuple(content.default.tolist()),
         )
+        (folder / "manifest.json").write_bytes(manifest.to_bytes())
+        target = self.store.version_folder(manifest.digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(target)
+        return manifest
+
+    def _log(self, body, *, at: datetime) -> None:
+        self.store.log.append(body.kind, to_body(body), effective_at=at, by="test", why="test")
+
+
+def _part(folder: Path, name: str, side: str, by_id: dict[str, np.ndarray]) -> FileRecord:
+    path = folder / name
+    ids = pa.array(sorted(by_id), pa.string())
+    write_part(path, embedding_table(side, ids, np.stack([by_id[one] for one in sorted(by_id)])))
+    return FileRecord(
+        path=name, rows=len(ids), sha256=digest_file(path), bytes=path.stat().st_size
+    )
 
 
 def _origin(number: int) -> Origin:

@@ -1,0 +1,202 @@
+"""A publisher killed anywhere and run again finishes; readers never see a half version."""
+
+import os
+import shutil
+import threading
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from embedding_store.checks import check
+from embedding_store.client import EmbeddingClient
+from lake.digests import digest_files
+from tests.unit.embedding_store.processes import (
+    die_at_fsync,
+    die_at_step,
+    roll_back,
+    serve_day,
+    start,
+)
+from tests.unit.embedding_store.small_world import SmallWorld, instant
+
+STEPS = {
+    "files-staged": 1,
+    "manifest-staged": 1,
+    "version-committed": 1,
+    "gates-recorded": 1,
+    "publication-logged": 1,
+    "promotion-logged": 1,
+    "history-written": 2,
+}
+"""The named steps of serving a day, and how often each comes."""
+NUM_FSYNCS = 21
+"""Durable writes of serving a day in the small world."""
+
+
+class Poller(threading.Thread):
+    """Reads the store all the time, as a consumer does, and keeps the first thing that is wrong."""
+
+    def __init__(self, world: SmallWorld) -> None:
+        super().__init__()
+        self.world = world
+        self.seen: list[int] = []
+        self.wrong: BaseException | None = None
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        try:
+            while not self.stopped.is_set():
+                self.read()
+        except BaseException as error:  # noqa: BLE001 - handed to the test, which raises it
+            self.wrong = error
+
+    def read(self) -> None:
+        pinned = EmbeddingClient(self.world.store.root).pin()
+        pinned.version.verify()
+        found, vectors = pinned.users(self.world.raw.user_ids)
+        assert found.all()
+        assert np.isfinite(vectors).all()
+        for part in self.world.store.root.glob("history/f1/user/*.parquet"):
+            assert pq.read_table(part, partitioning=None).num_rows == len(found)
+        self.seen.append(pinned.number)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self.join()
+        if self.wrong is not None:
+            raise self.wrong
+        assert self.seen
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
+    """Day 0 is served, day 1 is stabilised."""
+    world = SmallWorld(tmp_path_factory.mktemp("prepared"))
+    world.serve(0)
+    world.stabilised(1)
+    return world
+
+
+@pytest.fixture(scope="module")
+def finished(prepared: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
+    """The same world after day 1, never killed."""
+    world = copy_of(prepared, tmp_path_factory.mktemp("finished"))
+    world.promote(world.publish(1))
+    return world
+
+
+def copy_of(world: SmallWorld, folder: Path) -> SmallWorld:
+    shutil.copytree(world.folder, folder, dirs_exist_ok=True)
+    return SmallWorld(folder)
+
+
+def content(world: SmallWorld) -> dict[str, str]:
+    """Everything but the log, whose entries carry instants and ids of their own."""
+    found = digest_files(world.store.root)
+    return {name: digest for name, digest in found.items() if not name.startswith("log/")}
+
+
+def kill_and_finish(world: SmallWorld, plan: tuple, finished: SmallWorld) -> None:
+    with Poller(world) as poller:
+        child = start(serve_day, world.folder, 1, plan)
+        child.join()
+        assert child.exitcode == -9, "the plan must kill"
+        world.promote(world.publish(1))
+        assert world.store.state().stable(1).number == 2
+    assert set(poller.seen) <= {1, 2}
+    assert poller.seen == sorted(poller.seen)
+    kinds = [entry.kind for entry in world.store.log.entries()]
+    assert kinds == ["version_published", "alias_set"] * 2
+    assert check(world.store) == []
+    world.store.sweep()
+    assert content(world) == content(finished)
+
+
+@pytest.mark.parametrize(
+    ("step", "occurrence"), [(step, n + 1) for step, count in STEPS.items() for n in range(count)]
+)
+def test_killed_at_a_named_step(
+    prepared: SmallWorld, finished: SmallWorld, tmp_path: Path, step: str, occurrence: int
+) -> None:
+    kill_and_finish(copy_of(prepared, tmp_path), (die_at_step, step, occurrence), finished)
+
+
+@pytest.mark.parametrize("number", [10, 12, 13, 14, 15, 18])
+def test_killed_before_a_durable_write(
+    prepared: SmallWorld, finished: SmallWorld, tmp_path: Path, number: int
+) -> None:
+    kill_and_finish(copy_of(prepared, tmp_path), (die_at_fsync, number), finished)
+
+
+def test_the_durable_writes_are_those_that_are_killed(
+    prepared: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a step that is added to publishing is killed too."""
+    world = copy_of(prepared, tmp_path)
+    calls = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append(fsync(descriptor)))
+    world.promote(world.publish(1))
+    assert len(calls) == NUM_FSYNCS
+
+
+def test_killed_in_a_rollback(finished: SmallWorld, tmp_path: Path) -> None:
+    for number, plan in enumerate([(die_at_step, "rollback-logged", 1), (die_at_fsync, 2)]):
+        world = copy_of(finished, tmp_path / str(number))
+        with Poller(world) as poller:
+            child = start(roll_back, world.folder, plan)
+            child.join()
+            assert child.exitcode == -9
+            world.publisher.rollback(1, to=1, effective_at=instant(9), why="bad")
+        assert set(poller.seen) <= {1, 2}
+        assert world.store.state().stable(1).number == 1
+        assert [entry.kind for entry in world.store.log.entries()].count("version_rolled_back") == 1
+        assert check(world.store) == []
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1800)
+def test_killed_twenty_times_at_every_named_step(
+    prepared: SmallWorld, finished: SmallWorld, tmp_path: Path
+) -> None:
+    for step, count in STEPS.items():
+        for run in range(20):
+            world = copy_of(prepared, tmp_path / f"{step}-{run}")
+            kill_and_finish(world, (die_at_step, step, run % count + 1), finished)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1800)
+def test_killed_before_every_durable_write(
+    prepared: SmallWorld, finished: SmallWorld, tmp_path: Path
+) -> None:
+    for run in range(3):
+        for number in range(1, NUM_FSYNCS + 1):
+            world = copy_of(prepared, tmp_path / f"{number}-{run}")
+            kill_and_finish(world, (die_at_fsync, number), finished)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(600)
+def test_killed_again_and_again_until_it_is_done(
+    prepared: SmallWorld, finished: SmallWorld, tmp_path: Path
+) -> None:
+    """Every attempt gets one durable write further than the one before."""
+    world = copy_of(prepared, tmp_path)
+    with Poller(world):
+        for number in range(1, NUM_FSYNCS + 2):
+            child = start(serve_day, world.folder, 1, (die_at_fsync, number))
+            child.join()
+            if child.exitcode == 0:
+                break
+        assert child.exitcode == 0
+    world.store.sweep()
+    assert check(world.store) == []
+    assert content(world) == content(finished)

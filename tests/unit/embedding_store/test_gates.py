@@ -1,0 +1,191 @@
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from embedding_store.errors import PublicationRefusedError, StoreError
+from embedding_store.gates import (
+    GATE_NAMES,
+    GatePolicy,
+    GateRecord,
+    QualityComparison,
+    judge,
+    require_passed,
+)
+from embedding_store.staging import ActiveUsers, stage
+from embedding_store.versions import Version, open_version
+from tests.unit.embedding_store.small_world import SmallWorld, drifted, quality, raw_world
+
+POLICY = GatePolicy(min_item_cosine=0.9, min_neighbour_overlap=0.6, max_quality_loss=0.01)
+
+
+def candidate(world: SmallWorld, active: list[str] | None = None, **stabilised: object) -> Version:
+    """The second day's version, staged on a store that serves the first."""
+    if not world.store.state().seq:
+        world.serve(0)
+    users = ActiveUsers("any token", active or world.raw.user_ids)
+    folder = world.stabilised(1, **stabilised)
+    return stage(world.store, folder, origin=world.origin(1), active_users=users)
+
+
+def verdict(
+    world: SmallWorld,
+    version: Version,
+    shown: QualityComparison | None = None,
+    policy: GatePolicy = POLICY,
+) -> GateRecord:
+    digest = version.manifest.reference
+    return judge(
+        world.store,
+        version,
+        reference=None if digest is None else open_version(world.store.version_folder(digest)),
+        quality=shown or quality(),
+        policy=policy,
+    )
+
+
+def failed(record: GateRecord) -> list[str]:
+    return [gate.name for gate in record.failures]
+
+
+def test_a_good_version_passes_every_gate(world: SmallWorld) -> None:
+    record = verdict(world, candidate(world))
+    assert {gate.name for gate in record.gates} == set(GATE_NAMES)
+    assert record.is_passed
+    assert all(gate.figure is not None for gate in record.gates)
+    assert require_passed(world.store, record.digest)[0] == record
+
+
+def test_users_without_a_vector_fail_the_coverage(world: SmallWorld) -> None:
+    active = [*world.raw.user_ids, "stranger"]
+    record = verdict(world, candidate(world, active))
+    assert failed(record) == ["coverage"]
+    assert record.failures[0].figure == pytest.approx(60 / 61)
+    assert "60 of 61" in record.failures[0].note
+
+
+def test_another_world_fails_the_similarity(world: SmallWorld) -> None:
+    record = verdict(world, candidate(world, raw=raw_world(seed=99)))
+    assert failed(record) == ["item_similarity", "neighbour_overlap"]
+
+
+def test_a_damaged_file_fails_the_vectors(world: SmallWorld) -> None:
+    version = candidate(world)
+    path = version.folder / "user/part-1.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "valid_vectors" in failed(verdict(world, version))
+
+
+@pytest.mark.parametrize(
+    ("lower", "want"),
+    [(-0.0099, []), (-0.0101, ["model_quality"]), (math.nan, ["model_quality"])],
+)
+def test_quality_passes_while_the_whole_interval_is_above_the_allowed_loss(
+    world: SmallWorld, lower: float, want: list[str]
+) -> None:
+    record = verdict(world, candidate(world), replace(quality(), lower=lower))
+    assert failed(record) == want
+    assert record.is_passed is not bool(want)
+
+
+def test_only_the_first_version_of_a_store_needs_no_champion(world: SmallWorld) -> None:
+    def judged(version: Version, reference: Version | None) -> GateRecord:
+        return judge(world.store, version, reference=reference, quality=None, policy=POLICY)
+
+    users = ActiveUsers("any token", world.raw.user_ids)
+    first = stage(world.store, world.stabilised(0), origin=world.origin(0), active_users=users)
+    assert judged(first, None).is_passed
+    world.serve(0)
+    assert failed(judged(candidate(world), first)) == ["model_quality"]
+    other_frame = SmallWorld(world.folder / "other", frame=2).stabilised(5)
+    opening = stage(world.store, other_frame, origin=world.origin(5), active_users=users)
+    assert failed(judged(opening, None)) == ["model_quality"]
+
+
+def test_a_gate_that_failed_keeps_failing_whatever_figure_is_shown_next(world: SmallWorld) -> None:
+    version = candidate(world)
+    first = verdict(world, version, quality(lower=-0.5))
+    path = world.store.root / "gates" / f"{version.digest}.json"
+    written = path.read_bytes()
+    second = verdict(SmallWorld(world.folder), version, quality(lower=0.5))
+    assert second == first
+    assert not second.is_passed
+    assert path.read_bytes() == written
+    with pytest.raises(PublicationRefusedError, match=r"model_quality -0\.5"):
+        require_passed(world.store, version.digest)
+
+
+def test_other_evidence_is_judged_beside_the_older_record(world: SmallWorld) -> None:
+    version = candidate(world)
+    first = verdict(world, version, quality(lower=-0.5, evidence="one"))
+    other = verdict(world, version, quality(lower=0.0, evidence="other"))
+    assert (first.is_passed, other.is_passed) == (False, True)
+    assert require_passed(world.store, version.digest, other.evidence)[0] == other
+    with pytest.raises(PublicationRefusedError):
+        require_passed(world.store, version.digest, first.evidence)
+    files = sorted(path.name for path in (world.store.root / "gates").glob(f"{version.digest}*"))
+    assert files == [f"{version.digest}.2.json", f"{version.digest}.json"]
+    assert verdict(world, version, quality(lower=9.0, evidence="one")) == first
+
+
+def test_a_stricter_policy_is_other_evidence(world: SmallWorld) -> None:
+    version = candidate(world)
+    assert verdict(world, version).is_passed
+    strict = replace(POLICY, min_item_cosine=0.99999)
+    assert failed(verdict(world, version, policy=strict)) == ["item_similarity"]
+
+
+def test_no_record_is_a_refusal(world: SmallWorld) -> None:
+    version = candidate(world)
+    with pytest.raises(PublicationRefusedError, match="has no gate record"):
+        require_passed(world.store, version.digest)
+
+
+def test_a_record_about_another_version_is_a_refusal(world: SmallWorld) -> None:
+    version = candidate(world)
+    record = verdict(world, version)
+    gates = world.store.root / "gates"
+    (gates / f"{'0' * 64}.json").write_bytes(record.to_bytes())
+    with pytest.raises(PublicationRefusedError, match=f"is about {version.digest[:12]}"):
+        require_passed(world.store, "0" * 64)
+
+
+def test_a_record_without_one_of_the_gates_is_a_refusal(world: SmallWorld) -> None:
+    version = candidate(world)
+    record = verdict(world, version)
+    short = replace(record, gates=record.gates[:-1])
+    (world.store.root / "gates" / f"{version.digest}.json").write_bytes(short.to_bytes())
+    with pytest.raises(PublicationRefusedError, match="model_quality was not judged"):
+        require_passed(world.store, version.digest)
+
+
+def test_a_damaged_record_is_a_refusal(world: SmallWorld) -> None:
+    version = candidate(world)
+    verdict(world, version)
+    path = world.store.root / "gates" / f"{version.digest}.json"
+    path.write_text("{")
+    with pytest.raises(StoreError, match="want JSON"):
+        require_passed(world.store, version.digest)
+
+
+def test_a_later_format_asks_for_an_upgrade(world: SmallWorld) -> None:
+    data = json.loads(verdict(world, candidate(world)).to_bytes())
+    with pytest.raises(StoreError, match="upgrade"):
+        GateRecord.from_bytes(json.dumps({**data, "format_version": 2}).encode())
+
+
+def test_a_record_reads_back_equal(world: SmallWorld) -> None:
+    record = verdict(world, candidate(world, raw=drifted(world.raw, seed=4)))
+    assert GateRecord.from_bytes(record.to_bytes()) == record
+
+
+def test_judging_the_same_again_writes_the_same_bytes(world: SmallWorld, tmp_path: Path) -> None:
+    version = candidate(world)
+    verdict(world, version)
+    path = world.store.root / "gates" / f"{version.digest}.json"
+    once = path.read_bytes()
+    path.unlink()
+    verdict(world, version)
+    assert path.read_bytes() == once
