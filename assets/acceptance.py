@@ -3,13 +3,15 @@
 The log is the truth. The registry follows it, so mirroring is safe to repeat.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from assets.tracking import mirror_champion, register_model
 from assets.workspace import Workspace
+from embedding_store.entries import ModelAccepted, Role
+from embedding_store.publisher import Publisher
 from embedding_store.state import ModelAcceptance
-from embedding_store.publisher import accept_model
 from lake.refs import ArtifactRef
 
 REGISTERED_NAME = "marquee-foundation-model"
@@ -19,20 +21,23 @@ def accept(
     workspace: Workspace,
     model: ArtifactRef,
     *,
-    role: Literal["base", "daily"],
+    role: Role,
     effective_at: datetime,
-    metrics: dict[str, Any],
+    metrics: Mapping[str, Any],
+    why: str,
 ) -> ModelAcceptance:
     """Log that ``model`` is accepted from ``effective_at`` on; the same one twice is one entry."""
-    acceptance = accept_model(
-        workspace.store,
-        partition=model.partition,
-        role=role,
-        digest=model.digest,
-        uri=model.uri,
-        logical_id=model.logical_id,
-        metrics=metrics,
+    acceptance = Publisher(workspace.store, by=model.asset).accept_model(
+        ModelAccepted(
+            partition=model.partition,
+            role=role,
+            digest=model.digest,
+            uri=model.uri,
+            logical_id=model.logical_id,
+            metrics=metrics,
+        ),
         effective_at=effective_at,
+        why=why,
     )
     register_model(
         workspace.mlflow_dir,

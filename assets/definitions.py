@@ -1,4 +1,4 @@
-"""Everything that the orchestrator loads: assets, checks, jobs, schedules, the sensor, resources."""
+"""What the orchestrator loads: assets, checks, jobs, schedules, the sensor, resources."""
 
 import dagster as dg
 

@@ -1,8 +1,9 @@
 """Batch inference: the day's model applied to every user and every title, and made comparable."""
 
 import dagster as dg
+from training.vectors import embed_items, embed_users
 
-from assets import plots
+from assets import previews
 from assets.errors import NotAcceptedError
 from assets.models import is_accepted
 from assets.partitions import daily
@@ -12,7 +13,6 @@ from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
 from embedding_store.stabilise import stabilise
 from lake.refs import ArtifactRef
-from training.vectors import embed_items, embed_users
 
 INFERENCE = ("training.vectors",)
 STABILISATION = ("embedding_store.stabilise",)
@@ -117,7 +117,7 @@ def stabilised_embeddings(
         parameters={"frame": frame, "reference": reference.digest if reference else None},
         is_history=is_published(workspace, day),
     )
-    return materialized(built, metadata=plots.embedding_norms(workspace.lake.path(built.ref)))
+    return materialized(built, metadata=previews.of_embeddings(workspace, built.ref))
 
 
 def require_accepted(workspace: Workspace, model: ArtifactRef) -> None:

@@ -19,3 +19,11 @@ class NotAcceptedError(PlatformError):
 
 class NotPublishedError(PlatformError):
     """A day has no published version, so nothing can be served for it."""
+
+
+class TrackingError(PlatformError):
+    """The experiment tracker does not hold what was asked of it."""
+
+
+class JobError(PlatformError, ValueError):
+    """A description of a training job is incomplete or contradicts itself."""

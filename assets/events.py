@@ -6,12 +6,13 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets import plots
+from assets import previews
 from assets.io_manager import UNPARTITIONED
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
+from assets.suites import Limits
 from assets.timeline import end_of, start_of
-from assets.validation import BLOCKING_CHECKS, DayValidation, validate_day
+from assets.validation import DayValidation, validate_day
 from assets.workspace import Workspace
 from lake.lake import Written
 from lake.refs import ArtifactRef
@@ -44,7 +45,7 @@ def raw_events(
         as_of=received_before,
         parameters={"source": source.identity(), "arrived": source.fingerprint(date)},
     )
-    return materialized(built, metadata=plots.events_per_hour(workspace.lake.path(built.ref)))
+    return materialized(built, metadata=previews.of_events(workspace, built.ref))
 
 
 @dg.asset(
@@ -89,7 +90,8 @@ def valid_events(
     def write(folder: Path) -> Written:
         raw, titles = workspace.paths([raw_events, catalogue])
         written = artifacts.write_valid(raw, titles, start_of(day).date(), folder)
-        _validate(workspace, folder, day, written, rows_in=raw_events.rows)
+        validation = _validation(workspace, folder, day, written, rows_in=raw_events.rows)
+        (folder / "validation.json").write_text(json.dumps(validation.to_json(), indent=1))
         return written
 
     built = workspace.build(
@@ -102,6 +104,25 @@ def valid_events(
         parameters={"max_quarantined": workspace.config.max_quarantined},
     )
     return materialized(built)
+
+
+def _validation(
+    workspace: Workspace, folder: Path, day: str, written: Written, *, rows_in: int
+) -> DayValidation:
+    schema, events = artifacts.read_events(folder)
+    # the week before only informs a warning, so it is no input: late events of another day must not
+    # make this one new
+    week = workspace.lake.refs("valid_events", through=day)[-8:]
+    return validate_day(
+        events,
+        schema=schema,
+        day=start_of(day).date(),
+        quarantined=written.figures["quarantined"],
+        duplicates=written.figures["duplicates"],
+        rows_in=rows_in,
+        trailing_rows=[ref.rows for ref in week if ref.partition < day],
+        limits=Limits(quarantine_ratio=workspace.config.max_quarantined),
+    )
 
 
 @dg.asset(

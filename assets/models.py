@@ -7,9 +7,11 @@ starts from it.
 from pathlib import Path
 
 import dagster as dg
+from training.recipes import load_recipe
 
-from assets import plots
+from assets import previews
 from assets.acceptance import accept
+from assets.judgement import write_judgement
 from assets.partitions import daily, days_of_the_month, monthly
 from assets.reporting import code_version, materialized
 from assets.timeline import end_of, end_of_month, start_of
@@ -20,12 +22,10 @@ from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
 from lake.lake import Written
 from lake.refs import ArtifactRef
-from training.evaluation import report
-from training.recipes import load_recipe
 
 PRETRAINING = ("training.pretrain",)
 FINE_TUNING = ("training.fine_tune",)
-EVALUATION = ("training.evaluation.report",)
+EVALUATION = ("assets.judgement",)
 OWNERS = ["team:foundation-model"]
 
 
@@ -108,8 +108,15 @@ def pretrained_model(
         parameters={"recipe": load_recipe(workspace.config.recipe).to_json()},
         is_history=is_accepted(workspace, "pretrained_model", month),
     )
-    accept(workspace, built.ref, role="base", effective_at=as_of)
-    return materialized(built, metadata=plots.training_curves(workspace.lake.path(built.ref)))
+    accept(
+        workspace,
+        built.ref,
+        role="base",
+        effective_at=as_of,
+        metrics={},
+        why=f"the base trained on everything before {as_of.date()}",
+    )
+    return materialized(built, metadata=previews.of_training(workspace, built.ref))
 
 
 @dg.asset(
@@ -145,7 +152,7 @@ def fine_tuned_model(
         },
         is_history=is_accepted(workspace, "fine_tuned_model", day),
     )
-    return materialized(built, metadata=plots.training_curves(workspace.lake.path(built.ref)))
+    return materialized(built, metadata=previews.of_training(workspace, built.ref))
 
 
 @dg.asset(
@@ -170,7 +177,7 @@ def model_evaluation(
     built = workspace.build(
         "model_evaluation",
         day,
-        lambda folder: report.write_evaluation(
+        lambda folder: write_judgement(
             workspace.lake.path(fine_tuned_model),
             workspace.lake.root / base.uri,
             inputs.data,
@@ -184,6 +191,14 @@ def model_evaluation(
         parameters={"champion": base.logical_id, "margin": workspace.config.quality_margin},
         is_history=is_accepted(workspace, "fine_tuned_model", day),
     )
-    if built.ref.figures["quality gate"]["is_passed"]:
-        accept(workspace, fine_tuned_model, role="daily", effective_at=as_of)
-    return materialized(built, metadata=plots.quality_bars(workspace.lake.path(built.ref)))
+    gate = built.ref.figures["quality gate"]
+    if gate["is_passed"]:
+        accept(
+            workspace,
+            fine_tuned_model,
+            role="daily",
+            effective_at=as_of,
+            metrics=gate,
+            why="not worse than the champion on withheld users",
+        )
+    return materialized(built, metadata=previews.of_evaluation(workspace, built.ref))

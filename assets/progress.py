@@ -27,18 +27,21 @@ class ProgressHandler(logging.Handler):
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             evaluation = event.asset_check_evaluation_data
             if not evaluation.passed:
-                self._print(f"  check failed: {evaluation.asset_key.to_user_string()}: "
-                            f"{evaluation.check_name}")
+                self._print(
+                    f"  check failed: {evaluation.asset_key.to_user_string()}: "
+                    f"{evaluation.check_name}"
+                )
 
     def _print_line(self, level: int, message: str) -> None:
+        if message.startswith("Dependencies for step"):
+            return  # the orchestrator's echo of a failure that is reported already
         if level >= logging.WARNING:
             self._print(f"  warning: {message}")
         elif level >= logging.INFO and message:
             self._print(f"    {message}")
 
     def _line(self, event: dg.DagsterEvent) -> str:
-        made = event.asset_materialization
-        assert made is not None
+        made = event.step_materialization_data.materialization
         rows = made.metadata.get("dagster/row_count")
         skipped = made.metadata.get("skipped")
         seconds = time.monotonic() - self._started.get(event.step_key or "", time.monotonic())

@@ -8,18 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from assets import plots
+from assets import previews
 from assets.errors import NotPublishedError
 from assets.models import base_of_day
 from assets.partitions import daily
 from assets.reporting import code_version, shown
 from assets.timeline import end_of
 from assets.workspace import Workspace
+from embedding_store.entries import Alias
 from embedding_store.gates import GatePolicy, GateRecord, QualityComparison
 from embedding_store.manifest import Origin
 from embedding_store.publisher import Evidence, Publisher
 from embedding_store.state import PublishedVersion
-from embedding_store.versions import ActiveUsers
+from embedding_store.staging import ActiveUsers
 from feature_repo.projection import confirm, reconcile
 from lake.refs import ArtifactRef
 from training.tokens.activity import users_of
@@ -63,7 +64,7 @@ def published_version(
             "frame": version.frame,
             "skipped": publication.is_existing,
             "gates": shown([dataclasses.asdict(gate) for gate in record.gates]),
-            **plots.gates(record),
+            **previews.of_gates(record),
         },
     )
 
@@ -85,30 +86,44 @@ def served_features(
     version = workspace.store.state().version_of_day(day)
     if version is None:
         raise NotPublishedError(f"{day} has no published version: run published_version first")
-    promotion_at = switch_instant(workspace, day)
     reconcile(workspace.root)
-    publisher = Publisher(workspace.store, by="served_features")
-    for alias, why in (("canary", "its online rows read back"), ("stable", "the canary passed")):
-        publisher.promote(
-            alias,
-            version.number,
-            judged_against=version.judged_against,
-            effective_at=promotion_at,
-            why=why,
-        )
-        reconcile(workspace.root)
+    promote_in_turn(workspace, version)
     state = workspace.store.state()
     stable = state.stable(version.frame)
     assert stable is not None
-    confirm(workspace.root, frame=version.frame, number=stable.number)
+    confirmed = confirm(workspace.root, frame=version.frame)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(version.digest),
         metadata={
             "version": version.name,
             "stable is": stable.name,
             "service": f"embeddings_f{version.frame}_stable",
+            "confirmed": shown(confirmed),
         },
     )
+
+
+def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> None:
+    """Let ``canary``, then ``stable`` mean the version; once it was stable, this changes nothing."""
+    switches = workspace.store.state().stable_switches(version.frame)
+    if version.number in {switch.number for switch in switches}:
+        return
+    publisher = Publisher(workspace.store, by="served_features")
+    effective_at = switch_instant(workspace, version.day)
+    steps: tuple[tuple[Alias, str], ...] = (
+        ("canary", "its online rows read back"),
+        ("stable", "the canary answers as published"),
+    )
+    for alias, why in steps:
+        publisher.promote(
+            alias,
+            version.number,
+            judged_against=version.judged_against,
+            effective_at=effective_at,
+            why=why,
+        )
+        reconcile(workspace.root)
+        confirm(workspace.root, frame=version.frame, alias=alias)
 
 
 def origin_of(

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from assets import plots
+from assets import previews
 from assets.partitions import daily, the_day_before
 from assets.reporting import code_version, materialized
 from assets.timeline import end_of, start_of
@@ -43,7 +43,7 @@ def interaction_tokens(
         inputs=[valid_events],
         parameters={"tokenizer": config.to_json()},
     )
-    return materialized(built, metadata=plots.tokens_of_day(workspace.lake.path(built.ref)))
+    return materialized(built, metadata=previews.of_tokens(workspace, built.ref))
 
 
 @dg.asset(

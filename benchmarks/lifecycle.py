@@ -4,7 +4,7 @@
     python -m benchmarks.lifecycle --source kuairand --data <folder>
 
 Each run is a fresh process in a fresh MARQUEE_HOME. Peak memory is the largest resident set of any
-single process of the run (``ru_maxrss`` of the children), so the trainer and the orchestrator are not added.
+single process of the run (``ru_maxrss`` of the children): trainer and orchestrator do not add up.
 """
 
 import argparse

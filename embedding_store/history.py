@@ -6,8 +6,9 @@
     history/f<frame>/item/part-<seq>.parquet   item_id | event_timestamp | version | embedding
 
 One part per switch of ``stable`` (a rollback is one more), named by the log's sequence number;
-``event_timestamp`` is the instant of the switch in every row. Rows of a switch follow the version's
-parts. A projection: ``rebuild`` makes exactly what the log implies.
+``event_timestamp`` is the instant of the switch in every row. The first row is that of nobody, with
+the id ``""``: what an unknown id was answered, and in a join the proof that the part was there. The
+other rows follow the version's parts. A projection: ``rebuild`` makes exactly what the log implies.
 """
 
 import json
@@ -17,10 +18,19 @@ import uuid
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedding_store.contracts import EMBEDDING, ID_COLUMNS, EmbeddingShard, Side
+from embedding_store.contracts import (
+    DEFAULT_USER_ID,
+    EMBEDDING,
+    ID_COLUMNS,
+    Float32,
+    Ids,
+    Side,
+)
+from embedding_store.manifest import Manifest
 from embedding_store.parts import ROW_GROUP, open_part
 from embedding_store.state import PublishedVersion, Switch
 from embedding_store.store import EmbeddingStore
@@ -110,22 +120,31 @@ def _write(
     temporary = store.scratch / f"{uuid.uuid4().hex}.parquet"
     try:
         with open_part(temporary, schema) as writer:
+            at, nobody = switch.effective_at, pa.array([DEFAULT_USER_ID], pa.string())
+            default = _nobody(source.manifest, side)
+            writer.write_table(_rows(nobody, default, at, version.name, schema))
             for record in source.manifest.parts(side):
                 shard = source.shard(record, side)
-                rows = _rows(shard, switch.effective_at, version.name, schema)
+                rows = _rows(shard.ids, shard.vectors, at, version.name, schema)
                 writer.write_table(rows, row_group_size=ROW_GROUP)
         _commit(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _rows(shard: EmbeddingShard, at: datetime, name: str, schema: pa.Schema) -> pa.Table:
-    rows, dim = shard.vectors.shape
+def _nobody(manifest: Manifest, side: Side) -> Float32:
+    """Return the vector of an unknown id, float32[1, dim]: zeros where it is an item."""
+    vector = manifest.default_user if side == "user" else (0.0,) * manifest.dim
+    return np.array([vector], dtype=np.float32)
+
+
+def _rows(ids: Ids, vectors: Float32, at: datetime, name: str, schema: pa.Schema) -> pa.Table:
+    rows, dim = vectors.shape
     offsets = pa.array(range(0, (rows + 1) * dim, dim), pa.int32())
-    vectors = pa.ListArray.from_arrays(offsets, pa.array(shard.vectors.reshape(-1)))
+    embeddings = pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1)))
     instants = pa.repeat(pa.scalar(at, INSTANT), rows)
     names = pa.repeat(pa.scalar(name), rows)
-    return pa.table([shard.ids, instants, names, vectors], schema=schema)
+    return pa.table([ids, instants, names, embeddings], schema=schema)
 
 
 def _commit(temporary: Path, path: Path) -> None:

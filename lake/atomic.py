@@ -72,12 +72,20 @@ def replace_json(path: Path, value: Mapping[str, Any]) -> None:
 @contextmanager
 def staged_folder(scratch: Path) -> Iterator[Path]:
     """Yield an empty folder below ``scratch``; whatever is still there at the end is removed."""
-    folder = scratch / uuid.uuid4().hex
+    folder = scratch / f"{os.getpid()}-{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_scratch(scratch: Path) -> None:
+    """Remove the staged folders of processes that are gone, such as killed ones."""
+    for folder in scratch.glob("*-*"):
+        owner = folder.name.partition("-")[0]
+        if not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def commit_folder(staged: Path, final: Path) -> None:

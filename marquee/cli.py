@@ -51,7 +51,7 @@ def demo(
     source: Annotated[str, typer.Option(help="simulated or kuairand.")] = "simulated",
     data: Annotated[Path | None, typer.Option(help="Folder of the source's files.")] = None,
 ) -> None:
-    """Run the whole lifecycle, from raw events to a consumer's look-up; finished work is skipped."""
+    """Run the whole lifecycle, from raw events to a look-up; finished work is skipped."""
     from marquee.demo import run_demo
     from marquee.summary import show_summary
 
@@ -168,7 +168,7 @@ def main() -> int:
         sys.stderr.write(f"error: {describe(error)}\n")
         return 1
     except typer.TyperException as error:
-        error.show()
+        sys.stderr.write(f"error: {error.format_message()}\n")
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted: what was published stays; run the same command again\n")

@@ -1,4 +1,4 @@
-"""The whole lifecycle over a replayed world: every day in its turn, as the schedules would run it."""
+"""The whole lifecycle over a replayed world: every day in its turn, as schedules would run it."""
 
 import sys
 import time

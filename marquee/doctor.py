@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from assets.workspace import Workspace
+from embedding_store.checks import check
 from marquee.errors import EXPECTED, CommandError
 
 LIBRARIES = ("dagster", "feast", "great-expectations", "mlflow", "pyarrow", "torch")
@@ -68,7 +69,7 @@ def _artifacts(workspace: Workspace) -> str:
 
 
 def _store(workspace: Workspace) -> str:
-    problems = workspace.store.check()
+    problems = check(workspace.store)
     if problems:
         raise CommandError("; ".join(str(problem) for problem in problems))
     state = workspace.store.state()
@@ -83,5 +84,5 @@ def _features(workspace: Workspace) -> str:
         return "nothing is promoted yet"
     from feature_repo.projection import confirm
 
-    confirm(workspace.root, frame=frame, number=stable.number)
+    confirm(workspace.root, frame=frame)
     return f"embeddings_f{frame}_stable answers with {stable.name}, as the log says"

@@ -85,7 +85,7 @@ def show_similar(workspace: Workspace, item: str, count: int, console: Console) 
     """Print the titles nearest to one title; raises CommandError for an unknown one."""
     shelf = open_shelf(workspace)
     if item not in shelf.library.titles:
-        raise CommandError(f"no item {item!r} in the catalogue; `marquee recommend USER` shows some ids")
+        raise CommandError(f"no item {item!r} in the catalogue: `marquee recommend USER` shows ids")
     one = shelf.features.items([item])
     if not one.is_found[0]:
         raise CommandError(f"item {item!r} is in the catalogue but has no vector in {one.version}")
@@ -131,7 +131,9 @@ def history_table(shelf: Shelf, user: str) -> Table:
 def recommendation_table(shelf: Shelf, found: Embeddings, count: int) -> Table:
     """Return the titles whose inner product with the user's vector is highest."""
     best = shelf.best(shelf.items.vectors @ found.vectors[0], count)
-    return _titles_table(f"Best {len(best)} titles for {found.ids[0]} ({found.version})", best, "score")
+    return _titles_table(
+        f"Best {len(best)} titles for {found.ids[0]} ({found.version})", best, "score"
+    )
 
 
 def _titles_table(heading: str, titles: list[tuple[Title, float]], figure: str) -> Table:

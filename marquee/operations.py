@@ -16,7 +16,7 @@ def roll_back(workspace: Workspace, *, to: int | None, by: str, why: str, consol
         frame, to=to, effective_at=_instant_of_the_switch(workspace), why=why
     )
     reconcile(workspace.root)
-    confirm(workspace.root, frame=frame, number=switch.number)
+    confirm(workspace.root, frame=frame)
     console.print(
         f"stable of frame {frame} is v{switch.number} from "
         f"{switch.effective_at:%Y-%m-%d %H:%M:%S} UTC on; nothing was recomputed"

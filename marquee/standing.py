@@ -25,9 +25,13 @@ def show_status(workspace: Workspace, console: Console) -> None:
     behind = (datetime.fromisoformat(newest) - datetime.fromisoformat(stable.day)).days
     console.print(f"stable   {stable.name} of {stable.day} (frame {stable.frame}), {stable.digest}")
     console.print(f"serving  since {since:%Y-%m-%d %H:%M} UTC of the world's time")
-    console.print(f"age      sees data before {stable.as_of}; newest day taken in is {newest}"
-                  f" ({behind} {'day' if behind == 1 else 'days'} later)")
-    console.print(f"rollback {'to ' + previous.name if previous else 'impossible: it is the first'}")
+    console.print(
+        f"age      sees data before {stable.as_of}; newest day taken in is {newest}"
+        f" ({behind} {'day' if behind == 1 else 'days'} later)"
+    )
+    console.print(
+        f"rollback {'to ' + previous.name if previous else 'impossible: it is the first'}"
+    )
     console.print(gate_table(workspace, stable))
 
 
@@ -86,6 +90,4 @@ def _names(state: StoreState, version: PublishedVersion) -> str:
         "previous": state.previous(version.frame),
         "canary": state.canary(version.frame),
     }
-    return ", ".join(
-        alias for alias, one in named.items() if one and one.number == version.number
-    )
+    return ", ".join(alias for alias, one in named.items() if one and one.number == version.number)

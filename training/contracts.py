@@ -71,9 +71,10 @@ class Histories:
                 raise ContractError(f"Histories.{name}: want {tokens} rows, got {len(column)}")
         if tokens and not 0 <= self.item_code.min() <= self.item_code.max() < len(self.items):
             raise ContractError(f"Histories.item_code: outside [0, {len(self.items)})")
-        inside = np.ones(tokens, dtype=bool)
-        inside[self.offsets[:-1][self.offsets[:-1] < tokens]] = False
-        if (np.diff(self.first_at, prepend=self.first_at[:1])[inside] < 0).any():
+        is_first = np.zeros(tokens, dtype=bool)
+        is_first[self.offsets[:-1][self.offsets[:-1] < tokens]] = True
+        # compared, not subtracted: UNKNOWN_INSTANT is the least int64
+        if ((self.first_at[1:] < self.first_at[:-1]) & ~is_first[1:]).any():
             raise ContractError("Histories.first_at: tokens of one user are not in time order")
 
     @property

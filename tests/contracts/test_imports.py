@@ -13,7 +13,10 @@ PACKAGES = ["lake", "embedding_store", "feature_repo", "training", "assets", "ma
 # rule: (planted module, its one line)
 VIOLATIONS = {
     "the layers": ("lake/planted.py", "import training.schema\n"),
-    "the layers, between siblings": ("training/planted_store.py", "import embedding_store.planted\n"),
+    "the layers, between siblings": (
+        "training/planted_store.py",
+        "import embedding_store.planted\n",
+    ),
     "training knows no orchestrator, tracker or feature store": (
         "training/planted.py",
         "import mlflow\n",

@@ -1,0 +1,77 @@
+"""The one safe apply: everything that the log renders, in one step, or nothing.
+
+The registry file is replaced whole (``registry.AtomicFileRegistryStore``), so a reader sees the
+services of before or those of after, and so does whoever comes after a ``kill -9``.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from feast import FeatureService, FeatureStore, FeatureView, FileSource
+
+from feature_repo.errors import LiveVersionError
+from feature_repo.folder import PROJECT
+from feature_repo.rendering import Rendering
+
+
+def apply_rendering(store: FeatureStore, rendering: Rendering, *, live: Iterable[str]) -> bool:
+    """Make the registry show ``rendering`` and nothing else; return whether it had to change.
+
+    Args:
+        store: from ``registry.open_for_applying``, by the holder of the folder's lock.
+        rendering: what to show.
+        live: names of the views of live versions: an apply that would delete one of them is
+            refused with LiveVersionError before it changes anything.
+    """
+    views = registered_views(store)
+    services = {one.name: one for one in store.registry.list_feature_services(PROJECT)}
+    surplus = [view for name, view in views.items() if name not in rendering.views]
+    lost = sorted({view.name for view in surplus} & set(live) | set(live) - set(rendering.views))
+    if lost:
+        raise LiveVersionError(
+            f"this apply would delete the views of live versions: {', '.join(lost)}; retire a "
+            "version first, or run `marquee reconcile`, which applies what the log holds"
+        )
+    if _pictures(views, services) == _pictures(rendering.views, rendering.services):
+        return False
+    gone = [service for name, service in services.items() if name not in rendering.services]
+    store.apply(rendering.objects, objects_to_delete=[*gone, *surplus], partial=False)
+    return True
+
+
+def registered_views(store: FeatureStore) -> dict[str, FeatureView]:
+    """Return the registry's views by name, as they stand in the file now."""
+    return {view.name: view for view in store.registry.list_feature_views(PROJECT)}
+
+
+def _pictures(
+    views: Mapping[str, FeatureView], services: Mapping[str, FeatureService]
+) -> dict[str, Any]:
+    """Return what a reader can tell apart, as plain values."""
+    pictures: dict[str, Any] = {
+        f"view {name}": {
+            "tags": dict(view.tags),
+            "source": _path(view.batch_source),
+            "columns": sorted((field.name, str(field.dtype)) for field in view.schema),
+            "ttl": str(view.ttl),
+        }
+        for name, view in views.items()
+    }
+    for name, service in services.items():
+        pictures[f"service {name}"] = {
+            "tags": dict(service.tags),
+            "views": [
+                (
+                    projection.name,
+                    projection.name_alias,
+                    sorted(f.name for f in projection.features),
+                )
+                for projection in service.feature_view_projections
+            ],
+        }
+    return json.loads(json.dumps(pictures))  # type: ignore[no-any-return]
+
+
+def _path(source: Any) -> str | None:
+    return source.path if isinstance(source, FileSource) else None

@@ -1,0 +1,29 @@
+"""What can go wrong between the log and Feast, by what the caller can do about it."""
+
+
+class FeatureRepoError(Exception):
+    """Base of every error that this package raises."""
+
+
+class RenderingError(FeatureRepoError):
+    """The log cannot vouch for what the registry serves: restore the log, then reconcile."""
+
+
+class LiveVersionError(FeatureRepoError):
+    """An apply would delete what the log holds live: apply what the log renders, nothing less."""
+
+
+class OnlineRowsError(FeatureRepoError):
+    """A version's online rows are not those that it publishes: run ``marquee reconcile``."""
+
+
+class NotServedError(FeatureRepoError):
+    """Nothing is served under that name: publish and promote a version first."""
+
+
+class MixedVersionsError(FeatureRepoError):
+    """Embeddings of different versions meet in one computation: look them up again, together."""
+
+
+class HistoryError(FeatureRepoError):
+    """A point-in-time join cannot answer what was served: the message says which rows and why."""

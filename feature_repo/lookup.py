@@ -1,0 +1,248 @@
+"""How a consumer reads embeddings: through the FeatureService of a stable name, nothing else.
+
+::
+
+    features = open_features(workspace / "feast")
+    users = features.users(["u1", "?"])         # is_found [True, False], vectors [2, dim], version
+    then = features.training_frame(exposures)   # what was served at each row's event_timestamp
+
+An unknown user gets ``is_found`` False and the version's declared default vector; an unknown item
+gets ``is_found`` False and zeros (no published vector is zero). Every answer is of one version.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from embedding_store.contracts import ID_COLUMNS, Float32, Side
+from feature_repo.errors import MixedVersionsError, NotServedError
+from feature_repo.folder import FeastFolder
+from feature_repo.history import TrainingFrame, join_served
+from feature_repo.served import SIDES, service_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from feast import FeatureService, FeatureStore
+
+T = TypeVar("T")
+
+# one SELECT per chunk; SQLite takes 32,766 parameters since 3.32
+_CHUNK_IDS = 10_000
+_NO_TABLE = "no such table"
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Embeddings of users or items, all of one version, in the order they were asked for."""
+
+    ids: tuple[str, ...]
+    is_found: npt.NDArray[np.bool_]
+    """bool[N]: False where the version has no such id."""
+    vectors: Float32
+    """float32[N, dim]; the default vector where not found."""
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Embeddings of users and items, row by row, of one version."""
+
+    users: Embeddings
+    items: Embeddings
+
+    @property
+    def scores(self) -> Float32:
+        """float32[N]: the inner products, which are the model's logits."""
+        products: Float32 = np.einsum("nd,nd->n", self.users.vectors, self.items.vectors)
+        return products
+
+
+def require_one_version(*embeddings: Embeddings) -> str:
+    """Return the version that all of them are of; raises MixedVersionsError."""
+    versions = sorted({one.version for one in embeddings})
+    if len(versions) != 1:
+        raise MixedVersionsError(
+            f"embeddings of {' and '.join(versions)} cannot be compared: look them up again from "
+            "one `pinned()` Features"
+        )
+    return versions[0]
+
+
+def open_features(feast_folder: Path, *, frame: int = 1, alias: str = "stable") -> "Features":
+    """Return the embeddings of a frame under an alias, as the Feast folder serves them.
+
+    Raises NotServedError when nothing is published there.
+    """
+    folder = FeastFolder(feast_folder.resolve())
+    # opening Feast without a registry would write an empty one, in place
+    if not folder.registry.exists():
+        raise NotServedError(f"{feast_folder} serves nothing yet: publish a version first")
+    from feature_repo.registry import open_for_reading  # noqa: PLC0415 - imports feast, 6 s
+
+    features = Features(open_for_reading(folder), frame=frame, alias=alias)
+    features.service()
+    return features
+
+
+class Features:
+    """A consumer's view of one frame; every call follows the alias, ``pinned`` stays."""
+
+    def __init__(
+        self,
+        store: "FeatureStore",
+        *,
+        frame: int,
+        alias: str,
+        held: "dict[str, FeatureService] | None" = None,
+    ) -> None:
+        """Read through ``store``; ``held`` are services resolved once, for a pinned session."""
+        self._store = store
+        self._frame = frame
+        self._alias = alias
+        self._held = held
+
+    @property
+    def version(self) -> str:
+        """The version that the alias means now (or, pinned, meant then)."""
+        return str(self.service().tags["version"])
+
+    def pinned(self) -> "Features":
+        """Return the same features held on the version that the alias means now."""
+
+        def resolve() -> "dict[str, FeatureService]":
+            services = {}
+            for side in (None, "user", "item"):
+                services[service_name(self._frame, self._alias, side)] = self.service(side)
+            return services
+
+        held = resolve()
+        while len({one.tags["version"] for one in held.values()}) > 1:  # a switch fell in between
+            held = resolve()
+        return Features(self._store, frame=self._frame, alias=self._alias, held=held)
+
+    def users(self, ids: Sequence[str]) -> Embeddings:
+        """Return the users' embeddings."""
+        return self._one_side("user", ids)
+
+    def items(self, ids: Sequence[str]) -> Embeddings:
+        """Return the items' embeddings."""
+        return self._one_side("item", ids)
+
+    def pairs(self, user_ids: Sequence[str], item_ids: Sequence[str]) -> Pairs:
+        """Return the embeddings of user and item row by row, of one version."""
+        if len(user_ids) != len(item_ids):
+            raise ValueError(
+                f"pairs: want as many items as users, got {len(item_ids)} and {len(user_ids)}"
+            )
+
+        def read() -> Pairs:
+            service = self.service()
+            asked: dict[Side, Sequence[str]] = {"user": user_ids, "item": item_ids}
+            answer = self._read(service, asked)
+            return Pairs(
+                _embeddings("user", user_ids, answer, service.tags),
+                _embeddings("item", item_ids, answer, service.tags),
+            )
+
+        pairs = self._again(read)
+        require_one_version(pairs.users, pairs.items)
+        return pairs
+
+    def training_frame(
+        self, rows: "pd.DataFrame", *, allow_unserved: bool = False
+    ) -> TrainingFrame:
+        """Return what was served at each row's instant: a point-in-time join that loses no row.
+
+        Args:
+            rows: ``event_timestamp`` (with a time zone) and ``user_id``, ``item_id`` or both; other
+                columns are ignored, equal rows are fine.
+            allow_unserved: let rows from before the frame's first switch come back as not served
+                (``is_served`` False, zero vectors) instead of raising HistoryError.
+
+        Raises HistoryError too when the history has no part of a switch that the rows need.
+        """
+        sides: list[Side] = [side for side in SIDES if ID_COLUMNS[side] in rows.columns]
+        if not sides:
+            raise ValueError(f"training rows: want user_id or item_id, got {list(rows.columns)}")
+        held = self if self._held is not None else self.pinned()
+        services = {side: held.service(side) for side in sides}
+        return join_served(self._store, services, rows, allow_unserved=allow_unserved)
+
+    def service(self, side: Side | None = None) -> "FeatureService":
+        """Return the FeatureService behind the stable name; raises NotServedError."""
+        from feast.errors import FeatureServiceNotFoundException  # noqa: PLC0415 - see open_features
+
+        name = service_name(self._frame, self._alias, side)
+        if self._held is not None:
+            return self._held[name]
+        try:
+            return self._store.get_feature_service(name, allow_cache=True)
+        except FeatureServiceNotFoundException as error:
+            raise NotServedError(
+                f"no service {name}: nothing is promoted to {self._alias} in frame {self._frame}"
+            ) from error
+
+    def _one_side(self, side: Side, ids: Sequence[str]) -> Embeddings:
+        def read() -> Embeddings:
+            service = self.service(side)
+            return _embeddings(side, ids, self._read(service, {side: ids}), service.tags)
+
+        return self._again(read)
+
+    def _read(
+        self, service: "FeatureService", asked: dict[Side, Sequence[str]]
+    ) -> dict[str, list[Any]]:
+        columns: dict[str, list[Any]] = {}
+        total = len(next(iter(asked.values())))
+        for start in range(0, total, _CHUNK_IDS):
+            rows = {
+                ID_COLUMNS[side]: list(ids[start : start + _CHUNK_IDS])
+                for side, ids in asked.items()
+            }
+            answer = self._store.get_online_features(
+                features=service, entity_rows=rows, full_feature_names=True
+            ).to_dict()
+            for name, values in answer.items():
+                columns.setdefault(name, []).extend(values)
+        return columns
+
+    def _again(self, read: Callable[[], T]) -> T:
+        """Return ``read()``, once more on a fresh registry where its version was just retired."""
+        from feast.errors import FeastObjectNotFoundException  # noqa: PLC0415 - see open_features
+
+        try:
+            return read()
+        except (FeastObjectNotFoundException, sqlite3.OperationalError) as error:
+            if isinstance(error, sqlite3.OperationalError) and _NO_TABLE not in str(error):
+                raise
+            if self._held is not None:
+                raise NotServedError(
+                    f"{self.version} is retired: open the features again, they follow "
+                    f"{self._alias} of frame {self._frame}"
+                ) from error
+            self._store.registry.refresh()
+            return read()
+
+
+def _embeddings(
+    side: Side, ids: Sequence[str], columns: dict[str, list[Any]], tags: "dict[str, str]"
+) -> Embeddings:
+    version, dim = tags["version"], int(tags["dim"])
+    vectors: Float32 = np.zeros((len(ids), dim), dtype=np.float32)
+    if side == "user":
+        vectors[:] = np.asarray(json.loads(tags["default_user"]), dtype=np.float32)
+    labels = columns.get(f"{side}_embedding__version", [])
+    is_found = np.fromiter((label is not None for label in labels), bool, count=len(ids))
+    odd = sorted({label for label in labels if label not in (None, version)})
+    if odd:
+        raise MixedVersionsError(f"{side} rows of {', '.join(odd)} answer for {version}: reconcile")
+    if is_found.any():
+        values = columns[f"{side}_embedding__embedding"]
+        vectors[is_found] = np.asarray([v for v in values if v is not None], dtype=np.float32)
+    return Embeddings(tuple(ids), is_found, vectors, version)

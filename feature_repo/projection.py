@@ -1,0 +1,163 @@
+"""Feast as a projection of the log: rebuilt from it, and confirmed by reading it back.
+
+::
+
+    log ──fold──► state ──► history parts ──► online rows, read back ──► one apply ──► confirm
+
+Nothing here decides anything; whatever a crash leaves behind, the next ``reconcile`` completes.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embedding_store.history import rebuild
+from embedding_store.state import StoreState
+from embedding_store.store import EmbeddingStore
+from feature_repo.errors import NotServedError, OnlineRowsError
+from feature_repo.folder import FeastFolder
+from feature_repo.lookup import open_features
+from feature_repo.served import (
+    SIDES,
+    ServedFrame,
+    live_sides,
+    read_state,
+    served_frames,
+    service_name,
+)
+from lake.lock import exclusive_lock
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+    from feature_repo.rendering import Rendering
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What a reconciliation found and did."""
+
+    log_seq: int
+    history: tuple[str, ...]
+    """Parts of the served history that were written."""
+    live_views: tuple[str, ...]
+    written: dict[str, int]
+    """Online rows written, by view; empty when every row was there."""
+    is_applied: bool
+    """Whether the registry had to change."""
+    seconds: float
+
+    @property
+    def is_noop(self) -> bool:
+        """Whether Feast already showed what the log holds."""
+        return not (self.history or self.written or self.is_applied)
+
+
+def reconcile(workspace: Path) -> Reconciled:
+    """Make the workspace's Feast folder show what its log holds; a second call changes nothing.
+
+    Raises RenderingError when the log cannot be read, is empty, or holds less than the registry;
+    OnlineRowsError when rows do not read back; WorkspaceBusyError while another process applies.
+    """
+    folder = FeastFolder.of(workspace)
+    embeddings = EmbeddingStore(folder.store)
+    started = time.perf_counter()
+    with exclusive_lock(folder.lock, what=f"the feature registry in {folder.path}"):
+        state = read_state(embeddings)
+        history = rebuild(embeddings)
+        frames = served_frames(embeddings, state)
+        folder.prepare()
+        store, rendering = _opened(folder, state, frames)
+        written = _write_online(folder, store, rendering, frames)
+        from feature_repo.apply import apply_rendering  # noqa: PLC0415 - imports feast, 6 s
+
+        live = [version.view(side) for version, side in live_sides(frames)]
+        is_applied = apply_rendering(store, rendering, live=live)
+    report = Reconciled(
+        log_seq=state.seq,
+        history=tuple(path.relative_to(embeddings.root).as_posix() for path in history),
+        live_views=tuple(rendering.views),
+        written=written,
+        is_applied=is_applied,
+        seconds=time.perf_counter() - started,
+    )
+    logger.info("reconciled Feast with the log at entry %d: %s", state.seq, report)
+    return report
+
+
+def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[str, Any]:
+    """Return what consumers of ``alias`` get, once it is proven to be what the log says.
+
+    Reads as a consumer does, through the FeatureService, in a store opened for it alone, and
+    compares with the version's files bit by bit. Raises OnlineRowsError.
+    """
+    from feature_repo.online import sample_rows  # noqa: PLC0415 - imports feast, 6 s
+
+    folder = FeastFolder.of(workspace)
+    embeddings = EmbeddingStore(folder.store)
+    frames = served_frames(embeddings, read_state(embeddings))
+    version = next((one.aliases.get(alias) for one in frames if one.number == frame), None)
+    if version is None:
+        raise NotServedError(
+            f"the log gives {alias} of frame {frame} no version: promote one first"
+        )
+    features = open_features(folder.path, frame=frame, alias=alias).pinned()
+    if features.version != version.published.name:
+        raise OnlineRowsError(
+            f"{alias} of frame {frame} is {version.published.name}, but Feast serves "
+            f"{features.version}: run `marquee reconcile`"
+        )
+    confirmed: dict[str, Any] = {
+        "service": service_name(frame, alias),
+        "version": version.published.name,
+        "digest": version.published.digest,
+    }
+    look_up = {"user": features.users, "item": features.items}
+    for side in SIDES:
+        ids, vectors = sample_rows(version, side, num_parts=1)
+        got = look_up[side](ids)
+        if not got.is_found.all() or not np.array_equal(got.vectors, vectors):
+            raise OnlineRowsError(
+                f"{alias} of frame {frame}: {side} embeddings do not read back as those of "
+                f"{version.published.name}"
+            )
+        confirmed[f"{side} rows"] = version.manifest.rows(side)
+        confirmed[f"{side} rows read back"] = len(ids)
+    return confirmed
+
+
+def _opened(
+    folder: FeastFolder, state: StoreState, frames: Sequence[ServedFrame]
+) -> "tuple[FeatureStore, Rendering]":
+    from feature_repo.apply import registered_views  # noqa: PLC0415 - imports feast, 6 s
+    from feature_repo.registry import open_for_applying  # noqa: PLC0415
+    from feature_repo.rendering import check_log_covers, render  # noqa: PLC0415
+
+    store = open_for_applying(folder)
+    check_log_covers(state, [view.tags for view in registered_views(store).values()])
+    return store, render(frames)
+
+
+def _write_online(
+    folder: FeastFolder,
+    store: "FeatureStore",
+    rendering: "Rendering",
+    frames: Sequence[ServedFrame],
+) -> dict[str, int]:
+    """Bring every live version's rows online and read them back, before any service names them."""
+    from feature_repo.online import OnlineRows  # noqa: PLC0415 - imports feast, 6 s
+
+    written: dict[str, int] = {}
+    for version, side in live_sides(frames):
+        view = rendering.views[version.view(side)]
+        rows = OnlineRows(folder=folder, store=store, version=version, side=side, view=view)
+        if num_rows := rows.complete():
+            written[view.name] = num_rows
+    return written

@@ -1,0 +1,44 @@
+"""Feast's file registry with one change: a write replaces the file in one step.
+
+Feast 0.67 writes the registry in place (``infra/registry/file.py``), so a reader can meet half a
+file and a ``kill -9`` can leave one. Removable when Feast renames into place itself.
+"""
+
+import uuid
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from feast import FeatureStore
+from feast.infra.registry.file import FileRegistryStore
+from feast.repo_config import load_repo_config
+
+from feature_repo.folder import FeastFolder
+from lake.atomic import replace_file
+
+
+class AtomicFileRegistryStore(FileRegistryStore):
+    """The registry as one file that is always whole."""
+
+    def _write_registry(self, registry_proto: Any) -> None:
+        registry_proto.version_id = str(uuid.uuid4())
+        registry_proto.last_updated.FromDatetime(datetime.now(UTC))
+        replace_file(Path(self._filepath), registry_proto.SerializeToString())
+
+
+def open_for_reading(folder: FeastFolder) -> FeatureStore:
+    """Return the feature store as consumers open it: from its ``feature_store.yaml`` alone."""
+    # Feast warns whenever a service is read that the registry has since switched: holding one
+    # service for a whole answer is what keeps the answer of one version.
+    warnings.filterwarnings("ignore", message="The FeatureService object that has been passed")
+    return FeatureStore(repo_path=str(folder.path))
+
+
+def open_for_applying(folder: FeastFolder) -> FeatureStore:
+    """Return the feature store with a registry that is replaced in one step."""
+    config = load_repo_config(folder.path, folder.path / "feature_store.yaml")
+    store_type = f"{__name__}.{AtomicFileRegistryStore.__name__}"
+    config.registry.registry_store_type = store_type
+    # both: with a configuration alone, a relative registry would lie in the working directory
+    return FeatureStore(repo_path=str(folder.path), config=config)

@@ -1,0 +1,44 @@
+"""Bad input gets one clear message that says what to do, and a non-zero exit."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status", "--workspace", "nowhere"], "`make demo` makes one"),
+        (["status", "--workspace", "../up"], "want a plain name"),
+        (["demo", "--source", "nothing", "--workspace", "a"], "want simulated or kuairand"),
+        (["demo", "--source", "kuairand", "--workspace", "b"], "needs --data FOLDER"),
+        (["lookup", "u1", "--workspace", "nowhere"], "no workspace at"),
+        (["doctor", "--workspace", "nowhere"], "no workspace at"),
+        (["rollback", "--to", "x"], "--to"),
+    ],
+)
+def test_a_wrong_argument_is_explained(marquee: Run, arguments: list[str], message: str) -> None:
+    done = marquee(*arguments)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_folder_without_the_files_is_named(marquee: Run, tmp_path: Path) -> None:
+    done = marquee(
+        "demo", "--source", "kuairand", "--data", str(tmp_path), "--workspace", "empty-folder"
+    )
+    assert done.returncode == 1
+    assert str(tmp_path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_there_for_every_command(marquee: Run) -> None:
+    commands = "demo run status versions lookup recommend similar rollback reconcile doctor".split()
+    listed = marquee("--help").stdout
+    assert all(command in listed for command in commands)
+    shown = marquee("lookup", "--help")
+    assert shown.returncode == 0
+    assert "--workspace" in shown.stdout

@@ -1,0 +1,168 @@
+"""The whole lifecycle on a tiny world: what every joint must hold."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assets.workspace import Workspace
+from embedding_store import EmbeddingClient
+from tests.integration.conftest import NAME, Run
+
+DAYS = ["2026-02-01", "2026-02-02", "2026-02-03"]
+pytestmark = pytest.mark.timeout(290)
+
+
+def digests(workspace: Workspace) -> dict[str, str]:
+    refs = workspace.lake.root / "refs"
+    return {
+        f"{ref.asset}/{ref.partition}": ref.digest
+        for folder in sorted(refs.iterdir())
+        for ref in workspace.lake.refs(folder.name)
+    }
+
+
+def test_every_day_becomes_a_version_that_was_stable(replayed: tuple[Workspace, str]) -> None:
+    workspace, _ = replayed
+    state = workspace.store.state()
+    assert [version.day for version in state.versions.values()] == DAYS
+    assert [version.name for _, version in state.served(1)] == ["v1", "v2", "v3"]
+
+
+def test_no_row_is_lost_on_any_day(replayed: tuple[Workspace, str]) -> None:
+    workspace, _ = replayed
+    for raw in workspace.lake.refs("raw_events"):
+        valid = workspace.lake.require("valid_events", raw.partition)
+        quarantined = workspace.lake.require("quarantined_events", raw.partition)
+        assert raw.rows == valid.rows + quarantined.rows + valid.figures["duplicates"]
+
+
+def test_each_day_starts_from_the_model_that_yesterday_accepted(
+    replayed: tuple[Workspace, str],
+) -> None:
+    workspace, _ = replayed
+    models = workspace.store.state().models
+    assert [(model.role, model.partition) for model in models] == [
+        ("base", "2026-01-01"),
+        *(("daily", day) for day in DAYS),
+    ]
+    for day, base in zip(DAYS, models, strict=False):
+        lineage = workspace.lake.path(workspace.lake.require("fine_tuned_model", day))
+        assert base.digest in (lineage / "lineage.json").read_text() or (
+            workspace.store.state().base_of_day(day).digest == base.digest
+        )
+
+
+def test_the_registry_mirrors_the_log(replayed: tuple[Workspace, str]) -> None:
+    workspace, _ = replayed
+    from assets.acceptance import REGISTERED_NAME
+    from assets.tracking import champion
+
+    with closing(sqlite3.connect(workspace.mlflow_dir / "mlflow.db")) as database:
+        rows = database.execute(
+            "select version, value from model_version_tags where key = 'marquee.digest'"
+        ).fetchall()
+    newest = workspace.store.state().models[-1].digest
+    assert dict(rows)[champion(workspace.mlflow_dir, REGISTERED_NAME)] == newest
+
+
+def test_the_orchestrator_recorded_every_partition(replayed: tuple[Workspace, str]) -> None:
+    workspace, _ = replayed
+    script = (
+        "import dagster as dg, json\n"
+        "instance = dg.DagsterInstance.get()\n"
+        "keys = instance.get_asset_keys()\n"
+        "print(json.dumps({k.to_user_string(): sorted(instance.get_materialized_partitions(k))"
+        " for k in keys}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env={"DAGSTER_HOME": str(workspace.root / "dagster"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    materialized = json.loads(done.stdout)
+    for asset in ("fine_tuned_model", "stabilised_embeddings", "served_features"):
+        assert materialized[asset] == DAYS
+    assert len(materialized["interaction_tokens"]) == 9
+
+
+def test_a_second_replay_skips_everything(
+    replayed: tuple[Workspace, str], home: Path
+) -> None:
+    workspace, first = replayed
+    assert "already done" not in first
+    before, entries = digests(workspace), workspace.store.state().seq
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integration.replay", str(workspace.root)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=200,
+    )
+    assert digests(workspace) == before
+    assert workspace.store.state().seq == entries
+    # what publishes and what confirms runs again, finds its work done, and has no rows to count
+    made = Counter(line.split()[1] for line in done.stdout.splitlines() if " rows " in line)
+    skipped = Counter(
+        line.split()[1] for line in done.stdout.splitlines() if line.endswith("already done")
+    )
+    assert made == {name: count for name, count in skipped.items() if name in made}
+
+
+def test_a_consumer_gets_what_was_published(replayed: tuple[Workspace, str], marquee: Run) -> None:
+    workspace, _ = replayed
+    from feature_repo.lookup import open_features
+
+    pinned = EmbeddingClient(workspace.root / "store").pin()
+    users = sorted(path.name for path in (workspace.root / "store").iterdir())
+    assert users
+    features = open_features(workspace.feast_dir).pinned()
+    ids, vectors = pinned.all_items()
+    served = features.items(list(ids))
+    assert served.version == "v3" == pinned.name
+    np.testing.assert_array_equal(served.vectors, vectors)
+
+
+def test_an_unknown_user_gets_the_default_and_a_non_zero_exit(
+    replayed: tuple[Workspace, str], marquee: Run
+) -> None:
+    done = marquee("lookup", "nobody", "--workspace", NAME)
+    assert done.returncode == 1
+    assert "found = false" in done.stdout
+    assert "no history in v3" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["status"], ["versions"], ["doctor"], ["reconcile"]])
+def test_commands_answer(replayed: tuple[Workspace, str], marquee: Run, command: list[str]) -> None:
+    done = marquee(*command, "--workspace", NAME)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_rolling_back_serves_the_earlier_version_and_forward_again(
+    replayed: tuple[Workspace, str], marquee: Run
+) -> None:
+    workspace, _ = replayed
+    before = {
+        path.name: path.read_bytes()
+        for path in (workspace.root / "store" / "versions").rglob("*.parquet")
+    }
+    done = marquee("rollback", "--workspace", NAME, "--why", "a drill")
+    assert done.returncode == 0, done.stderr
+    assert "v2" in done.stdout
+    stable = workspace.store.state().stable(1)
+    assert stable is not None
+    assert stable.name == "v2"
+    after = {
+        path.name: path.read_bytes()
+        for path in (workspace.root / "store" / "versions").rglob("*.parquet")
+    }
+    assert before == after

@@ -1,0 +1,51 @@
+import dataclasses
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from assets.errors import WorkspaceError
+from assets.workspace import Workspace, WorkspaceConfig
+
+CONFIG = WorkspaceConfig(
+    source="simulated",
+    source_parameters={"num_users": 10},
+    first_day=date(2026, 1, 1),
+    last_day=date(2026, 1, 2),
+    recipe="tiny",
+)
+
+
+def test_what_is_created_opens_equal(tmp_path: Path) -> None:
+    Workspace.create(tmp_path, CONFIG)
+    assert Workspace.open(tmp_path).config == CONFIG
+
+
+def test_creating_the_same_world_twice_opens_it(tmp_path: Path) -> None:
+    Workspace.create(tmp_path, CONFIG)
+    assert Workspace.create(tmp_path, CONFIG).config == CONFIG
+
+
+def test_another_world_is_refused_naming_what_differs(tmp_path: Path) -> None:
+    Workspace.create(tmp_path, CONFIG)
+    other = dataclasses.replace(CONFIG, recipe="demo")
+    with pytest.raises(WorkspaceError, match="recipe is 'tiny', asked for 'demo'"):
+        Workspace.create(tmp_path, other)
+
+
+def test_a_missing_workspace_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="make demo"):
+        Workspace.open(tmp_path / "nowhere")
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "workspace.json").write_text(json.dumps({"format_version": 9}))
+    with pytest.raises(WorkspaceError, match="got 9"):
+        Workspace.open(tmp_path)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "workspace.json").write_text("{")
+    with pytest.raises(WorkspaceError, match="is not JSON"):
+        Workspace.open(tmp_path)

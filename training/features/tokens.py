@@ -1,0 +1,135 @@
+"""What the model reads of every token, split by when it is known.
+
+A position that predicts token t reads the *outcome* row of token t-1 and the *request* row of
+token t, and nothing else of either: that split is what keeps the future out.
+
+::
+
+    outcome rows   0 1 2 ... T-1 | T          row T: there is no token before
+    request rows   0 1 2 ... T-1 | T ... T+U-1    row T+u: user u at ``as_of``, request unknown
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from training.contracts import UNKNOWN_INSTANT, Histories, Int32, Int64
+from training.features.items import ItemFeatures
+from training.features.spec import FeatureSpec, recode
+from training.tokens.targets import microseconds
+
+HOUR_US = 3_600_000_000
+NUM_HOUR_CODES = 1 + 24
+NUM_WEEKDAY_CODES = 1 + 7
+NUM_GAP_CODES = 1 + 24
+"""Unknown, then powers of two of seconds: the last one holds everything above 97 days."""
+
+TIME_CODES = (NUM_HOUR_CODES, NUM_WEEKDAY_CODES)
+"""Hour and weekday are known at the request, and hidden together with it."""
+
+NUM_OUTCOME_NUMBERS = 4
+"""Beside the actions: is the time known, log duration, completed share, log events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFeatures:
+    """Legend: T tokens, U users, A outcome columns, C request categories, N request numbers."""
+
+    item_T: Tensor
+    """int64[T+1], rows of ``ItemFeatures``; the last one is a placeholder."""
+    outcome_TA: Tensor
+    """float32[T+1, actions + NUM_OUTCOME_NUMBERS]."""
+    request_TC: Tensor
+    """int32[T+U, categories + hour + weekday], 0 = unknown."""
+    request_TN: Tensor
+    """float32[T+U, 2 N]: is it known, standardised value."""
+    gap_T: Tensor
+    """int32[T+U]: code of the time since the previous token, 0 = unknown."""
+    offsets: Int64
+    """int64[U+1]: tokens of each user."""
+
+    @property
+    def num_tokens(self) -> int:
+        """T."""
+        return len(self.item_T) - 1
+
+
+def build_token_features(
+    histories: Histories, spec: FeatureSpec, items: ItemFeatures, *, as_of: datetime
+) -> TokenFeatures:
+    """Return the features of every token, and of one query per user at ``as_of``."""
+    item_rows = items.rows(histories.items).numpy()[histories.item_code]
+    request_TC = _request_categories(histories, spec)
+    request_TN = _request_numbers(histories, spec)
+    num_users = histories.num_users
+    return TokenFeatures(
+        item_T=torch.from_numpy(np.append(item_rows, 0)),
+        outcome_TA=torch.from_numpy(_outcomes(histories, items.runtime_s[item_rows])),
+        request_TC=_with_unknown_rows(torch.from_numpy(request_TC), num_users),
+        request_TN=_with_unknown_rows(torch.from_numpy(request_TN), num_users),
+        gap_T=torch.from_numpy(_gap_codes(histories, as_of=as_of)),
+        offsets=histories.offsets,
+    )
+
+
+def _with_unknown_rows(rows: Tensor, count: int) -> Tensor:
+    return torch.cat([rows, torch.zeros(count, rows.shape[1], dtype=rows.dtype)])
+
+
+def _outcomes(histories: Histories, runtime_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    is_timed = histories.first_at != UNKNOWN_INSTANT
+    duration_s = histories.duration_ms / 1000.0
+    share = np.nan_to_num(np.clip(duration_s / runtime_s, 0.0, 2.0))
+    columns = np.stack(
+        [
+            is_timed,
+            np.log1p(duration_s) / 8.0,  # an hour is about 1
+            share,
+            np.log(np.maximum(histories.num_events, 1)),
+        ],
+        axis=1,
+    )
+    outcomes = np.concatenate([histories.action_counts > 0, columns], axis=1).astype(np.float32)
+    return np.concatenate([outcomes, np.zeros_like(outcomes[:1], shape=(1, outcomes.shape[1]))])
+
+
+def _request_categories(histories: Histories, spec: FeatureSpec) -> Int32:
+    columns = [
+        recode(*histories.request_categories[name], known)
+        for name, known in spec.request_categories.items()
+    ]
+    is_timed = histories.first_at != UNKNOWN_INSTANT
+    hours = histories.first_at // HOUR_US
+    columns.append(np.where(is_timed, 1 + hours % 24, 0).astype(np.int32))
+    # 1970-01-01 was a Thursday: day 0 of the week is a Monday
+    columns.append(np.where(is_timed, 1 + (hours // 24 + 3) % 7, 0).astype(np.int32))
+    return np.stack(columns, axis=1)
+
+
+def _request_numbers(histories: Histories, spec: FeatureSpec) -> npt.NDArray[np.float32]:
+    columns = []
+    for name, (mean, std) in spec.request_numbers.items():
+        numbers = histories.request_numbers[name]
+        columns += [~np.isnan(numbers), np.nan_to_num(np.clip((numbers - mean) / std, -8.0, 8.0))]
+    if not columns:
+        return np.zeros((histories.num_tokens, 0), dtype=np.float32)
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _gap_codes(histories: Histories, *, as_of: datetime) -> Int32:
+    """Return codes of every token's and every user's time since the token before it."""
+    offsets = histories.offsets
+    previous_at = np.append(UNKNOWN_INSTANT, histories.last_at)[:-1]
+    previous_at[offsets[:-1][offsets[:-1] < histories.num_tokens]] = UNKNOWN_INSTANT
+    newest_at = np.append(histories.last_at, UNKNOWN_INSTANT)[offsets[1:] - 1]
+    newest_at = np.where(np.diff(offsets) > 0, newest_at, UNKNOWN_INSTANT)
+    before = np.concatenate([previous_at, newest_at])
+    now = np.concatenate([histories.first_at, np.full(histories.num_users, microseconds(as_of))])
+    is_known = (before != UNKNOWN_INSTANT) & (now != UNKNOWN_INSTANT)
+    gap_s = np.where(is_known, np.maximum(now - np.where(is_known, before, 0), 0), 0) / 1e6
+    codes = 1 + np.minimum(np.log2(gap_s + 1.0).astype(np.int32), NUM_GAP_CODES - 2)
+    return np.where(is_known, codes, 0).astype(np.int32)

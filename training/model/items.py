@@ -1,0 +1,64 @@
+"""The item encoder, shared by the input and the output side.
+
+    id weight row ----------------------.
+                                         gate --> encoding --> (input, scores)
+    genres, kind, language, country,    /
+    maturity, age, runtime --> mix ----'
+
+An item without a weight row of its own (id >= V) reads the unknown row; hiding ids at random
+while training teaches the gate to lean on metadata then.
+Legend: M items, V vocabulary, K categorical columns, G genres, N numbers, D model width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.config import ModelConfig
+from training.features.items import NUM_AGE_CODES, NUM_ITEM_NUMBERS, ItemFeatures
+from training.features.spec import FeatureSpec
+from training.model.categories import CategoryEmbedding
+
+
+class ItemEncoder(nn.Module):
+    """Encodings and biases of items."""
+
+    def __init__(self, config: ModelConfig, spec: FeatureSpec, *, vocabulary_size: int) -> None:
+        """Make the weights for a vocabulary; ``spec`` fixes the metadata's categories."""
+        super().__init__()
+        width = config.model_dim
+        sizes = [*(len(v) + 1 for v in spec.item_categories.values()), NUM_AGE_CODES]
+        self.categories = CategoryEmbedding(sizes, config.facet_dim)
+        self.genres = nn.Linear(len(spec.genres), config.facet_dim, bias=False)
+        mixed = (len(sizes) + 1) * config.facet_dim + NUM_ITEM_NUMBERS
+        self.mix_in = nn.Linear(mixed, width)
+        self.mix_out = nn.Linear(width, width)
+        self.gate = nn.Linear(2 * width, width)
+        self.id_rows = nn.Parameter(torch.randn(vocabulary_size, width) * width**-0.5)
+        self.unknown_row = nn.Parameter(torch.zeros(width))
+        self.id_bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self.unknown_bias = nn.Parameter(torch.zeros(()))
+        self.metadata_bias = nn.Linear(width, 1, bias=False)
+
+    @torch.no_grad()
+    def start_at(self, bias_V: Tensor) -> None:
+        """Set the biases of the vocabulary's items."""
+        self.id_bias.copy_(bias_V)
+
+    def forward(self, items: ItemFeatures, hidden_M: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return encodings ``[M, D]`` and biases ``[M]``; ids in ``hidden_M`` read as unknown."""
+        metadata_MD = self._metadata(items)
+        extra = len(items.ids) - self.id_rows.shape[0]
+        id_MD = torch.cat([self.id_rows, self.unknown_row.expand(extra, -1)])
+        bias_M = torch.cat([self.id_bias, self.unknown_bias.expand(extra)])
+        if hidden_M is not None:
+            id_MD = torch.where(hidden_M[:, None], self.unknown_row, id_MD)
+            bias_M = torch.where(hidden_M, self.unknown_bias, bias_M)
+        gate_MD = torch.sigmoid(self.gate(torch.cat([id_MD, metadata_MD], dim=-1)))
+        encoding_MD = gate_MD * id_MD + (1.0 - gate_MD) * metadata_MD
+        return encoding_MD, bias_M + self.metadata_bias(metadata_MD)[:, 0]
+
+    def _metadata(self, items: ItemFeatures) -> Tensor:
+        parts = [self.categories(items.codes_MK), self.genres(items.genres_MG), items.numbers_MN]
+        mixed_MD: Tensor = self.mix_out(F.silu(self.mix_in(torch.cat(parts, dim=-1))))
+        return mixed_MD

@@ -1,0 +1,185 @@
+"""Reading users' histories: partial tokens of days, joined at the seams and cut at an instant."""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lake.hashing import buckets
+from training.contracts import Histories
+from training.errors import ContractError, NoDataError
+from training.schema import EventSchema
+from training.tokens.codes import compacted, unified
+from training.tokens.config import TokenizerConfig
+from training.tokens.merge import run_ends, run_starts, run_sums
+from training.tokens.partial import (
+    CONFIG_FILE,
+    SCHEMA_FILE,
+    PartialTokens,
+    bucket_file,
+    day_of,
+    open_bucket,
+    read_bucket,
+    read_config,
+    read_schema,
+    timeless_tokens,
+)
+from training.tokens.prefix import read_prefix
+
+
+def read_histories(
+    token_folders: Sequence[Path],
+    *,
+    prefix_folder: Path | None = None,
+    as_of: datetime,
+    users: Collection[str] | None = None,
+) -> Histories:
+    """Return the histories of all users with a token before ``as_of``, or of those in ``users``.
+
+    The result is what merging all events before ``as_of`` at once would give, behind the prefixes
+    that ended by then. Days at or after ``as_of`` are not read, so folders may reach beyond it;
+    their order does not matter. Dictionaries hold only what the returned tokens use.
+
+    Raises ContractError when ``as_of`` is no UTC midnight (a day's token cannot be cut exactly),
+    when folders differ in schema or tokenizer, or when two hold the same day.
+    """
+    boundary = _boundary_day(as_of)
+    if not token_folders:
+        raise NoDataError("histories: want at least one folder of tokens, got none")
+    config, schema = _common_layout(token_folders)
+    parts = [_no_tokens(schema)]
+    if prefix_folder is not None:
+        parts.append(read_prefix(prefix_folder, schema, as_of=as_of, users=users))
+    wanted = _wanted_buckets(users, config)
+    by_day: dict[date, tuple[Path, list[PartialTokens]]] = {}
+    for folder in token_folders:
+        day, tokens = _read_day(folder, schema, wanted, before=boundary)
+        if day is None:
+            continue
+        if day in by_day:
+            raise ContractError(f"histories: {by_day[day][0]} and {folder} both hold {day}")
+        by_day[day] = folder, tokens
+    for day in sorted(by_day):
+        parts.extend(by_day[day][1])
+    return _joined(parts, gap_us=config.merge_gap_us)
+
+
+def _boundary_day(as_of: datetime) -> date:
+    if as_of.tzinfo is None:
+        raise ContractError(f"histories as_of: want an aware UTC instant, got {as_of!r}")
+    utc = as_of.astimezone(UTC)
+    if utc.time() != time():
+        raise ContractError(f"histories as_of: want the start of a UTC day, got {utc.isoformat()}")
+    return utc.date()
+
+
+def _common_layout(folders: Sequence[Path]) -> tuple[TokenizerConfig, EventSchema]:
+    first = folders[0]
+    for name in (CONFIG_FILE, SCHEMA_FILE):
+        expected = _layout_bytes(first / name)
+        for other in folders[1:]:
+            if _layout_bytes(other / name) != expected:
+                raise ContractError(
+                    f"histories: {first} and {other} differ in {name}; "
+                    "write the tokens of all days again with one schema and one tokenizer"
+                )
+    return read_config(first), read_schema(first)
+
+
+def _layout_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ContractError(f"histories: {path} is missing, so these are no tokens") from error
+
+
+def _no_tokens(schema: EventSchema) -> PartialTokens:
+    nothing = pa.array([], pa.string())
+    return timeless_tokens(
+        nothing, np.zeros(0, dtype=np.int64), nothing, np.zeros(0, dtype=np.int32), schema
+    )
+
+
+def _wanted_buckets(
+    users: Collection[str] | None, config: TokenizerConfig
+) -> list[tuple[int, pa.StringArray | None]]:
+    """Return the buckets to open and which of their users to take; None stands for all."""
+    if users is None:
+        return [(bucket, None) for bucket in range(config.num_buckets)]
+    ids = sorted(set(users))
+    bucket_of = buckets(ids, config.num_buckets)
+    of_users = pa.array(ids, pa.string())
+    return [
+        (int(bucket), of_users.filter(pa.array(bucket_of == bucket)))
+        for bucket in np.unique(bucket_of)
+    ]
+
+
+def _read_day(
+    folder: Path,
+    schema: EventSchema,
+    wanted: Sequence[tuple[int, pa.StringArray | None]],
+    *,
+    before: date,
+) -> tuple[date | None, list[PartialTokens]]:
+    """Return the folder's day and tokens; None when the day is empty or not before ``before``."""
+    day, tokens = None, []
+    for bucket, users in wanted:
+        rows = open_bucket(folder / bucket_file(bucket))
+        day = day_of(rows)
+        if day is None or day >= before:
+            return None, []
+        tokens.append(read_bucket(rows, schema, users=users))
+    return day, tokens
+
+
+def _joined(parts: Sequence[PartialTokens], *, gap_us: int) -> Histories:
+    """Return one history per user from parts that follow each other in time.
+
+    ::
+
+        rows, stably sorted by user   day 1 [A 0..5][B 6] | day 2 [B 9][C 20] | day 3 [C 21]
+        runs                                [A 0..5][B 6            ..      9][C 20 ..   21]
+    """
+    user_ids, user_of_row = unified(
+        [(part.user_ids, np.arange(len(part.user_ids), dtype=np.int32)) for part in parts]
+    )
+    user_code = np.repeat(user_of_row, np.concatenate([part.lengths for part in parts]))
+    by_user = np.argsort(user_code, kind="stable")
+
+    def column(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])[by_user]
+
+    items, item_code = unified([(part.items, part.item_code) for part in parts])
+    item_code, user_code = item_code[by_user], user_code[by_user]
+    first_at, last_at = column("first_at"), column("last_at")
+    is_same = (user_code[1:] == user_code[:-1]) & (item_code[1:] == item_code[:-1])
+    starts = run_starts(is_same, first_at, last_at, gap_us=gap_us)
+
+    used_users, user_code = compacted(user_ids, user_code[starts])
+    used_items, item_code = compacted(items, item_code[starts])
+    first_row = by_user[starts]
+    categories = {}
+    for name in parts[0].request_categories:
+        values, codes = unified([part.request_categories[name] for part in parts])
+        categories[name] = compacted(values, codes[first_row])
+    return Histories(
+        user_ids=used_users,
+        offsets=np.cumsum(np.bincount(user_code + 1, minlength=len(used_users) + 1)),
+        items=used_items,
+        item_code=item_code,
+        first_at=first_at[starts],
+        last_at=last_at[run_ends(starts, len(first_at))],
+        duration_ms=run_sums(column("duration_ms"), starts),
+        num_events=run_sums(column("num_events"), starts),
+        action_counts=run_sums(column("action_counts"), starts),
+        request_categories=categories,
+        request_numbers={
+            name: np.concatenate([part.request_numbers[name] for part in parts])[first_row]
+            for name in parts[0].request_numbers
+        },
+    )

@@ -1,0 +1,160 @@
+"""Partial tokens: those of one bucket of one day, as they lie on disk.
+
+::
+
+    tokens-0000.arrow    one row per user, ascending:
+        user_id          "a"                        "b"
+        tokens           [A 0..5][B 6][A 7..9]      [C 4]        large_list<struct>
+    ...
+    tokenizer.json       TokenizerConfig
+    schema.json          EventSchema
+
+Files are Arrow IPC, uncompressed, read through memory maps. ``item_id`` and categorical request
+facets are dictionaries, sorted, of one file. The day and the format version are in the metadata of
+every file.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training.contracts import UNKNOWN_INSTANT, Float64, Int32, Int64
+from training.errors import ContractError
+from training.schema import EventSchema, FacetKind
+from training.tokens.codes import sorted_codes
+from training.tokens.config import FORMAT_VERSION, TokenizerConfig
+from training.tokens.merge import REQUEST_PREFIX, Column, counts_matrix, request_facets
+
+CONFIG_FILE = "tokenizer.json"
+SCHEMA_FILE = "schema.json"
+
+
+def bucket_file(bucket: int) -> str:
+    """Return the name of a bucket's file."""
+    return f"tokens-{bucket:04d}.arrow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartialTokens:
+    """Tokens by user; columns are views of the memory map where Arrow allows."""
+
+    user_ids: pa.StringArray
+    lengths: Int64
+    """Tokens of each user, int64[U]."""
+    items: pa.StringArray
+    item_code: Int32
+    """int32[T], index into ``items``."""
+    first_at: Int64
+    last_at: Int64
+    duration_ms: Int64
+    num_events: Int32
+    action_counts: Int32
+    """int32[T, A]"""
+    request_categories: Mapping[str, tuple[pa.StringArray, Int32]]
+    request_numbers: Mapping[str, Float64]
+
+
+def read_config(folder: Path) -> TokenizerConfig:
+    """Return the configuration that the folder's tokens were made with."""
+    return TokenizerConfig.from_json(json.loads((folder / CONFIG_FILE).read_bytes()))
+
+
+def read_schema(folder: Path) -> EventSchema:
+    """Return the schema of the events behind the folder's tokens."""
+    return EventSchema.from_json(json.loads((folder / SCHEMA_FILE).read_bytes()))
+
+
+def open_bucket(path: Path) -> pa.RecordBatch:
+    """Return the rows of one bucket's file, memory-mapped; raises ContractError."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            rows = pa.ipc.open_file(source).get_batch(0)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ContractError(f"token file {path}: missing or no Arrow file ({error})") from error
+    version = (rows.schema.metadata or {}).get(b"format_version", b"none").decode()
+    if version != str(FORMAT_VERSION):
+        raise ContractError(f"token file {path}: read format {FORMAT_VERSION}, got {version}")
+    return rows
+
+
+def day_of(rows: pa.RecordBatch) -> date | None:
+    """Return the day of a file's tokens; None when that day had no events."""
+    day = rows.schema.metadata[b"day"].decode()
+    return date.fromisoformat(day) if day else None
+
+
+def read_bucket(
+    rows: pa.RecordBatch, schema: EventSchema, *, users: pa.StringArray | None = None
+) -> PartialTokens:
+    """Return a file's rows, or those of ``users``, as arrays."""
+    if users is not None:
+        rows = rows.filter(pc.is_in(rows["user_id"], value_set=users))
+    tokens: Column = rows["tokens"]
+    values = tokens.flatten()
+    item_id = values.field("item_id")
+    users_of_rows: Column = rows["user_id"]
+    return PartialTokens(
+        user_ids=users_of_rows,
+        lengths=pc.list_value_length(tokens).to_numpy(),
+        items=item_id.dictionary,
+        item_code=item_id.indices.to_numpy(),
+        first_at=values.field("first_at").cast(pa.int64()).to_numpy(),
+        last_at=values.field("last_at").cast(pa.int64()).to_numpy(),
+        duration_ms=values.field("duration_ms").to_numpy(),
+        num_events=values.field("num_events").to_numpy(),
+        action_counts=counts_matrix(values.field("action_counts")),
+        request_categories={
+            name: _categories(values.field(REQUEST_PREFIX + name))
+            for name in _request_names(schema, FacetKind.CATEGORICAL)
+        },
+        request_numbers={
+            name: values.field(REQUEST_PREFIX + name).fill_null(np.nan).to_numpy()
+            for name in _request_names(schema, FacetKind.NUMERIC)
+        },
+    )
+
+
+def timeless_tokens(
+    user_ids: pa.StringArray,
+    lengths: Int64,
+    item_ids: pa.StringArray,
+    action_code: Int32,
+    schema: EventSchema,
+) -> PartialTokens:
+    """Return tokens of one event each, of which only user, order, item and action are known."""
+    items, item_code = sorted_codes(item_ids)
+    num_tokens = len(item_code)
+    unknown = np.full(num_tokens, UNKNOWN_INSTANT, dtype=np.int64)
+    no_value = np.full(num_tokens, -1, dtype=np.int32)
+    return PartialTokens(
+        user_ids=user_ids,
+        lengths=lengths,
+        items=items,
+        item_code=item_code,
+        first_at=unknown,
+        last_at=unknown,
+        duration_ms=np.zeros(num_tokens, dtype=np.int64),
+        num_events=np.ones(num_tokens, dtype=np.int32),
+        action_counts=np.eye(len(schema.token_actions), dtype=np.int32)[action_code],
+        request_categories={
+            name: (pa.array([], pa.string()), no_value)
+            for name in _request_names(schema, FacetKind.CATEGORICAL)
+        },
+        request_numbers={
+            name: np.full(num_tokens, np.nan) for name in _request_names(schema, FacetKind.NUMERIC)
+        },
+    )
+
+
+def _request_names(schema: EventSchema, kind: FacetKind) -> list[str]:
+    return [facet.name for facet in request_facets(schema) if facet.kind is kind]
+
+
+def _categories(column: Column) -> tuple[pa.StringArray, Int32]:
+    return column.dictionary, column.indices.fill_null(-1).to_numpy()
