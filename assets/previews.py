@@ -124,8 +124,8 @@ def of_gates(record: GateRecord) -> Preview:
 
 def _vectors(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
     column = pq.read_table(folder, columns=["embedding"])["embedding"].combine_chunks()
-    flat: np.ndarray[Any, np.dtype[np.float32]] = column.flatten().to_numpy()
-    return flat.reshape(len(column), -1)
+    rows: list[np.ndarray[Any, np.dtype[np.float32]]] = column.to_numpy(zero_copy_only=False)
+    return np.stack(list(rows))
 
 
 def _kept(workspace: Workspace, ref: ArtifactRef, draw: Callable[[Path], plots.Plot]) -> Preview:
