@@ -7,7 +7,6 @@ starts from it.
 from pathlib import Path
 
 import dagster as dg
-from training.recipes import load_recipe
 
 from assets import previews
 from assets.acceptance import accept
@@ -22,6 +21,7 @@ from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
 from lake.lake import Written
 from lake.refs import ArtifactRef
+from training.recipes import load_recipe
 
 PRETRAINING = ("training.pretrain",)
 FINE_TUNING = ("training.fine_tune",)

@@ -3,7 +3,6 @@
 A preview is about a digest, so a skipped step shows the same one without drawing it again.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,9 +55,9 @@ def of_tokens(workspace: Workspace, ref: ArtifactRef) -> Preview:
 def of_training(workspace: Workspace, ref: ArtifactRef) -> Preview:
     """Loss by step."""
 
-    def draw(folder: Path) -> plots.Plot:
-        metrics = json.loads((folder / "metrics.json").read_bytes())
-        return plots.loss_curve([(int(step), float(loss)) for step, loss in metrics["loss_curve"]])
+    def draw(_: Path) -> plots.Plot:
+        curves = ref.figures["curves"]
+        return plots.loss_curve(curves["loss"], curves.get("validation_loss", ()))
 
     return _kept(workspace, ref, draw)
 
@@ -125,8 +124,8 @@ def of_gates(record: GateRecord) -> Preview:
 
 def _vectors(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
     column = pq.read_table(folder, columns=["embedding"])["embedding"].combine_chunks()
-    flat: np.ndarray[Any, np.dtype[np.float32]] = column.flatten().to_numpy()
-    return flat.reshape(len(column), -1)
+    rows: list[np.ndarray[Any, np.dtype[np.float32]]] = column.to_numpy(zero_copy_only=False)
+    return np.stack(list(rows))
 
 
 def _kept(workspace: Workspace, ref: ArtifactRef, draw: Callable[[Path], plots.Plot]) -> Preview:

@@ -19,8 +19,8 @@ from embedding_store.entries import Alias
 from embedding_store.gates import GatePolicy, GateRecord, QualityComparison
 from embedding_store.manifest import Origin
 from embedding_store.publisher import Evidence, Publisher
-from embedding_store.state import PublishedVersion
 from embedding_store.staging import ActiveUsers
+from embedding_store.state import PublishedVersion
 from feature_repo.projection import confirm, reconcile
 from lake.refs import ArtifactRef
 from training.tokens.activity import users_of
@@ -104,7 +104,7 @@ def served_features(
 
 
 def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> None:
-    """Let ``canary``, then ``stable`` mean the version; once it was stable, this changes nothing."""
+    """Let ``canary``, then ``stable`` mean the version; done once, this changes nothing."""
     switches = workspace.store.state().stable_switches(version.frame)
     if version.number in {switch.number for switch in switches}:
         return

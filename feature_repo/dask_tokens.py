@@ -16,7 +16,7 @@ import numpy.typing as npt
 @cache
 def name_vectors_by_their_bytes() -> None:
     """Register the cheaper hash in this process; names stay a function of content alone."""
-    from dask.tokenize import normalize_token  # noqa: PLC0415 - only for joins
+    from dask.tokenize import normalize_token
 
     dispatch: Any = normalize_token  # untyped
     original = dispatch.dispatch(np.ndarray)

@@ -96,7 +96,7 @@ def join_served(
 
 def _switch_in_effect(instants: list[datetime], rows: "pd.DataFrame") -> npt.NDArray[np.int64]:
     """Return the index of the last switch at or before each row's instant, or -1."""
-    import pandas as pd  # noqa: PLC0415 - consumers that never train need none
+    import pandas as pd
 
     column = rows[EVENT_TIMESTAMP]
     if not isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -117,7 +117,7 @@ def _join_side(
     in_effect: npt.NDArray[np.int64],
     switches: list[tuple[datetime, str]],
 ) -> ServedThen:
-    import pandas as pd  # noqa: PLC0415 - see above
+    import pandas as pd
 
     column = ID_COLUMNS[side]
     asked = pd.DataFrame({column: ids, "switch": in_effect})
@@ -158,7 +158,7 @@ def _historical(
     column: str,
     switches: list[tuple[datetime, str]],
 ) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415 - see above
+    import pandas as pd
 
     instants = pd.to_datetime([at for at, _ in switches], utc=True)
     asked = pd.DataFrame(

@@ -83,7 +83,7 @@ def open_features(feast_folder: Path, *, frame: int = 1, alias: str = "stable") 
     # opening Feast without a registry would write an empty one, in place
     if not folder.registry.exists():
         raise NotServedError(f"{feast_folder} serves nothing yet: publish a version first")
-    from feature_repo.registry import open_for_reading  # noqa: PLC0415 - imports feast, 6 s
+    from feature_repo.registry import open_for_reading
 
     features = Features(open_for_reading(folder), frame=frame, alias=alias)
     features.service()
@@ -176,7 +176,7 @@ class Features:
 
     def service(self, side: Side | None = None) -> "FeatureService":
         """Return the FeatureService behind the stable name; raises NotServedError."""
-        from feast.errors import FeatureServiceNotFoundException  # noqa: PLC0415 - see open_features
+        from feast.errors import FeatureServiceNotFoundException
 
         name = service_name(self._frame, self._alias, side)
         if self._held is not None:
@@ -214,7 +214,7 @@ class Features:
 
     def _again(self, read: Callable[[], T]) -> T:
         """Return ``read()``, once more on a fresh registry where its version was just retired."""
-        from feast.errors import FeastObjectNotFoundException  # noqa: PLC0415 - see open_features
+        from feast.errors import FeastObjectNotFoundException
 
         try:
             return read()

@@ -76,7 +76,7 @@ def reconcile(workspace: Path) -> Reconciled:
         folder.prepare()
         store, rendering = _opened(folder, state, frames)
         written = _write_online(folder, store, rendering, frames)
-        from feature_repo.apply import apply_rendering  # noqa: PLC0415 - imports feast, 6 s
+        from feature_repo.apply import apply_rendering
 
         live = [version.view(side) for version, side in live_sides(frames)]
         is_applied = apply_rendering(store, rendering, live=live)
@@ -98,7 +98,7 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
     Reads as a consumer does, through the FeatureService, in a store opened for it alone, and
     compares with the version's files bit by bit. Raises OnlineRowsError.
     """
-    from feature_repo.online import sample_rows  # noqa: PLC0415 - imports feast, 6 s
+    from feature_repo.online import sample_rows
 
     folder = FeastFolder.of(workspace)
     embeddings = EmbeddingStore(folder.store)
@@ -136,9 +136,9 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
 def _opened(
     folder: FeastFolder, state: StoreState, frames: Sequence[ServedFrame]
 ) -> "tuple[FeatureStore, Rendering]":
-    from feature_repo.apply import registered_views  # noqa: PLC0415 - imports feast, 6 s
-    from feature_repo.registry import open_for_applying  # noqa: PLC0415
-    from feature_repo.rendering import check_log_covers, render  # noqa: PLC0415
+    from feature_repo.apply import registered_views
+    from feature_repo.registry import open_for_applying
+    from feature_repo.rendering import check_log_covers, render
 
     store = open_for_applying(folder)
     check_log_covers(state, [view.tags for view in registered_views(store).values()])
@@ -152,7 +152,7 @@ def _write_online(
     frames: Sequence[ServedFrame],
 ) -> dict[str, int]:
     """Bring every live version's rows online and read them back, before any service names them."""
-    from feature_repo.online import OnlineRows  # noqa: PLC0415 - imports feast, 6 s
+    from feature_repo.online import OnlineRows
 
     written: dict[str, int] = {}
     for version, side in live_sides(frames):

@@ -50,7 +50,9 @@ def _data_line(workspace: Workspace) -> str:
 
 def _tokens_line(workspace: Workspace) -> str:
     refs = workspace.lake.refs("interaction_tokens")
-    kept, tokens = (sum(ref.figures[name] for ref in refs) for name in ("events_kept", "tokens_out"))
+    kept, tokens = (
+        sum(ref.figures[name] for ref in refs) for name in ("events_kept", "tokens_out")
+    )
     ratio = f"{kept / tokens:.2f}" if tokens else "no"
     return f"tokens   {kept:,} meaningful events became {tokens:,} tokens: {ratio} events per token"
 
@@ -96,7 +98,7 @@ def _show_ranker(workspace: Workspace, console: Console) -> None:
         return
     report = refs[-1].figures
     table = Table(
-        title=f"A downstream team's ranker on {refs[-1].partition}, trained through the feature service"
+        title=f"A downstream ranker on {refs[-1].partition}, fed by the feature service alone"
     )
     for name in ("metric", "with embeddings", "without", "difference"):
         table.add_column(name)

@@ -66,7 +66,7 @@ def kill_when(root: Path, is_there: Callable[[Path], bool]) -> None:
 
 @contextmanager
 def polling_reader(root: Path) -> Iterator[list[str]]:
-    """Read as a consumer all along; yield what was seen, in order, and fail on anything half-made."""
+    """Read as a consumer all along; yield what was seen; fail on anything half-made."""
     seen: list[str] = []
     faults: list[BaseException] = []
     stop = threading.Event()

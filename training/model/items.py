@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.config import ModelConfig
-from training.features.items import NUM_AGE_CODES, NUM_ITEM_NUMBERS, ItemFeatures
+from training.features.items import NUM_ITEM_NUMBERS, ItemFeatures
 from training.features.spec import FeatureSpec
 from training.model.categories import CategoryEmbedding
 
@@ -27,7 +27,7 @@ class ItemEncoder(nn.Module):
         """Make the weights for a vocabulary; ``spec`` fixes the metadata's categories."""
         super().__init__()
         width = config.model_dim
-        sizes = [*(len(v) + 1 for v in spec.item_categories.values()), NUM_AGE_CODES]
+        sizes = [len(values) + 1 for values in spec.item_categories.values()]
         self.categories = CategoryEmbedding(sizes, config.facet_dim)
         self.genres = nn.Linear(len(spec.genres), config.facet_dim, bias=False)
         mixed = (len(sizes) + 1) * config.facet_dim + NUM_ITEM_NUMBERS

@@ -164,9 +164,7 @@ def _part(folder: Path, name: str, side: str, by_id: dict[str, np.ndarray]) -> F
     path = folder / name
     ids = pa.array(sorted(by_id), pa.string())
     write_part(path, embedding_table(side, ids, np.stack([by_id[one] for one in sorted(by_id)])))
-    return FileRecord(
-        path=name, rows=len(ids), sha256=digest_file(path), bytes=path.stat().st_size
-    )
+    return FileRecord(path=name, rows=len(ids), sha256=digest_file(path), bytes=path.stat().st_size)
 
 
 def _origin(number: int) -> Origin:
