@@ -16,7 +16,7 @@ from pathlib import Path
 
 from embedding_store.contracts import Side
 from embedding_store.state import StoreState, fold
-from lake.atomic import sweep_scratch
+from lake.atomic import sweep_scratch, sweep_temporaries
 from lake.log import CommitLog
 from lake.objects import DiskObjects
 
@@ -55,8 +55,7 @@ class EmbeddingStore:
         return self.root / "history" / f"f{frame}" / side
 
     def sweep(self) -> None:
-        """Remove what killed runs left behind."""
+        """Remove what killed runs left behind; what living ones are at stays."""
         sweep_scratch(self.scratch)
         for folder in ("log", "gates"):
-            for unfinished in (self.root / folder).glob(".*.tmp"):
-                unfinished.unlink()
+            sweep_temporaries(self.root / folder)
