@@ -1,34 +1,29 @@
-"""Point-in-time joins: what was served at an instant, not what is served now.
+"""What was served at an instant, not what is served now.
 
 The join itself is Feast's ``get_historical_features`` over the served history. Around it:
 
-- rows are asked for at the instant of the switch that was in effect, once per id and switch, which
-  has the same answer (what is served changes only at switches) and lets nothing be dropped as a
-  duplicate, as Feast's dask store does with equal rows;
 - the history holds a row of nobody (id ``""``, the default vector) per switch, which must come
   back: a switch whose part is lost would otherwise be answered, silently, by the one before it;
 - a row of an older version than the one in effect means that the id had left: not found, default.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32, Side
-from feature_repo.dask_tokens import name_vectors_by_their_bytes
+from embedding_store.contracts import DEFAULT_USER_ID, EMBEDDING, ID_COLUMNS, Float32, Side
 from feature_repo.errors import HistoryError
 
 if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureService, FeatureStore
 
-NOBODY = ""
-"""The id whose row is a part's default vector."""
 EVENT_TIMESTAMP = "event_timestamp"
 
 
@@ -66,6 +61,34 @@ class TrainingFrame:
         return self.sides["item"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Switches:
+    """What ``stable`` meant from when on."""
+
+    instants: npt.NDArray[np.datetime64]
+    names: npt.NDArray[np.object_]
+    """One more than instants: the last stands for "before the first switch", at index -1."""
+
+    @classmethod
+    def of(cls, service: "FeatureService") -> "_Switches":
+        switches = json.loads(service.tags["switches"])
+        instants = [datetime.fromisoformat(at).replace(tzinfo=None) for at, _ in switches]
+        names = np.array([*(name for _, name in switches), None], dtype=object)
+        return cls(np.array(instants, dtype="datetime64[us]"), names)
+
+    def in_effect(self, column: "pd.Series[pd.Timestamp]") -> npt.NDArray[np.int64]:
+        """Return the index of the last switch at or before each instant, or -1."""
+        if getattr(column.dtype, "tz", None) is None:
+            raise HistoryError(
+                f"{EVENT_TIMESTAMP}: want instants with a time zone, got {column.dtype}"
+            )
+        if column.isna().any():
+            raise HistoryError(f"{EVENT_TIMESTAMP}: {int(column.isna().sum())} rows have none")
+        asked = column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+        found = np.searchsorted(self.instants, asked.astype("datetime64[us]"), side="right")
+        return found.astype(np.int64) - 1
+
+
 def join_served(
     store: "FeatureStore",
     services: Mapping[Side, "FeatureService"],
@@ -74,115 +97,77 @@ def join_served(
     allow_unserved: bool,
 ) -> TrainingFrame:
     """Return what ``services`` of one frame served at each row; see ``Features.training_frame``."""
-    service = next(iter(services.values()))
-    switches = [
-        (datetime.fromisoformat(at), name) for at, name in json.loads(service.tags["switches"])
-    ]
-    in_effect = _switch_in_effect([at for at, _ in switches], rows)
+    switches = _Switches.of(next(iter(services.values())))
+    in_effect = switches.in_effect(rows[EVENT_TIMESTAMP])
     num_early = int((in_effect < 0).sum())
     if num_early and not allow_unserved:
         raise HistoryError(
             f"{num_early} of {len(rows)} rows are from before the first switch "
-            f"({switches[0][0].isoformat()}), when nothing was served: leave them out, or ask for "
-            "them with allow_unserved=True, and they come back as not served"
+            f"({switches.instants[0]}Z), when nothing was served: leave them out, or ask for them "
+            "with allow_unserved=True, and they come back as not served"
         )
-    names = np.array([name for _, name in switches] + [None], dtype=object)
     sides = {
-        side: _join_side(store, one, side, rows[ID_COLUMNS[side]].to_numpy(), in_effect, switches)
-        for side, one in services.items()
+        side: _join_side(store, service, side, rows[ID_COLUMNS[side]], in_effect, switches)
+        for side, service in services.items()
     }
-    return TrainingFrame(versions=names[in_effect], sides=sides)
-
-
-def _switch_in_effect(instants: list[datetime], rows: "pd.DataFrame") -> npt.NDArray[np.int64]:
-    """Return the index of the last switch at or before each row's instant, or -1."""
-    import pandas as pd
-
-    column = rows[EVENT_TIMESTAMP]
-    if not isinstance(column.dtype, pd.DatetimeTZDtype):
-        raise HistoryError(f"{EVENT_TIMESTAMP}: want instants with a time zone, got {column.dtype}")
-    if column.isna().any():
-        raise HistoryError(f"{EVENT_TIMESTAMP}: {int(column.isna().sum())} rows have none")
-    asked = column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    switched = np.array([at.replace(tzinfo=None) for at in instants], dtype="datetime64[us]")
-    in_effect: npt.NDArray[np.int64] = np.searchsorted(switched, asked, side="right") - 1
-    return in_effect
+    return TrainingFrame(versions=switches.names[in_effect], sides=sides)
 
 
 def _join_side(
     store: "FeatureStore",
     service: "FeatureService",
     side: Side,
-    ids: npt.NDArray[np.object_],
+    ids: "pd.Series[str]",
     in_effect: npt.NDArray[np.int64],
-    switches: list[tuple[datetime, str]],
+    switches: _Switches,
 ) -> ServedThen:
-    import pandas as pd
-
-    column = ID_COLUMNS[side]
-    asked = pd.DataFrame({column: ids, "switch": in_effect})
-    used = np.unique(in_effect[in_effect >= 0])
-    unique = pd.concat(
-        [asked[in_effect >= 0], pd.DataFrame({column: NOBODY, "switch": used})]
-    ).drop_duplicates(ignore_index=True)
-    vectors: Float32 = np.zeros((len(ids), int(service.tags["dim"])), dtype=np.float32)
-    if unique.empty:
-        return ServedThen(np.zeros(len(ids), dtype=bool), vectors)
-    answer = _as_served(_historical(store, service, unique, column, switches), side, switches)
-    lost = sorted(set(used.tolist()) - set(answer.loc[answer[column] == NOBODY, "switch"]))
+    dim = int(service.tags["dim"])
+    is_served = in_effect >= 0
+    vectors: Float32 = np.zeros((len(ids), dim), dtype=np.float32)
+    is_found = np.zeros(len(ids), dtype=bool)
+    if not is_served.any():
+        return ServedThen(is_found, vectors)
+    used, which = np.unique(in_effect[is_served], return_inverse=True)
+    asked = [*ids.to_numpy()[is_served], *[DEFAULT_USER_ID] * len(used)]
+    at = np.concatenate([in_effect[is_served], used])
+    answer = _historical(store, service, side, asked, switches.instants[at])
+    is_current = answer["version"].to_numpy() == switches.names[at]
+    lost = [switches.names[one] for one in used[~is_current[len(which) :]]]
     if lost:
-        missing = ", ".join(f"{switches[one][1]} ({switches[one][0].isoformat()})" for one in lost)
         raise HistoryError(
-            f"the served history of {side}s has no part for the switch to {missing}: run "
+            f"the served history of {side}s has no part for the switch to {', '.join(lost)}: run "
             "`marquee reconcile`, which rebuilds it from the log"
         )
-    position = asked.merge(
-        answer.assign(position=np.arange(len(answer)))[[column, "switch", "position"]],
-        on=[column, "switch"],
-        how="left",
-    )["position"]
-    stacked: Float32 = np.stack(answer[EMBEDDING].tolist()).astype(np.float32)
-    defaults = answer.assign(position=np.arange(len(answer)))[answer[column] == NOBODY]
-    default_of = defaults.set_index("switch")["position"]
-    is_found = position.notna().to_numpy() & (asked[column] != NOBODY).to_numpy()
-    source = position.where(is_found, asked["switch"].map(default_of))
-    served = source.notna().to_numpy()
-    vectors[served] = stacked[source[served].to_numpy(dtype=np.int64)]
+    current: Any = answer[EMBEDDING].filter(pa.array(is_current)).combine_chunks()
+    held: Float32 = current.flatten().to_numpy().reshape(-1, dim)
+    source = np.cumsum(is_current) - 1
+    default = source[len(which) + which]
+    is_current = is_current[: len(which)]
+    vectors[is_served] = held[np.where(is_current, source[: len(which)], default)]
+    is_found[is_served] = is_current & (ids.to_numpy()[is_served] != DEFAULT_USER_ID)
     return ServedThen(is_found, vectors)
 
 
 def _historical(
     store: "FeatureStore",
     service: "FeatureService",
-    unique: "pd.DataFrame",
-    column: str,
-    switches: list[tuple[datetime, str]],
-) -> "pd.DataFrame":
+    side: Side,
+    ids: Sequence[str],
+    instants: npt.NDArray[np.datetime64],
+) -> pa.Table:
+    """Return Feast's answer for every id at the instant of the switch that was in effect.
+
+    What is served changes only at switches, so that is what was served at the row's own instant.
+    """
     import pandas as pd
 
-    instants = pd.to_datetime([at for at, _ in switches], utc=True)
-    asked = pd.DataFrame(
-        {
-            column: unique[column],
-            EVENT_TIMESTAMP: instants[unique["switch"].to_numpy()],
-            "switch": unique["switch"],
-        }
+    rows = pd.DataFrame(
+        {ID_COLUMNS[side]: ids, EVENT_TIMESTAMP: pd.to_datetime(instants, utc=True)}
     )
-    name_vectors_by_their_bytes()
-    job = store.get_historical_features(entity_df=asked, features=service, full_feature_names=True)
-    answer: pd.DataFrame = job.to_df()
+    view = service.feature_view_projections[0].name
+    answer = store.get_historical_features(
+        entity_df=rows, features=[f"{view}:{EMBEDDING}", f"{view}:version"]
+    ).to_arrow()
+    if answer.num_rows != len(rows):
+        raise HistoryError(f"{view}: {len(rows)} rows were joined, {answer.num_rows} came back")
     return answer
-
-
-def _as_served(
-    answer: "pd.DataFrame", side: Side, switches: list[tuple[datetime, str]]
-) -> "pd.DataFrame":
-    """Return the rows that are of the version in effect, once each, with plain column names."""
-    answer = answer.rename(
-        columns={f"{side}_embedding__{name}": name for name in (EMBEDDING, "version")}
-    )
-    names: Any = np.array([name for _, name in switches], dtype=object)
-    is_current: npt.NDArray[np.bool_] = (
-        answer["version"].to_numpy(dtype=object) == names[answer["switch"].to_numpy()]
-    )
-    return answer.loc[is_current].reset_index(drop=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from embedding_store.contracts import ID_COLUMNS, Float32, Side
+from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32, Side
 from feature_repo.errors import MixedVersionsError, NotServedError
 from feature_repo.folder import FeastFolder
 from feature_repo.history import TrainingFrame, join_served
@@ -198,6 +198,13 @@ class Features:
     def _read(
         self, service: "FeatureService", asked: dict[Side, Sequence[str]]
     ) -> dict[str, list[Any]]:
+        """Return the columns by the names that the service gives them.
+
+        The service's views are named one by one: Feast 0.67 remembers what a service means by its
+        name alone (``utils._get_cached_request_context``), also while it is switched.
+        """
+        views = {one.name: str(one.name_alias) for one in service.feature_view_projections}
+        refs = [f"{view}:{name}" for view in views for name in (EMBEDDING, "version")]
         columns: dict[str, list[Any]] = {}
         total = len(next(iter(asked.values())))
         for start in range(0, total, _CHUNK_IDS):
@@ -206,10 +213,12 @@ class Features:
                 for side, ids in asked.items()
             }
             answer = self._store.get_online_features(
-                features=service, entity_rows=rows, full_feature_names=True
+                features=refs, entity_rows=rows, full_feature_names=True
             ).to_dict()
-            for name, values in answer.items():
-                columns.setdefault(name, []).extend(values)
+            for view, name in views.items():
+                for feature in (EMBEDDING, "version"):
+                    values = answer[f"{view}__{feature}"]
+                    columns.setdefault(f"{name}__{feature}", []).extend(values)
         return columns
 
     def _again(self, read: Callable[[], T]) -> T:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32, Side
 from embedding_store.history import rebuild
 from embedding_store.state import StoreState
 from embedding_store.store import EmbeddingStore
@@ -95,8 +96,8 @@ def reconcile(workspace: Path) -> Reconciled:
 def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[str, Any]:
     """Return what consumers of ``alias`` get, once it is proven to be what the log says.
 
-    Reads as a consumer does, through the FeatureService, in a store opened for it alone, and
-    compares with the version's files bit by bit. Raises OnlineRowsError.
+    Reads as consumers do, with our library and with nothing but Feast, through the FeatureService,
+    and compares with the version's files bit by bit. Raises OnlineRowsError.
     """
     from feature_repo.online import sample_rows
 
@@ -108,22 +109,23 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
         raise NotServedError(
             f"the log gives {alias} of frame {frame} no version: promote one first"
         )
+    confirmed: dict[str, Any] = {
+        "service": service_name(frame, alias),
+        "version": version.published.name,
+        "digest": version.published.digest,
+    }
     features = open_features(folder.path, frame=frame, alias=alias).pinned()
     if features.version != version.published.name:
         raise OnlineRowsError(
             f"{alias} of frame {frame} is {version.published.name}, but Feast serves "
             f"{features.version}: run `marquee reconcile`"
         )
-    confirmed: dict[str, Any] = {
-        "service": service_name(frame, alias),
-        "version": version.published.name,
-        "digest": version.published.digest,
-    }
     look_up = {"user": features.users, "item": features.items}
     for side in SIDES:
         ids, vectors = sample_rows(version, side, num_parts=1)
+        plain = _plainly(folder, service_name(frame, alias, side), side, ids)
         got = look_up[side](ids)
-        if not got.is_found.all() or not np.array_equal(got.vectors, vectors):
+        if not (np.array_equal(got.vectors, vectors) and np.array_equal(plain, vectors)):
             raise OnlineRowsError(
                 f"{alias} of frame {frame}: {side} embeddings do not read back as those of "
                 f"{version.published.name}"
@@ -131,6 +133,19 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
         confirmed[f"{side} rows"] = version.manifest.rows(side)
         confirmed[f"{side} rows read back"] = len(ids)
     return confirmed
+
+
+def _plainly(folder: FeastFolder, service: str, side: Side, ids: Sequence[str]) -> Float32:
+    """Return what a consumer with nothing but Feast gets, in a store opened for it alone."""
+    from feature_repo.registry import open_plainly
+
+    store = open_plainly(folder)
+    answer = store.get_online_features(
+        features=store.get_feature_service(service),
+        entity_rows={ID_COLUMNS[side]: list(ids)},
+        full_feature_names=True,
+    ).to_dict()
+    return np.array(answer[f"{side}_embedding__{EMBEDDING}"], dtype=np.float32)
 
 
 def _opened(

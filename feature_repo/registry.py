@@ -5,17 +5,18 @@ file and a ``kill -9`` can leave one. Removable when Feast renames into place it
 """
 
 import uuid
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from feast import FeatureStore
+from feast import FeatureStore, RepoConfig
 from feast.infra.registry.file import FileRegistryStore
 from feast.repo_config import load_repo_config
 
 from feature_repo.folder import FeastFolder
 from lake.atomic import replace_file
+
+_OFFLINE_STORE = "feature_repo.offline.ServedHistoryOfflineStore"
 
 
 class AtomicFileRegistryStore(FileRegistryStore):
@@ -28,17 +29,25 @@ class AtomicFileRegistryStore(FileRegistryStore):
 
 
 def open_for_reading(folder: FeastFolder) -> FeatureStore:
-    """Return the feature store as consumers open it: from its ``feature_store.yaml`` alone."""
-    # Feast warns whenever a service is read that the registry has since switched: holding one
-    # service for a whole answer is what keeps the answer of one version.
-    warnings.filterwarnings("ignore", message="The FeatureService object that has been passed")
-    return FeatureStore(repo_path=str(folder.path))
+    """Return the feature store with point-in-time joins that lose nothing."""
+    config = _config(folder)
+    config.offline_config = {"type": _OFFLINE_STORE}
+    return FeatureStore(repo_path=str(folder.path), config=config)
 
 
 def open_for_applying(folder: FeastFolder) -> FeatureStore:
     """Return the feature store with a registry that is replaced in one step."""
-    config = load_repo_config(folder.path, folder.path / "feature_store.yaml")
+    config = _config(folder)
     store_type = f"{__name__}.{AtomicFileRegistryStore.__name__}"
     config.registry.registry_store_type = store_type
     # both: with a configuration alone, a relative registry would lie in the working directory
     return FeatureStore(repo_path=str(folder.path), config=config)
+
+
+def open_plainly(folder: FeastFolder) -> FeatureStore:
+    """Return the feature store as anybody opens it who has Feast alone."""
+    return FeatureStore(repo_path=str(folder.path))
+
+
+def _config(folder: FeastFolder) -> RepoConfig:
+    return load_repo_config(folder.path, folder.path / "feature_store.yaml")

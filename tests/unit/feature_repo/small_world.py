@@ -1,4 +1,4 @@
-"""A small embedding store, written by hand, so that every version's content is known by its number."""
+"""A small embedding store, written by hand: a version's content follows from its number."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from feature_repo.errors import MixedVersionsError, NotServedError
+from feature_repo.lookup import open_features, require_one_version
+from feature_repo.projection import reconcile
+from tests.unit.feature_repo.small_world import SmallWorld, instant
+
+
+def test_known_ids_get_the_published_vectors_in_the_order_asked_for(served: SmallWorld) -> None:
+    content = served.contents[1]
+
+    users = open_features(served.feast).users(["u9", "u2", "u9"])
+
+    assert users.ids == ("u9", "u2", "u9")
+    assert users.is_found.all()
+    assert users.version == "v1"
+    assert users.vectors.dtype == np.float32
+    want = [content.users[one] for one in ("u9", "u2", "u9")]
+    assert np.array_equal(users.vectors, np.stack(want))
+
+
+def test_an_unknown_user_gets_the_declared_default_and_is_not_found(served: SmallWorld) -> None:
+    users = open_features(served.feast).users(["nobody", "u2"])
+
+    assert users.is_found.tolist() == [False, True]
+    assert np.array_equal(users.vectors[0], served.contents[1].default)
+
+
+def test_an_unknown_item_gets_zeros_and_is_not_found(served: SmallWorld) -> None:
+    items = open_features(served.feast).items(["i3", "nothing"])
+
+    assert items.is_found.tolist() == [True, False]
+    assert np.array_equal(items.vectors, np.stack([served.contents[1].items["i3"], np.zeros(8)]))
+
+
+def test_asking_for_nobody_answers_nobody(served: SmallWorld) -> None:
+    users = open_features(served.feast).users([])
+
+    assert users.vectors.shape == (0, 8)
+    assert users.version == "v1"
+
+
+def test_pairs_score_as_the_published_vectors_do(served: SmallWorld) -> None:
+    content = served.contents[1]
+
+    pairs = open_features(served.feast).pairs(["u3", "u3", "?"], ["i1", "i2", "i1"])
+
+    want = [
+        content.users["u3"] @ content.items["i1"],
+        content.users["u3"] @ content.items["i2"],
+        content.default @ content.items["i1"],
+    ]
+    np.testing.assert_allclose(pairs.scores, want, rtol=1e-5)
+    assert pairs.users.is_found.tolist() == [True, True, False]
+
+
+def test_pairs_of_unequal_length_are_refused(served: SmallWorld) -> None:
+    with pytest.raises(ValueError, match="as many items as users"):
+        open_features(served.feast).pairs(["u1"], ["i1", "i2"])
+
+
+def test_open_features_follow_a_switch_and_pinned_ones_stay(served: SmallWorld) -> None:
+    features = open_features(served.feast)
+    pinned = features.pinned()
+    before = features.users(["u5"])
+    served.publish(2)
+    served.promote(2, at=instant(3))
+
+    reconcile(served.root)
+
+    after = features.users(["u5"])
+    assert (before.version, after.version) == ("v1", "v2")
+    assert np.array_equal(after.vectors[0], served.contents[2].users["u5"])
+    assert pinned.version == "v1"
+    assert np.array_equal(pinned.users(["u5"]).vectors, before.vectors)
+    assert np.array_equal(pinned.pairs(["u5"], ["i1"]).users.vectors, before.vectors)
+
+
+def test_embeddings_of_two_versions_are_not_compared(served: SmallWorld) -> None:
+    features = open_features(served.feast)
+    users = features.users(["u5"])
+    served.publish(2)
+    served.promote(2, at=instant(3))
+    reconcile(served.root)
+
+    with pytest.raises(MixedVersionsError, match="v1 and v2"):
+        require_one_version(users, features.items(["i1"]))
+    assert require_one_version(users) == "v1"
+
+
+def test_rows_of_another_version_behind_a_service_are_refused(served: SmallWorld) -> None:
+    features = open_features(served.feast)
+    service = features.service("user")
+    service.tags["version"] = "v9"  # as if the table held another version's rows
+
+    held = features.pinned()
+    held._held["embeddings_f1_stable_user"] = service
+    with pytest.raises(MixedVersionsError, match="user rows of v1 answer for v9"):
+        held.users(["u5"])
+
+
+def test_pinned_features_of_a_retired_version_say_so(served: SmallWorld) -> None:
+    served.publish(2)
+    served.promote(2, at=instant(3))
+    reconcile(served.root)
+    features = open_features(served.feast)
+    pinned = features.pinned()
+    served.roll_back(1, at=instant(4))
+    served.retire(2)
+    reconcile(served.root)
+
+    with pytest.raises(NotServedError, match="v2 is retired: open the features again"):
+        pinned.users(["u5"])
+    assert features.users(["u5"]).version == "v1"
+
+
+def test_a_workspace_that_never_published_serves_nothing(world: SmallWorld) -> None:
+    with pytest.raises(NotServedError, match="serves nothing yet"):
+        open_features(world.feast)
+    assert not world.feast.exists()
+
+
+def test_an_alias_or_frame_without_a_version_is_named(served: SmallWorld) -> None:
+    with pytest.raises(NotServedError, match="embeddings_f1_canary"):
+        open_features(served.feast, alias="canary")
+    with pytest.raises(NotServedError, match="embeddings_f2_stable"):
+        open_features(served.feast, frame=2)

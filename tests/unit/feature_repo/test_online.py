@@ -1,0 +1,98 @@
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from feature_repo.errors import OnlineRowsError
+from feature_repo.folder import FeastFolder
+from feature_repo.lookup import open_features
+from feature_repo.online import OnlineRows
+from feature_repo.projection import reconcile
+from feature_repo.registry import open_for_reading
+from feature_repo.rendering import render
+from feature_repo.served import read_state, served_frames
+from tests.unit.feature_repo.small_world import SmallWorld
+
+USERS = "marquee_user_embedding__f1__v1"
+SOME_VECTOR = f"(SELECT value FROM {USERS} WHERE feature_name = 'embedding' LIMIT 1)"
+
+
+@contextmanager
+def online(world: SmallWorld) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(world.feast / "online.db")) as connection, connection:
+        yield connection
+
+
+def user_rows(world: SmallWorld) -> OnlineRows:
+    frames = served_frames(world.store, read_state(world.store))
+    folder = FeastFolder.of(world.root)
+    version = frames[0].versions[0]
+    return OnlineRows(
+        folder=folder,
+        store=open_for_reading(folder),
+        version=version,
+        side="user",
+        view=render(frames).views[version.view("user")],
+    )
+
+
+def test_rows_that_are_there_are_not_written_again(served: SmallWorld) -> None:
+    assert user_rows(served).complete() == 0
+
+
+def test_readers_are_never_blocked_by_the_writer(served: SmallWorld) -> None:
+    with online(served) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute(f"DELETE FROM {USERS}")
+
+        assert open_features(served.feast).users(["u1"]).is_found.all()
+        writer.rollback()
+
+
+@pytest.mark.parametrize(
+    ("harm", "what"),
+    [
+        (f"DELETE FROM {USERS} WHERE rowid % 7 = 0", "want 40 online rows"),
+        (f"DROP TABLE {USERS}", "got no table"),
+        (
+            f"UPDATE {USERS} SET value = {SOME_VECTOR} WHERE feature_name = 'embedding'",
+            "does not read back as published",
+        ),
+        (
+            f"UPDATE {USERS} SET value = {SOME_VECTOR} WHERE feature_name = 'version'",
+            "does not read back as published",
+        ),
+    ],
+    ids=["lost rows", "lost table", "other vectors", "other version"],
+)
+def test_harm_to_the_rows_is_seen_and_repaired(served: SmallWorld, harm: str, what: str) -> None:
+    with online(served) as connection:
+        connection.execute(harm)
+    with pytest.raises(OnlineRowsError, match=what):
+        user_rows(served).check()
+
+    assert reconcile(served.root).written == {"user_embedding__f1__v1": 40}
+    user_rows(served).check()
+
+
+def test_a_message_about_a_user_does_not_name_them(served: SmallWorld) -> None:
+    with online(served) as connection:
+        connection.execute(f"UPDATE {USERS} SET value = x'' WHERE feature_name = 'embedding'")
+
+    with pytest.raises(OnlineRowsError) as caught:
+        user_rows(served).check()
+    assert not any(user in str(caught.value).split() for user in served.contents[1].users)
+
+
+def test_an_erased_user_leaves_the_online_rows(served: SmallWorld) -> None:
+    served.erase(1, "u7")
+
+    reconcile(served.root)
+
+    found = open_features(served.feast).users(["u6", "u7"])
+    assert found.is_found.tolist() == [True, False]
+    with online(served) as connection:
+        held = connection.execute(f"SELECT entity_key FROM {USERS}").fetchall()
+    assert not any(b"u7" in key for (key,) in held)
+    assert reconcile(served.root).is_noop

@@ -1,0 +1,189 @@
+import shutil
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from feature_repo.apply import _pictures
+from feature_repo.errors import NotServedError, OnlineRowsError, RenderingError
+from feature_repo.folder import PROJECT, FeastFolder
+from feature_repo.lookup import open_features
+from feature_repo.projection import confirm, reconcile
+from feature_repo.registry import open_for_applying, open_for_reading
+from lake.errors import WorkspaceBusyError
+from lake.lock import exclusive_lock
+from tests.unit.feature_repo.small_world import SmallWorld, instant
+
+
+def picture(world: SmallWorld) -> dict:
+    """Everything that consumers could tell apart."""
+    folder = FeastFolder.of(world.root)
+    registry = open_for_reading(folder).registry
+    views = {one.name: one for one in registry.list_feature_views(PROJECT)}
+    services = {one.name: one for one in registry.list_feature_services(PROJECT)}
+    with closing(sqlite3.connect(folder.online)) as connection:
+        names = [
+            name
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        rows = {
+            name: connection.execute(
+                f"SELECT entity_key, feature_name, value, event_ts FROM {name} ORDER BY 1, 2"
+            ).fetchall()
+            for name in sorted(names)
+        }
+    history = {
+        path.relative_to(world.root).as_posix(): path.read_bytes()
+        for path in sorted((world.root / "store" / "history").rglob("*.parquet"))
+    }
+    return {"registry": _pictures(views, services), "rows": rows, "history": history}
+
+
+def test_what_is_rebuilt_from_the_log_equals_what_grew_with_it(world: SmallWorld) -> None:
+    world.publish(1)
+    reconcile(world.root)
+    world.promote(1, at=instant(2))
+    reconcile(world.root)
+    world.publish(2)
+    world.promote(2, at=instant(3), alias="canary")
+    reconcile(world.root)
+    world.promote(2, at=instant(3))
+    reconcile(world.root)
+    world.roll_back(1, at=instant(4))
+    reconcile(world.root)
+    grown = picture(world)
+
+    shutil.rmtree(world.feast)
+    shutil.rmtree(world.root / "store" / "history")
+    reconcile(world.root)
+
+    assert picture(world) == grown
+
+
+def test_a_second_reconciliation_does_nothing_and_is_quick(served: SmallWorld) -> None:
+    before = picture(served)
+
+    again = reconcile(served.root)
+
+    assert again.is_noop
+    assert again.seconds < 1
+    assert picture(served) == before
+
+
+def test_stable_follows_the_log(served: SmallWorld) -> None:
+    served.publish(2)
+    reconcile(served.root)
+    assert open_features(served.feast).version == "v1"
+
+    served.promote(2, at=instant(3))
+    reconcile(served.root)
+
+    assert open_features(served.feast).version == "v2"
+    assert open_features(served.feast, alias="previous").version == "v1"
+    assert confirm(served.root) == {
+        "service": "embeddings_f1_stable",
+        "version": "v2",
+        "digest": served.digests[2],
+        "user rows": 40,
+        "user rows read back": confirm(served.root)["user rows read back"],
+        "item rows": 12,
+        "item rows read back": 12,
+    }
+
+
+def test_confirming_fails_while_feast_lags_behind_the_log(served: SmallWorld) -> None:
+    served.publish(2)
+    served.promote(2, at=instant(3))
+
+    with pytest.raises(OnlineRowsError, match="stable of frame 1 is v2, but Feast serves v1"):
+        confirm(served.root)
+
+
+def test_confirming_fails_where_other_vectors_are_served(served: SmallWorld) -> None:
+    table = "marquee_item_embedding__f1__v1"
+    with closing(sqlite3.connect(served.feast / "online.db")) as connection, connection:
+        connection.execute(
+            f"UPDATE {table} SET value = (SELECT value FROM {table} WHERE feature_name = "
+            "'embedding' LIMIT 1) WHERE feature_name = 'embedding'"
+        )
+
+    with pytest.raises(OnlineRowsError, match="item embeddings do not read back as those of v1"):
+        confirm(served.root)
+
+
+def test_confirming_an_alias_that_the_log_does_not_set_says_so(served: SmallWorld) -> None:
+    with pytest.raises(NotServedError, match="the log gives canary of frame 1 no version"):
+        confirm(served.root, alias="canary")
+
+
+def test_a_retired_version_loses_its_views_and_tables(served: SmallWorld) -> None:
+    served.publish(2)
+    served.promote(2, at=instant(3))
+    served.roll_back(1, at=instant(4))
+    reconcile(served.root)
+    served.retire(2)
+
+    reconcile(served.root)
+
+    after = picture(served)
+    assert not any("__v2" in name for name in (*after["registry"], *after["rows"]))
+    assert open_features(served.feast).version == "v1"
+
+
+def test_a_lost_log_stops_everything_and_changes_nothing(served: SmallWorld) -> None:
+    before = picture(served)
+    log = served.root / "store" / "log"
+    log.rename(served.root / "store" / "lost")
+
+    with pytest.raises(RenderingError, match="is empty"):
+        reconcile(served.root)
+
+    (served.root / "store" / "lost").rename(log)
+    assert picture(served) == before
+
+
+def test_an_older_log_stops_everything_and_changes_nothing(served: SmallWorld) -> None:
+    served.publish(2)
+    reconcile(served.root)
+    newest = max((served.root / "store" / "log").iterdir())
+    kept = newest.read_bytes()
+    newest.unlink()
+    before = picture(served)
+
+    with pytest.raises(RenderingError, match="v2 of frame 1, which the log"):
+        reconcile(served.root)
+    assert picture(served) == before
+
+    newest.write_bytes(kept)
+    assert reconcile(served.root).is_noop
+
+
+def test_only_one_process_applies_at_a_time(served: SmallWorld) -> None:
+    with (
+        exclusive_lock(FeastFolder.of(served.root).lock, what="the registry"),
+        pytest.raises(WorkspaceBusyError, match="the feature registry"),
+    ):
+        reconcile(served.root)
+
+
+def test_a_workspace_can_be_moved(served: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = served.root.with_name("moved")
+    served.root.rename(target)
+    monkeypatch.chdir("/")
+
+    features = open_features(target / "feast")
+
+    assert np.array_equal(features.users(["u1"]).vectors[0], served.contents[1].users["u1"])
+    assert reconcile(target).is_noop
+
+
+def test_an_edited_configuration_is_written_again(served: SmallWorld) -> None:
+    yaml = served.feast / "feature_store.yaml"
+    want = yaml.read_text()
+    yaml.write_text(want.replace("registry.db", "other.db"))
+
+    reconcile(served.root)
+
+    assert yaml.read_text() == want
+    assert open_for_applying(FeastFolder.of(served.root)).registry is not None
