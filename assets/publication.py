@@ -16,7 +16,7 @@ from assets.reporting import code_version, shown
 from assets.timeline import end_of
 from assets.workspace import Workspace
 from embedding_store.entries import Alias
-from embedding_store.gates import GatePolicy, QualityComparison, require_passed
+from embedding_store.gates import GatePolicy, QualityComparison, published_record
 from embedding_store.manifest import Origin
 from embedding_store.publisher import Evidence, Publisher
 from embedding_store.staging import ActiveUsers
@@ -55,7 +55,7 @@ def published_version(
         why=f"the daily refresh of {day}",
     )
     version = publication.version
-    record, _ = require_passed(workspace.store, version.digest)
+    record = published_record(workspace.store, version)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(version.digest),
         metadata={
