@@ -1,7 +1,6 @@
 """Batch inference: the day's model applied to every user and every title, and made comparable."""
 
 import dagster as dg
-from training.vectors import embed_items, embed_users
 
 from assets import previews
 from assets.errors import NotAcceptedError
@@ -13,6 +12,7 @@ from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
 from embedding_store.stabilise import stabilise
 from lake.refs import ArtifactRef
+from training.vectors import embed_items, embed_users
 
 INFERENCE = ("training.vectors",)
 STABILISATION = ("embedding_store.stabilise",)

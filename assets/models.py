@@ -7,11 +7,10 @@ starts from it.
 from pathlib import Path
 
 import dagster as dg
-from training.evaluation import report
-from training.recipes import load_recipe
 
 from assets import previews
 from assets.acceptance import accept
+from assets.judgement import write_judgement
 from assets.partitions import daily, days_of_the_month, monthly
 from assets.reporting import code_version, materialized
 from assets.timeline import end_of, end_of_month, start_of
@@ -22,10 +21,11 @@ from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
 from lake.lake import Written
 from lake.refs import ArtifactRef
+from training.recipes import load_recipe
 
 PRETRAINING = ("training.pretrain",)
 FINE_TUNING = ("training.fine_tune",)
-EVALUATION = ("training.evaluation.report",)
+EVALUATION = ("assets.judgement",)
 OWNERS = ["team:foundation-model"]
 
 
@@ -177,7 +177,7 @@ def model_evaluation(
     built = workspace.build(
         "model_evaluation",
         day,
-        lambda folder: report.write_evaluation(
+        lambda folder: write_judgement(
             workspace.lake.path(fine_tuned_model),
             workspace.lake.root / base.uri,
             inputs.data,

@@ -102,7 +102,10 @@ class GateFigure:
 
 
 def events_by_hour(events: pa.Table, *, schema: EventSchema, day: date) -> Plot:
-    """Return a day's events per hour (UTC), stacked by action: targets below, ignored on top."""
+    """Return a day's events per hour (UTC), stacked by action: targets below, ignored on top.
+
+    Raw events will do, as long as every one says when it occurred.
+    """
     hours = pc.hour(events["occurred_at"]).to_numpy(zero_copy_only=False)
     actions = events["action"].to_numpy(zero_copy_only=False)
     counts = np.bincount(hours, minlength=24)
@@ -111,8 +114,12 @@ def events_by_hour(events: pa.Table, *, schema: EventSchema, day: date) -> Plot:
         title += f", most of them at {counts.argmax():02d}:00 UTC"
     with _figure(title) as (figure, (axes,)):
         below = np.zeros(24)
-        for name, colour in _action_colours(schema):
-            of_action = np.bincount(hours[actions == name], minlength=24)
+        stack = [(name, colour, actions == name) for name, colour in _action_colours(schema)]
+        strange = ~np.isin(actions.astype(str), [name for name, _, _ in stack])
+        if strange.any():
+            stack.append(("not in the schema", _INK, strange))
+        for name, colour, is_it in stack:
+            of_action = np.bincount(hours[is_it], minlength=24)
             label = f"{name} ({of_action.sum():,})"
             axes.bar(range(24), of_action, bottom=below, width=0.86, color=colour, label=label)
             below += of_action

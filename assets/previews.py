@@ -3,7 +3,6 @@
 A preview is about a digest, so a skipped step shows the same one without drawing it again.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,9 +55,9 @@ def of_tokens(workspace: Workspace, ref: ArtifactRef) -> Preview:
 def of_training(workspace: Workspace, ref: ArtifactRef) -> Preview:
     """Loss by step."""
 
-    def draw(folder: Path) -> plots.Plot:
-        metrics = json.loads((folder / "metrics.json").read_bytes())
-        return plots.loss_curve([(int(step), float(loss)) for step, loss in metrics["loss_curve"]])
+    def draw(_: Path) -> plots.Plot:
+        curves = ref.figures["curves"]
+        return plots.loss_curve(curves["loss"], curves.get("validation_loss", ()))
 
     return _kept(workspace, ref, draw)
 
@@ -71,13 +70,11 @@ def of_evaluation(workspace: Workspace, ref: ArtifactRef) -> Preview:
         bars = [
             plots.QualityBar(
                 name=name,
-                value=metrics["hr_at_10"]["value"],
-                low=metrics["hr_at_10"]["lower"],
-                high=metrics["hr_at_10"]["upper"],
+                **metrics["hr_at_10"],
             )
-            for name, metrics in figures["metrics"].items()
+            for name, metrics in figures["systems"].items()
         ]
-        cut = f"{figures['num_targets']:,} targets of {ref.partition}, full catalogue"
+        cut = f"{figures['counts']['targets']:,} targets of {ref.partition}, full catalogue"
         return plots.quality_bars(bars, metric="HR@10", cut=cut)
 
     return _kept(workspace, ref, draw)
@@ -109,9 +106,7 @@ def of_embeddings(workspace: Workspace, ref: ArtifactRef) -> Preview:
     """Norms of the users' and items' vectors."""
 
     def draw(folder: Path) -> plots.Plot:
-        norms = {
-            side: np.linalg.norm(_vectors(folder / side), axis=1) for side in ("user", "item")
-        }
+        norms = {side: np.linalg.norm(_vectors(folder / side), axis=1) for side in ("user", "item")}
         return plots.embedding_norms(norms)
 
     return _kept(workspace, ref, draw)
@@ -129,13 +124,11 @@ def of_gates(record: GateRecord) -> Preview:
 
 def _vectors(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
     column = pq.read_table(folder, columns=["embedding"])["embedding"].combine_chunks()
-    flat: np.ndarray[Any, np.dtype[np.float32]] = column.flatten().to_numpy()
-    return flat.reshape(len(column), -1)
+    rows: list[np.ndarray[Any, np.dtype[np.float32]]] = column.to_numpy(zero_copy_only=False)
+    return np.stack(list(rows))
 
 
-def _kept(
-    workspace: Workspace, ref: ArtifactRef, draw: Callable[[Path], plots.Plot]
-) -> Preview:
+def _kept(workspace: Workspace, ref: ArtifactRef, draw: Callable[[Path], plots.Plot]) -> Preview:
     path = workspace.root / "previews" / ref.asset / f"{ref.partition}-{ref.digest[:16]}.md"
     if not path.exists():
         replace_file(path, draw(workspace.lake.path(ref)).markdown.encode())

@@ -55,9 +55,9 @@ class ProgressHandler(logging.Handler):
         sys.stdout.flush()
 
 
-@dg.logger(description="One line per finished asset.")
+@dg.logger
 def progress_logger(context: dg.InitLoggerContext) -> logging.Logger:
-    """Return a logger that only prints progress."""
+    """One line per finished asset."""
     del context
     logger = logging.Logger("progress", logging.DEBUG)  # noqa: LOG001 - must not be shared by runs
     logger.addHandler(ProgressHandler())

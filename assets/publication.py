@@ -16,11 +16,11 @@ from assets.reporting import code_version, shown
 from assets.timeline import end_of
 from assets.workspace import Workspace
 from embedding_store.entries import Alias
-from embedding_store.gates import GatePolicy, GateRecord, QualityComparison
+from embedding_store.gates import GatePolicy, QualityComparison, published_record
 from embedding_store.manifest import Origin
 from embedding_store.publisher import Evidence, Publisher
-from embedding_store.state import PublishedVersion
 from embedding_store.staging import ActiveUsers
+from embedding_store.state import PublishedVersion
 from feature_repo.projection import confirm, reconcile
 from lake.refs import ArtifactRef
 from training.tokens.activity import users_of
@@ -55,7 +55,7 @@ def published_version(
         why=f"the daily refresh of {day}",
     )
     version = publication.version
-    record = gate_record(workspace, version)
+    record = published_record(workspace.store, version)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(version.digest),
         metadata={
@@ -104,7 +104,7 @@ def served_features(
 
 
 def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> None:
-    """Let ``canary``, then ``stable`` mean the version; once it was stable, this changes nothing."""
+    """Let ``canary``, then ``stable`` mean the version; done once, this changes nothing."""
     switches = workspace.store.state().stable_switches(version.frame)
     if version.number in {switch.number for switch in switches}:
         return
@@ -169,12 +169,6 @@ def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> 
             min_item_cosine=config.min_similarity, max_quality_loss=config.quality_margin
         ),
     )
-
-
-def gate_record(workspace: Workspace, version: PublishedVersion) -> GateRecord:
-    """Return the record that the version was published with."""
-    data = workspace.store.objects.get(f"gates/{version.digest}.json")
-    return GateRecord.from_bytes(data)
 
 
 def switch_instant(workspace: Workspace, day: str) -> datetime:

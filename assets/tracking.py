@@ -38,6 +38,7 @@ LOGICAL_ID_TAG = "marquee.logical_id"
 
 _FLUSH_S = 1.0
 _FLUSH_POINTS = 200
+_CURVE_POINTS = 200  # of a curve that a picture is drawn from
 _SMALL_FILE_BYTES = 1 << 20  # larger files stay in the lake and are recorded by name and sha256
 _MLFLOW_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 _MLFLOW_DIGEST_CHARS = 36  # MLflow 3.17 refuses longer dataset digests
@@ -62,6 +63,7 @@ class MlflowTracker:
         self.url = url
         self._client = client
         self._points: list[tuple[str, float, int, int]] = []
+        self._curves: dict[str, list[tuple[int, float]]] = {}
         self._flushed_at = time.monotonic()
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
@@ -76,10 +78,18 @@ class MlflowTracker:
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Record one point of one or several curves."""
         now_ms = int(time.time() * 1000)
-        self._points += [(name, float(value), now_ms, step) for name, value in metrics.items()]
+        for name, value in metrics.items():
+            self._points.append((name, float(value), now_ms, step))
+            self._curves.setdefault(name, []).append((step, float(value)))
         is_due = time.monotonic() - self._flushed_at > _FLUSH_S
         if is_due or len(self._points) >= _FLUSH_POINTS:
             self.flush()
+
+    def curves(self, *, ending: str = "loss") -> dict[str, list[tuple[int, float]]]:
+        """Return the (step, value) points so far of curves by name, at most 200 of each."""
+        return {
+            name: _thinned(points) for name, points in self._curves.items() if name.endswith(ending)
+        }
 
     def log_line(self, line: str) -> None:
         """Log the line: the process that trains sends its log to whoever watches."""
@@ -102,7 +112,8 @@ class MlflowTracker:
                 large[name.as_posix()] = digest_file(path)
         self._client.set_tag(self.run_id, DIGEST_TAG, digest)
         final = _numbers({**written.figures, "rows": written.rows}, "final.")
-        self.log_metrics(final, step=0)
+        now_ms = int(time.time() * 1000)
+        self._points += [(name, value, now_ms, 0) for name, value in final.items()]
         self.flush()
         self._client.log_dict(
             self.run_id,
@@ -238,6 +249,13 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             is_plain = isinstance(item, str | int | float) and not isinstance(item, bool)
             flat[f"{prefix}{key}"] = str(item) if is_plain else json.dumps(item, default=str)
     return flat
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return evenly spaced points, the first and the last among them."""
+    last = len(points) - 1
+    count = min(len(points), _CURVE_POINTS)
+    return [points[round(index * last / max(count - 1, 1))] for index in range(count)]
 
 
 def _numbers(figures: Mapping[str, Any], prefix: str) -> dict[str, float]:

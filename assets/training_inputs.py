@@ -7,7 +7,7 @@ from datetime import datetime
 from assets.io_manager import UNPARTITIONED
 from assets.workspace import Workspace
 from lake.refs import ArtifactRef
-from training.contracts import TrainingData
+from training.data import TrainingData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

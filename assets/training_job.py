@@ -22,7 +22,7 @@ class TrainingJob:
     """Name of the recipe, or ``package.module:function``."""
 
     data: Mapping[str, str | Sequence[str] | None]
-    """Fields of ``training.contracts.TrainingData`` that are paths, or lists of paths."""
+    """Fields of ``training.data.TrainingData`` that are paths, or lists of paths."""
 
     as_of: str
     """Instant (ISO, UTC) up to which the data may be seen, exclusive."""
@@ -104,6 +104,7 @@ class TrainingResult:
     """Largest resident memory of the process, MiB."""
 
     figures: Mapping[str, Any] = field(default_factory=dict)
+    """What the task reports, and under ``curves`` the points of every loss: [[step, value], ...]"""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -120,7 +120,7 @@ def run_job(job: TrainingJob) -> TrainingResult:
         run_url=tracker.url,
         wall_s=round(wall_s, 2),
         peak_rss_mb=_peak_rss_mb(),
-        figures=written.figures,
+        figures={**written.figures, "curves": tracker.curves()},
     )
 
 

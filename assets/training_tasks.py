@@ -63,7 +63,7 @@ _TASKS: dict[str, Task] = {"pretrain": pretrain, "fine_tune": fine_tune}
 
 
 def _data(job: TrainingJob) -> Any:
-    from training.contracts import TrainingData
+    from training.data import TrainingData
 
     paths: dict[str, Any] = {
         name: Path(value) if isinstance(value, str) else value and tuple(map(Path, value))

@@ -14,7 +14,6 @@ other rows follow the version's parts. A projection: ``rebuild`` makes exactly w
 import json
 import logging
 import os
-import uuid
 from datetime import datetime
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from embedding_store.parts import ROW_GROUP, open_part
 from embedding_store.state import PublishedVersion, Switch
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import open_version
-from lake.atomic import sync_folder
+from lake.atomic import staged_folder, sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +115,8 @@ def _write(
         store.version_folder(version.digest), manifest_sha256=version.manifest_sha256
     )
     schema = history_schema(side).with_metadata({_KEY: _label(switch, version)})
-    store.scratch.mkdir(parents=True, exist_ok=True)
-    temporary = store.scratch / f"{uuid.uuid4().hex}.parquet"
-    try:
+    with staged_folder(store.scratch) as folder:
+        temporary = folder / path.name
         with open_part(temporary, schema) as writer:
             at, nobody = switch.effective_at, pa.array([DEFAULT_USER_ID], pa.string())
             default = _nobody(source.manifest, side)
@@ -128,8 +126,6 @@ def _write(
                 rows = _rows(shard.ids, shard.vectors, at, version.name, schema)
                 writer.write_table(rows, row_group_size=ROW_GROUP)
         _commit(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _nobody(manifest: Manifest, side: Side) -> Float32:

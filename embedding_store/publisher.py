@@ -193,8 +193,8 @@ class Publisher:
             version = state.version(number)
             if _is_promoted(state, alias, version, again=again):
                 return None
-            _check_promotable(state, version, effective_at)
             _check_stable(state, version.frame, judged_against)
+            _check_promotable(state, version, effective_at)
             _check_gates(self.store, version)
             self.open(version).verify()
             return AliasSet(

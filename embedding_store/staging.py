@@ -2,10 +2,11 @@
 
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from embedding_store.transform import STABILISATION_FILE, Stabilisation
 from embedding_store.versions import DEFAULT_USER_FILE, MANIFEST_FILE, Version, open_version
 from lake.atomic import commit_folder, staged_folder
 from lake.digests import digest_file
+from lake.hashing import buckets
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +31,18 @@ class ActiveUsers:
 
     definition: str
     """Who they are, in words, such as "at least one token in the last 30 days"."""
-    ids: Iterable[str] | Path
+    ids: Collection[str] | Path
     """Their ids, or a parquet file with a ``user_id`` column."""
 
-    def array(self) -> Ids:
-        """Return the ids, string, unique."""
+    def by_bucket(self, num_buckets: int) -> list[Ids]:
+        """Return the distinct ids of each bucket."""
         if isinstance(self.ids, Path):
             column = pq.read_table(self.ids, columns=[ID_COLUMNS["user"]]).column(0)
-            return pa.array(column.unique().to_pylist(), pa.string())
-        return pa.array(list(self.ids), pa.string()).unique()
+            distinct = np.array(column.unique().to_pylist(), dtype=object)
+        else:
+            distinct = np.array(sorted(set(self.ids)), dtype=object)
+        of = buckets(distinct.tolist(), num_buckets)
+        return [pa.array(distinct[of == bucket], pa.string()) for bucket in range(num_buckets)]
 
 
 def stage(
@@ -48,10 +53,9 @@ def stage(
     Every shard is validated; raises ContractError, and then nothing is committed.
     """
     transform = Stabilisation.read(stabilised / STABILISATION_FILE)
-    required = active_users.array()
     with staged_folder(store.scratch) as folder:
-        users, covered = _stage_side(stabilised, "user", transform.dim, folder, required)
-        items, _ = _stage_side(stabilised, "item", transform.dim, folder, required)
+        users, coverage = _stage_users(stabilised, transform.dim, folder, active_users)
+        items = _stage_items(stabilised, transform.dim, folder)
         default = read_default_user(stabilised / DEFAULT_USER_FILE, transform.dim)
         records = [*users, *items, _copy(stabilised, folder, DEFAULT_USER_FILE, rows=1)]
         manifest = Manifest(
@@ -61,9 +65,7 @@ def stage(
             reference=transform.reference,
             transform_sha256=transform.transform_sha256,
             files=tuple(records),
-            coverage=Coverage(
-                definition=active_users.definition, required=len(required), covered=covered
-            ),
+            coverage=coverage,
             default_user=tuple(default.vectors[0].tolist()),
         )
         logger.info("step files-staged: %s", manifest.digest)
@@ -74,19 +76,35 @@ def stage(
     return open_version(store.version_folder(manifest.digest))
 
 
-def _stage_side(
-    stabilised: Path, side: Side, dim: int, folder: Path, required: Ids
-) -> tuple[list[FileRecord], int]:
-    """Return the records of one side's parts, and how many of its ids are required."""
-    source, covered = stabilised / side, 0
-    records = []
-    for part, shard in zip(parts_of(source, side), shards(source, side, dim), strict=True):
-        covered += pc.is_in(shard.ids, value_set=required).true_count
-        name = f"{side}/{part.path.name}"
+def _stage_users(
+    stabilised: Path, dim: int, folder: Path, active: ActiveUsers
+) -> tuple[list[FileRecord], Coverage]:
+    parts = parts_of(stabilised / "user", "user")
+    required = active.by_bucket(len(parts))
+    covered, records = 0, []
+    for part, shard in zip(parts, shards(stabilised / "user", "user", dim), strict=True):
+        covered += pc.is_in(shard.ids, value_set=required[part.number]).true_count
+        name = f"user/{part.path.name}"
         records.append(_copy(stabilised, folder, name, rows=shard.table.num_rows))
-    if not sum(record.rows for record in records):
-        raise ContractError(f"{source}: want at least one {side}, got none")
-    return records, covered
+    _require_rows(records, "user")
+    return records, Coverage(
+        definition=active.definition, required=sum(map(len, required)), covered=covered
+    )
+
+
+def _stage_items(stabilised: Path, dim: int, folder: Path) -> list[FileRecord]:
+    parts = parts_of(stabilised / "item", "item")
+    records = [
+        _copy(stabilised, folder, f"item/{part.path.name}", rows=shard.table.num_rows)
+        for part, shard in zip(parts, shards(stabilised / "item", "item", dim), strict=True)
+    ]
+    _require_rows(records, "item")
+    return records
+
+
+def _require_rows(records: list[FileRecord], side: Side) -> None:
+    if not any(record.rows for record in records):
+        raise ContractError(f"stabilised embeddings: want at least one {side}, got none")
 
 
 def _copy(source: Path, folder: Path, name: str, *, rows: int) -> FileRecord:

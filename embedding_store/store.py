@@ -9,7 +9,6 @@
     tmp/                               unfinished work; nothing reads it
 """
 
-import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from embedding_store.contracts import Side
 from embedding_store.state import StoreState, fold
+from lake.atomic import sweep_scratch, sweep_temporaries
 from lake.log import CommitLog
 from lake.objects import DiskObjects
 
@@ -55,8 +55,7 @@ class EmbeddingStore:
         return self.root / "history" / f"f{frame}" / side
 
     def sweep(self) -> None:
-        """Remove what killed runs left behind; call only while no other process writes."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        """Remove what killed runs left behind; what living ones are at stays."""
+        sweep_scratch(self.scratch)
         for folder in ("log", "gates"):
-            for unfinished in (self.root / folder).glob(".*.tmp"):
-                unfinished.unlink()
+            sweep_temporaries(self.root / folder)

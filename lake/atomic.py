@@ -31,7 +31,7 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _temporary_beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.tmp")
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -72,12 +72,30 @@ def replace_json(path: Path, value: Mapping[str, Any]) -> None:
 @contextmanager
 def staged_folder(scratch: Path) -> Iterator[Path]:
     """Yield an empty folder below ``scratch``; whatever is still there at the end is removed."""
-    folder = scratch / uuid.uuid4().hex
+    folder = scratch / f"{os.getpid()}-{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_scratch(scratch: Path) -> None:
+    """Remove the staged folders of processes that are gone, such as killed ones."""
+    for folder in scratch.glob("*-*"):
+        if _is_gone(folder.name.partition("-")[0]):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove the unfinished files of processes that are gone, right below ``folder``."""
+    for path in folder.glob(".*-*.tmp"):
+        if _is_gone(path.name.split(".")[-2].partition("-")[0]):
+            path.unlink(missing_ok=True)
+
+
+def _is_gone(process: str) -> bool:
+    return not Path("/proc", process).exists()
 
 
 def commit_folder(staged: Path, final: Path) -> None:

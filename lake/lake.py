@@ -8,13 +8,12 @@
 """
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lake.atomic import commit_folder, replace_json, staged_folder
+from lake.atomic import commit_folder, replace_json, staged_folder, sweep_scratch
 from lake.digests import digest_folder, digest_json
 from lake.errors import CorruptArtifactError, MissingArtifactError
 from lake.refs import ArtifactRef
@@ -147,8 +146,8 @@ class Lake:
         return Built(ref, is_skipped=False)
 
     def sweep(self) -> None:
-        """Remove unfinished work of killed runs; call only while holding the writer's lock."""
-        shutil.rmtree(self.root / "tmp", ignore_errors=True)
+        """Remove the unfinished work of killed runs."""
+        sweep_scratch(self.root / "tmp")
 
     def _is_there(self, ref: ArtifactRef) -> bool:
         return (self.root / ref.uri).is_dir()

@@ -36,9 +36,12 @@ Why = Annotated[str, typer.Option("--why", help="Why; recorded in the log.")]
 
 
 def _root(name: str) -> Path:
+    """Return the workspace's folder, and point the code location at it before anything loads it."""
     if not name or Path(name).name != name or name in {".", ".."}:
         raise CommandError(f"--workspace: want a plain name, got {name!r}")
-    return Settings().home / name
+    root = Settings().home / name
+    os.environ["MARQUEE_WORKSPACE"] = str(root)
+    return root
 
 
 def _open(name: str) -> Workspace:
@@ -52,10 +55,10 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Folder of the source's files.")] = None,
 ) -> None:
     """Run the whole lifecycle, from raw events to a look-up; finished work is skipped."""
+    opened = Workspace.create(_root(workspace), world(source, data))
     from marquee.demo import run_demo
     from marquee.summary import show_summary
 
-    opened = Workspace.create(_root(workspace), world(source, data))
     seconds = run_demo(opened)
     show_summary(opened, console, seconds=seconds)
 
@@ -67,9 +70,9 @@ def run(
     job: Annotated[str, typer.Option(help="Job to run for that partition.")] = "daily_refresh",
 ) -> None:
     """Run one job of the orchestrator for one partition."""
+    opened = _open(workspace)
     from marquee.runs import Orchestrator
 
-    opened = _open(workspace)
     with opened.writing():
         Orchestrator(opened).run(job, day)
 
@@ -77,17 +80,19 @@ def run(
 @app.command()
 def status(workspace: WorkspaceName = "simulated") -> None:
     """Show what is published, how old it is, and the figures of its gates."""
+    opened = _open(workspace)
     from marquee.standing import show_status
 
-    show_status(_open(workspace), console)
+    show_status(opened, console)
 
 
 @app.command()
 def versions(workspace: WorkspaceName = "simulated") -> None:
     """List every published version and what its names were."""
+    opened = _open(workspace)
     from marquee.standing import show_versions
 
-    show_versions(_open(workspace), console)
+    show_versions(opened, console)
 
 
 @app.command()
@@ -95,9 +100,10 @@ def lookup(
     user: Annotated[str, typer.Argument(help="User id.")], workspace: WorkspaceName = "simulated"
 ) -> None:
     """Look one user up through the feature service: version, embedding, history by title."""
+    opened = _open(workspace)
     from marquee.lookups import show_user
 
-    show_user(_open(workspace), user, console)
+    show_user(opened, user, console)
 
 
 @app.command()
@@ -107,9 +113,10 @@ def recommend(
     count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many titles.")] = 10,
 ) -> None:
     """Show the best titles for one user, by the inner product of the served embeddings."""
+    opened = _open(workspace)
     from marquee.lookups import show_recommendations
 
-    show_recommendations(_open(workspace), user, count, console)
+    show_recommendations(opened, user, count, console)
 
 
 @app.command()
@@ -119,9 +126,10 @@ def similar(
     count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many titles.")] = 10,
 ) -> None:
     """Show the titles nearest to one title, by the cosine of the served embeddings."""
+    opened = _open(workspace)
     from marquee.lookups import show_similar
 
-    show_similar(_open(workspace), item, count, console)
+    show_similar(opened, item, count, console)
 
 
 @app.command()
@@ -132,9 +140,9 @@ def rollback(
     why: Why = "asked for on the command line",
 ) -> None:
     """Let ``stable`` mean an earlier version again, at once and without recomputation."""
+    opened = _open(workspace)
     from marquee.operations import roll_back
 
-    opened = _open(workspace)
     with opened.writing():
         roll_back(opened, to=to, by=by, why=why, console=console)
 
@@ -142,9 +150,9 @@ def rollback(
 @app.command()
 def reconcile(workspace: WorkspaceName = "simulated") -> None:
     """Rebuild the feature registry, the online rows and the served history from the log."""
+    opened = _open(workspace)
     from marquee.operations import reconcile_features
 
-    opened = _open(workspace)
     with opened.writing():
         reconcile_features(opened, console)
 

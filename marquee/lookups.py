@@ -73,7 +73,7 @@ def show_user(workspace: Workspace, user: str, console: Console) -> None:
 
 
 def show_recommendations(workspace: Workspace, user: str, count: int, console: Console) -> None:
-    """Print the best titles for a user; an unknown one is served the declared default, and said so."""
+    """Print the best titles for a user; an unknown one gets the declared default, and is told so."""
     shelf = open_shelf(workspace)
     found = user_vector(shelf, user)
     if not found.is_found[0]:

@@ -61,6 +61,9 @@ def _cause(result: "dg.ExecuteInProcessResult") -> str:
     """Return what stopped the first failed step, in the words of the error that caused it."""
     for event in result.all_events:
         if event.is_step_failure:
+            refused = event.step_failure_data.user_failure_data
+            if refused is not None and refused.description:
+                return f"in {event.step_key}: {refused.description}"
             error = event.step_failure_data.error
             while error is not None and error.cause is not None:
                 error = error.cause

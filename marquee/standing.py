@@ -5,8 +5,8 @@ from datetime import datetime
 from rich.console import Console
 from rich.table import Table
 
-from assets.publication import gate_record
 from assets.workspace import Workspace
+from embedding_store.gates import published_record
 from embedding_store.state import PublishedVersion, StoreState
 from marquee.errors import CommandError
 
@@ -40,7 +40,7 @@ def gate_table(workspace: Workspace, version: PublishedVersion) -> Table:
     table = Table(title=f"Gates of {version.name}")
     for name in ("gate", "figure", "at least", "", "note"):
         table.add_column(name, justify="right" if name in {"figure", "at least"} else "left")
-    for gate in gate_record(workspace, version).gates:
+    for gate in published_record(workspace.store, version).gates:
         table.add_row(
             gate.name,
             "–" if gate.figure is None else f"{gate.figure:.4f}",

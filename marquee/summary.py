@@ -19,6 +19,8 @@ from marquee.lookups import (
 from marquee.standing import version_table
 from training.tokens.activity import users_of
 
+BASELINES = ("popularity", "recent_popularity")
+
 
 def show_summary(workspace: Workspace, console: Console, *, seconds: float) -> None:
     """Print the summary of a replayed workspace."""
@@ -48,7 +50,9 @@ def _data_line(workspace: Workspace) -> str:
 
 def _tokens_line(workspace: Workspace) -> str:
     refs = workspace.lake.refs("interaction_tokens")
-    kept, tokens = (sum(ref.figures[name] for ref in refs) for name in ("events_kept", "tokens_out"))
+    kept, tokens = (
+        sum(ref.figures[name] for ref in refs) for name in ("events_kept", "tokens_out")
+    )
     ratio = f"{kept / tokens:.2f}" if tokens else "no"
     return f"tokens   {kept:,} meaningful events became {tokens:,} tokens: {ratio} events per token"
 
@@ -69,16 +73,14 @@ def _quality_table(workspace: Workspace) -> Table:
 
 def _quality_row(ref: ArtifactRef) -> list[str]:
     figures = ref.figures["next day"]
-    metrics = figures["metrics"]
-    paired = figures["paired hr_at_10"]
+    systems = figures["systems"]
+    baseline = max(BASELINES, key=lambda name: systems[name]["hr_at_10"]["value"])
+    paired = figures["differences"][f"model - {baseline}"]["hr_at_10"]
     return [
         f"scored on {ref.partition}",
-        f"{figures['num_targets']:,}",
-        f"{figures['num_users']:,}",
-        *(
-            interval(metrics[name]["hr_at_10"])
-            for name in ("model", "popularity", "recent popularity")
-        ),
+        f"{figures['counts']['targets']:,}",
+        f"{figures['counts']['users']:,}",
+        *(interval(systems[name]["hr_at_10"]) for name in ("model", *BASELINES)),
         interval(paired, signed=True),
     ]
 
@@ -86,7 +88,7 @@ def _quality_row(ref: ArtifactRef) -> list[str]:
 def interval(figure: Mapping[str, Any], *, signed: bool = False) -> str:
     """Return a figure with its interval, as people read it."""
     shown = "{:+.4f}" if signed else "{:.4f}"
-    ends = (shown.format(figure["lower"]), shown.format(figure["upper"]))
+    ends = (shown.format(figure["low"]), shown.format(figure["high"]))
     return rf"{shown.format(figure['value'])} \[{ends[0]}, {ends[1]}]"
 
 
@@ -96,7 +98,7 @@ def _show_ranker(workspace: Workspace, console: Console) -> None:
         return
     report = refs[-1].figures
     table = Table(
-        title=f"A downstream team's ranker on {refs[-1].partition}, trained through the feature service"
+        title=f"A downstream ranker on {refs[-1].partition}, fed by the feature service alone"
     )
     for name in ("metric", "with embeddings", "without", "difference"):
         table.add_column(name)
@@ -105,7 +107,9 @@ def _show_ranker(workspace: Workspace, console: Console) -> None:
             one["metric"],
             f"{one['with_embeddings']:.4f}",
             f"{one['without_embeddings']:.4f}",
-            interval({"value": one["difference"], **one}, signed=True),
+            interval(
+                {"value": one["difference"], "low": one["lower"], "high": one["upper"]}, signed=True
+            ),
         )
     console.print(table)
 

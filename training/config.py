@@ -76,6 +76,38 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetConfig:
+    """What a position is asked for, and how much each target counts."""
+
+    num_targets: int = 4
+    """Targets of one position (K): its own token and the next ones; they share its logits."""
+
+    decay: float = 0.5
+    """Weight of each further target, as a share of the one before."""
+
+    window_hours: float = 36.0
+    """Targets that begin later than this after the position's token are not asked for there."""
+
+    window_tokens: int = 8
+    """The same in tokens, where only the order is known."""
+
+    half_life_days: float = 14.0
+    """Age at which a target counts half: the next day resembles the last days most."""
+
+    prefix_weight: float = 0.25
+    """Weight of a target of which only the order is known."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that leave no target."""
+        _require(holds=self.num_targets >= 1, rule=f"want at least 1: {self.num_targets=}")
+        _require(holds=0 < self.decay <= 1, rule=f"want in (0, 1]: {self.decay=}")
+        _require(holds=self.window_hours > 0, rule=f"want > 0: {self.window_hours=}")
+        _require(holds=self.window_tokens >= 1, rule=f"want at least 1: {self.window_tokens=}")
+        _require(holds=self.half_life_days > 0, rule=f"want > 0: {self.half_life_days=}")
+        _require(holds=self.prefix_weight >= 0, rule=f"want >= 0: {self.prefix_weight=}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimConfig:
     """How weights are fitted: AdamW, linear warm-up, cosine decay."""
 
@@ -122,10 +154,13 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     """Shape; a fine-tuning run takes its base's shape and refuses another."""
 
+    targets: TargetConfig = field(default_factory=TargetConfig)
+    """What is learned."""
+
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimiser of pretraining."""
 
-    fine_tune_optim: OptimConfig = field(default_factory=lambda: OptimConfig(learning_rate=5e-4))
+    fine_tune_optim: OptimConfig = field(default_factory=lambda: OptimConfig(learning_rate=1e-3))
     """Optimiser of one day's fine-tuning."""
 
     replay: ReplayConfig = field(default_factory=ReplayConfig)
@@ -144,12 +179,6 @@ class RunConfig:
     """Targets whose logits exist at one time: bounds memory, changes nothing else. On two cores
     and 7,583 items 256 is fastest (36.6 k targets/s against 24.5 k at 2,048): it stays in cache."""
 
-    half_life_days: float = 14.0
-    """Age at which a target counts half: the next day resembles the last days most."""
-
-    prefix_weight: float = 0.25
-    """Weight of a target of which only the order is known."""
-
     seed: int = 1
     """Seed of every random draw of the run."""
 
@@ -165,8 +194,6 @@ class RunConfig:
             holds=self.batch_tokens >= self.model.max_seq_len,
             rule=f"a step holds no row: {self.batch_tokens=} {self.model.max_seq_len=}",
         )
-        _require(holds=self.half_life_days > 0, rule=f"want > 0: {self.half_life_days=}")
-        _require(holds=self.prefix_weight >= 0, rule=f"want >= 0: {self.prefix_weight=}")
 
     @property
     def batch_rows(self) -> int:
@@ -179,9 +206,10 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunConfig":
-        """Read what ``to_json`` returned; raises ConfigError, naming the fields it does not know."""
+        """Read what ``to_json`` returned; raises ConfigError, naming what it does not know."""
         parts = {
             "model": ModelConfig,
+            "targets": TargetConfig,
             "optim": OptimConfig,
             "fine_tune_optim": OptimConfig,
             "replay": ReplayConfig,

@@ -23,3 +23,7 @@ class NoDataError(TrainingError):
 
 class DivergedError(TrainingError):
     """The loss is no longer finite."""
+
+
+class ArtifactError(TrainingError):
+    """A model folder is incomplete or contradicts itself: train it again."""

@@ -8,42 +8,24 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from training.config import OptimConfig, RunConfig
 from training.contracts import Int64
 from training.errors import DivergedError, NoDataError
-from training.features.items import ItemFeatures
-from training.features.tokens import TokenFeatures
 from training.model.batch import gather_batch
 from training.model.loss import cross_entropy
 from training.model.recommender import Recommender
-from training.packing import NOTHING, PackedRows
+from training.packing import NOTHING
+from training.problem import Problem
 from training.tracker import Tracker
 
 REPORT_EVERY = 10
 """Steps between two points of a curve."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """What to learn: rows to read, and the weight of predicting each token."""
-
-    items: ItemFeatures
-    tokens: TokenFeatures
-    rows: PackedRows
-    target_weight_T: Tensor
-    """float32[T]: 0 = read, never predicted."""
-
-    @property
-    def num_targets(self) -> int:
-        """Tokens in rows that are predicted."""
-        current = self.rows.current_RL[self.rows.current_RL != NOTHING]
-        return int((self.target_weight_T[torch.from_numpy(current)] > 0).sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,26 +34,31 @@ class Trained:
 
     num_steps: int
     num_targets: int
-    """Targets of one pass."""
+    """Pairs of a position and a target in one pass."""
     first_loss: float
     """Mean loss of the first tenth of the steps."""
     last_loss: float
     """Mean loss of the last tenth of the steps."""
+
+    def to_json(self) -> dict[str, float]:
+        """Return the JSON form."""
+        return asdict(self)
 
 
 @contextmanager
 def deterministic(num_threads: int) -> Iterator[None]:
     """Fix what torch does on this process's threads, and restore it afterwards."""
     threads, was_strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    was_filling = torch.utils.deterministic.fill_uninitialized_memory
+    strictness: Any = torch.utils.deterministic  # its one setting is not in the stubs
+    was_filling = strictness.fill_uninitialized_memory
     torch.set_num_threads(num_threads)
     torch.use_deterministic_algorithms(mode=True)
     # strict mode also fills every fresh tensor, 3 % of a step; nothing here reads one unwritten
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    strictness.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = was_filling
+        strictness.fill_uninitialized_memory = was_filling
         torch.use_deterministic_algorithms(mode=was_strict)
         torch.set_num_threads(threads)
 
@@ -143,8 +130,8 @@ def train(
 
         # 2. positions whose token is a target; padding has no token
         current = torch.from_numpy(problem.rows.current_RL[chosen]).flatten()
-        weight = problem.target_weight_T[current.clamp(min=0)] * (current != NOTHING)
-        places = weight.nonzero()[:, 0]
+        weight_PK = problem.weight_TK[current.clamp(min=0)] * (current != NOTHING)[:, None]
+        places = weight_PK.sum(dim=1).nonzero()[:, 0]
         if len(places) == 0:
             continue
 
@@ -154,8 +141,8 @@ def train(
         loss = cross_entropy(
             network.user_vectors(hidden_BLD.flatten(0, 1)[places]),
             network.item_vectors(encoding_MD, bias_M),
-            problem.tokens.item_T[current[places]],
-            weight[places],
+            problem.target_TK[current[places]],
+            weight_PK[places],
             chunk=config.chunk_targets,
         )
         losses.append(loss.item())
@@ -167,7 +154,7 @@ def train(
 
         # 4. backward and the step
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
         for group in optimizer.param_groups:
             group["lr"] = step_size(step, num_steps, optim)

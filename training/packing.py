@@ -57,16 +57,27 @@ class PackedRows:
         return len(self.current_RL)
 
 
-def newest_windows(offsets: Int64, *, max_len: int, users: Int64 | None = None) -> Windows:
-    """Return each user's newest ``max_len`` tokens as one window, for users that have any."""
-    chosen = np.arange(len(offsets) - 1) if users is None else users
-    chosen = chosen[offsets[chosen + 1] > offsets[chosen]]
-    start = np.maximum(offsets[chosen], offsets[chosen + 1] - max_len)
+def newest_windows(
+    offsets: Int64, *, max_len: int, users: Int64 | None = None, ends: Int64 | None = None
+) -> Windows:
+    """Return the newest ``max_len`` tokens of each user as one window.
+
+    Args:
+        offsets: int64[U+1], tokens of each user.
+        max_len: positions of the longest window.
+        users: whose windows; all by default. One without tokens has none.
+        ends: int64[users], where each history ends instead of at the user's last token.
+    """
+    users = np.arange(len(offsets) - 1) if users is None else users
+    ends = offsets[users + 1] if ends is None else ends
+    has_tokens = ends > offsets[users]
+    begins, ends = offsets[users][has_tokens], ends[has_tokens]
+    start = np.maximum(begins, ends - max_len)
     return Windows(
         current_start=start,
-        previous_start=np.where(start > offsets[chosen], start - 1, NOTHING),
-        lengths=offsets[chosen + 1] - start,
-        query=np.full(len(chosen), NOTHING),
+        previous_start=np.where(start > begins, start - 1, NOTHING),
+        lengths=ends - start,
+        query=np.full(len(start), NOTHING),
     )
 
 
@@ -146,9 +157,7 @@ def _fill(
     current[ends[has_query] - 1] = windows.query[has_query]
     # the token before is one earlier in the same user, also before a query
     first = windows.previous_start[window]
-    previous = np.where(
-        position == 0, first, windows.current_start[window] + position - 1
-    )
+    previous = np.where(position == 0, first, windows.current_start[window] + position - 1)
     # the k-th window of a row has the k-th smallest column
     order = np.lexsort((column_of, row_of))
     sorted_rows = row_of[order]

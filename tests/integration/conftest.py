@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def marquee(home: Path) -> Run:
 
 
 @pytest.fixture(scope="session")
-def replayed(home: Path) -> Iterator[tuple[Workspace, str]]:
+def replayed(home: Path) -> tuple[Workspace, str]:
     """Return the workspace after one replay, and what the replay printed."""
     workspace = Workspace.create(home / NAME, tiny_world())
     done = subprocess.run(
@@ -78,4 +78,4 @@ def replayed(home: Path) -> Iterator[tuple[Workspace, str]]:
         timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    yield workspace, done.stdout
+    return workspace, done.stdout

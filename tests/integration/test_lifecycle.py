@@ -94,9 +94,7 @@ def test_the_orchestrator_recorded_every_partition(replayed: tuple[Workspace, st
     assert len(materialized["interaction_tokens"]) == 9
 
 
-def test_a_second_replay_skips_everything(
-    replayed: tuple[Workspace, str], home: Path
-) -> None:
+def test_a_second_replay_skips_everything(replayed: tuple[Workspace, str], home: Path) -> None:
     workspace, first = replayed
     assert "already done" not in first
     before, entries = digests(workspace), workspace.store.state().seq

@@ -197,7 +197,8 @@ def _is_allowed(demand: Demand, sessions: Sessions, titles: Ints, day_index: int
     no_touch = ~np.isin(sessions.device, _TOUCH_DEVICES)[:, None]
     allowed: Flags = ~is_repeat & ~((kind == MOVIE) & rests) & ~((kind == GAME) & no_touch)
     leads = np.where(sessions.leads_with_followed, sessions.followed, -1)
-    return allowed & (titles != leads[:, None])
+    allowed &= titles != leads[:, None]
+    return allowed
 
 
 def _put_followed_first(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ import numpy.typing as npt
 import polars as pl
 
 from training.contracts import Float64, Int64
-from training.errors import SourceError
-
-CATALOGUE_FILE = "catalogue.parquet"
+from training.events.artifacts import read_catalogue as read_rows
+from training.tokens.targets import microseconds
 
 ITEM_CATEGORIES = ("kind", "original_language", "release_country", "maturity")
 """Columns of one string each that the item encoder reads."""
@@ -39,12 +38,7 @@ class Catalogue:
 
     def valid_between(self, start: datetime, end: datetime) -> npt.NDArray[np.bool_]:
         """Return for each item whether it is valid at some instant in ``[start, end)``."""
-        return (self.valid_from < micros(end)) & (self.valid_to > micros(start))
-
-
-def micros(instant: datetime) -> int:
-    """Return an aware instant as µs since 1970 UTC, exact."""
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        return (self.valid_from < microseconds(end)) & (self.valid_to > microseconds(start))
 
 
 def read_catalogue(folder: Path, *, as_of: datetime) -> Catalogue:
@@ -53,18 +47,17 @@ def read_catalogue(folder: Path, *, as_of: datetime) -> Catalogue:
     An item that is announced but not yet valid has its first description; one that is no longer
     valid has its last one.
     """
-    path = folder / CATALOGUE_FILE
-    if not path.exists():
-        raise SourceError(f"catalogue: no file {path}")
     rows = (
-        pl.read_parquet(path)
+        pl.DataFrame(read_rows(folder))
         .with_columns(pl.col("valid_from", "valid_to").cast(pl.Int64))
         .sort("item_id", "valid_from")
     )
     # of one item's descriptions: the newest one that has begun, else the first one to come
-    begun = pl.col("valid_from") <= micros(as_of)
+    begun = pl.col("valid_from") <= microseconds(as_of)
     chosen = (
-        rows.with_columns(begun=begun, order=pl.col("valid_from") * pl.when(begun).then(1).otherwise(-1))
+        rows.with_columns(
+            begun=begun, order=pl.col("valid_from") * pl.when(begun).then(1).otherwise(-1)
+        )
         .sort("item_id", "begun", "order")
         .group_by("item_id", maintain_order=True)
         .last()
@@ -77,7 +70,7 @@ def read_catalogue(folder: Path, *, as_of: datetime) -> Catalogue:
         .alias("valid_to"),
     )
     released = chosen["release_date"].cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64)
-    age_us = micros(as_of) - released.to_numpy()
+    age_us = microseconds(as_of) - released.to_numpy()
     genres: list[Any] = chosen["genres"].to_list()
     return Catalogue(
         item_ids=tuple(chosen["item_id"].to_list()),

@@ -8,22 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.contracts import Float64
+from training.contracts import Float64, Int32
 from training.features.catalogue import Catalogue
 from training.features.spec import FeatureSpec, recode
 
-# days since release at the instant of the features; finer where titles are young
-AGE_EDGES_DAYS = np.array(
-    [0, 1, 2, 4, 7, 14, 21, 28, 42, 60, 90, 180, 365, 730, 1095, 1825, 3650, 7300], dtype=np.float64
-)
-NUM_AGE_CODES = len(AGE_EDGES_DAYS) + 2
-"""One for unknown, one for not yet released, one per edge."""
+Float32 = npt.NDArray[np.float32]
 
-NUM_ITEM_NUMBERS = 2
-"""Runtime: is it known, and its logarithm."""
+NUM_ITEM_NUMBERS = 6
+"""Runtime: is it known, logarithm. Release: is it known, logarithm of the age, two decays of it."""
+
+_AGE_DECAYS_DAYS = (7.0, 60.0)
+"""A launch's pull fades within weeks. Smooth, so that a title launched on the day itself, younger
+than any in training, is read between what was learned and not beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ItemFeatures:
     num_vocabulary: int
     """The first so many items have a weight row of their own."""
     codes_MK: Tensor
-    """int64, 0 = unknown: the columns of ``FeatureSpec.item_categories``, then the age."""
+    """int64, 0 = unknown: the columns of ``FeatureSpec.item_categories``."""
     genres_MG: Tensor
     """float32: each row sums to 1, or to 0 where no genre is known."""
     numbers_MN: Tensor
@@ -61,40 +61,52 @@ def build_item_features(
     columns = [
         _codes(catalogue.categories[name], values) for name, values in spec.item_categories.items()
     ]
-    columns.append(_age_codes(catalogue.age_days))
     codes = np.stack([np.append(column, 0)[source] for column in columns], axis=1)
-    runtime = np.append(catalogue.runtime_s, np.nan)[source]
-    has_runtime = ~np.isnan(runtime)
-    # an hour is 0, and a factor of e is 1
-    log_runtime = np.where(has_runtime, np.log(np.fmax(runtime, 1.0) / 3600.0), 0.0)
+    runtime_s = np.append(catalogue.runtime_s, np.nan)[source]
+    age_days = np.append(catalogue.age_days, np.nan)[source]
     return ItemFeatures(
         ids=ids,
         row_of={item: row for row, item in enumerate(ids)},
         num_vocabulary=len(vocabulary),
         codes_MK=torch.from_numpy(codes.astype(np.int64)),
         genres_MG=torch.from_numpy(_genre_means(catalogue, spec.genres)[source]),
-        numbers_MN=torch.from_numpy(np.stack([has_runtime, log_runtime], axis=1)).float(),
-        runtime_s=runtime,
+        numbers_MN=torch.from_numpy(_numbers(runtime_s, age_days)),
+        runtime_s=runtime_s,
     )
 
 
-def _codes(column: Sequence[str | None], values: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def _codes(column: Sequence[str | None], values: Sequence[str]) -> Int32:
     distinct = sorted({value for value in column if value is not None})
     position = {value: at for at, value in enumerate(distinct)}
     raw = [-1 if value is None else position[value] for value in column]
     return recode(distinct, np.array(raw, dtype=np.int32), values)
 
 
-def _age_codes(age_days: Float64) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    # searchsorted puts NaN behind every edge, which is why it is asked first
-    after = np.searchsorted(AGE_EDGES_DAYS, age_days, side="right")
-    return np.where(np.isnan(age_days), 0, after + 1)
+def _numbers(runtime_s: Float64, age_days: Float64) -> Float32:
+    """Return float32[M, NUM_ITEM_NUMBERS], all of them about 0 to 1."""
+    has_runtime, has_age = ~np.isnan(runtime_s), ~np.isnan(age_days)
+    log_hours = np.log(np.fmax(runtime_s, 1.0) / 3600.0)
+    age_days = np.fmax(age_days, 0.0)
+    columns = [
+        has_runtime,
+        np.where(has_runtime, log_hours, 0.0),
+        has_age,
+        *(
+            np.where(has_age, column, 0.0)
+            for column in (
+                np.log1p(age_days) / 8.0,  # eight years are about 1
+                *(np.exp(-age_days / decay) for decay in _AGE_DECAYS_DAYS),
+            )
+        ),
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _genre_means(catalogue: Catalogue, genres: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def _genre_means(catalogue: Catalogue, genres: Sequence[str]) -> Float32:
     column = {genre: at for at, genre in enumerate(genres)}
     means = np.zeros((len(catalogue.item_ids) + 1, len(genres)), dtype=np.float32)
     for row, names in enumerate(catalogue.genres):
         for name in set(names) & column.keys():
             means[row, column[name]] = 1.0
-    return means / np.maximum(means.sum(axis=1, keepdims=True), 1.0)
+    means /= np.maximum(means.sum(axis=1, keepdims=True), 1.0)
+    return means

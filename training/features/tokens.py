@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from training.contracts import UNKNOWN_INSTANT, Histories, Int32, Int64
-from training.features.catalogue import micros
 from training.features.items import ItemFeatures
 from training.features.spec import FeatureSpec, recode
+from training.tokens.targets import microseconds
 
 HOUR_US = 3_600_000_000
 NUM_HOUR_CODES = 1 + 24
@@ -128,7 +128,7 @@ def _gap_codes(histories: Histories, *, as_of: datetime) -> Int32:
     newest_at = np.append(histories.last_at, UNKNOWN_INSTANT)[offsets[1:] - 1]
     newest_at = np.where(np.diff(offsets) > 0, newest_at, UNKNOWN_INSTANT)
     before = np.concatenate([previous_at, newest_at])
-    now = np.concatenate([histories.first_at, np.full(histories.num_users, micros(as_of))])
+    now = np.concatenate([histories.first_at, np.full(histories.num_users, microseconds(as_of))])
     is_known = (before != UNKNOWN_INSTANT) & (now != UNKNOWN_INSTANT)
     gap_s = np.where(is_known, np.maximum(now - np.where(is_known, before, 0), 0), 0) / 1e6
     codes = 1 + np.minimum(np.log2(gap_s + 1.0).astype(np.int32), NUM_GAP_CODES - 2)

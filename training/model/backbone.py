@@ -51,17 +51,13 @@ class Block(nn.Module):
         self.hidden_in = nn.Linear(width, 2 * config.hidden_dim, bias=False)
         self.hidden_out = nn.Linear(config.hidden_dim, width, bias=False)
 
-    def forward(
-        self, x_BLD: Tensor, visible_B1LM: Tensor, angles: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    def forward(self, x_BLD: Tensor, visible_B1LM: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         """Return ``x`` plus what each position gathered from visible ones, then transformed."""
         x_BLD = x_BLD + self._drop(self._attend(self.attention_norm(x_BLD), visible_B1LM, angles))
         gate_BLF, value_BLF = self.hidden_in(self.hidden_norm(x_BLD)).chunk(2, dim=-1)
         return x_BLD + self._drop(self.hidden_out(F.silu(gate_BLF) * value_BLF))
 
-    def _attend(
-        self, x_BLD: Tensor, visible_B1LM: Tensor, angles: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    def _attend(self, x_BLD: Tensor, visible_B1LM: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         B, L, D = x_BLD.shape
         q_BHLK, k_BHMK, v_BHMK = (
             part.view(B, L, self.num_heads, -1).transpose(1, 2)

@@ -10,13 +10,12 @@ while training teaches the gate to lean on metadata then.
 Legend: M items, V vocabulary, K categorical columns, G genres, N numbers, D model width.
 """
 
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.config import ModelConfig
-from training.features.items import NUM_AGE_CODES, NUM_ITEM_NUMBERS, ItemFeatures
+from training.features.items import NUM_ITEM_NUMBERS, ItemFeatures
 from training.features.spec import FeatureSpec
 from training.model.categories import CategoryEmbedding
 
@@ -28,7 +27,7 @@ class ItemEncoder(nn.Module):
         """Make the weights for a vocabulary; ``spec`` fixes the metadata's categories."""
         super().__init__()
         width = config.model_dim
-        sizes = [*(len(v) + 1 for v in spec.item_categories.values()), NUM_AGE_CODES]
+        sizes = [len(values) + 1 for values in spec.item_categories.values()]
         self.categories = CategoryEmbedding(sizes, config.facet_dim)
         self.genres = nn.Linear(len(spec.genres), config.facet_dim, bias=False)
         mixed = (len(sizes) + 1) * config.facet_dim + NUM_ITEM_NUMBERS
@@ -40,6 +39,11 @@ class ItemEncoder(nn.Module):
         self.id_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.unknown_bias = nn.Parameter(torch.zeros(()))
         self.metadata_bias = nn.Linear(width, 1, bias=False)
+
+    @torch.no_grad()
+    def start_at(self, bias_V: Tensor) -> None:
+        """Set the biases of the vocabulary's items."""
+        self.id_bias.copy_(bias_V)
 
     def forward(self, items: ItemFeatures, hidden_M: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return encodings ``[M, D]`` and biases ``[M]``; ids in ``hidden_M`` read as unknown."""

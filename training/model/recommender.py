@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from training.config import ModelConfig
-from training.features.items import ItemFeatures
 from training.features.spec import FeatureSpec
 from training.model.backbone import Backbone
 from training.model.batch import Batch

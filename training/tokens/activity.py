@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,5 +16,5 @@ def users_of(token_folders: Sequence[Path]) -> list[str]:
         for folder in token_folders
         for path in sorted(folder.glob("tokens-*.arrow"))
     ]
-    users: list[str] = pa.chunked_array(columns, pa.string()).unique().to_pylist()
+    users: list[Any] = pa.chunked_array(columns, pa.string()).unique().to_pylist()
     return sorted(users)

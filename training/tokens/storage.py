@@ -126,15 +126,11 @@ def _jagged(tokens: pa.Table) -> pa.RecordBatch:
 
 
 def _stored(column: Column) -> Column:
-    """Return the column as it is stored, with one bit pattern for equal values."""
+    """Return the column as it is stored: strings as a sorted dictionary."""
     if pa.types.is_string(column.type):
         values, codes = sorted_codes(column)
         indices: Column = pa.array(codes, mask=codes < 0)
         return pa.DictionaryArray.from_arrays(indices, values)
-    if column.null_count and not pa.types.is_nested(column.type):
-        missing = column.is_null().to_numpy(zero_copy_only=False)
-        zero = pa.scalar(0, pa.int64()).cast(column.type)
-        return pa.array(column.fill_null(zero).to_numpy(), column.type, mask=missing)
     return column
 
 

@@ -71,6 +71,18 @@ def test_events_are_counted_by_the_hour(events: pa.Table, schema: EventSchema, d
     assert len(plot.png) < MAX_BYTES
 
 
+def test_raw_events_with_strange_actions_still_draw(
+    events: pa.Table, schema: EventSchema, day: date
+) -> None:
+    actions = pa.array(["sneeze", None] + ["play"] * 198)
+    raw = events.set_column(3, "action", actions)
+
+    plot = events_by_hour(raw, schema=schema, day=day)
+
+    assert plot.title.startswith("200 events")
+    assert plot.png != events_by_hour(events, schema=schema, day=day).png
+
+
 def test_an_empty_day_still_draws(events: pa.Table, schema: EventSchema, day: date) -> None:
     plot = events_by_hour(events.slice(0, 0), schema=schema, day=day)
 

@@ -83,7 +83,8 @@ def test_a_run_materializes_once_and_its_lines_start_with_the_link(
     metadata = {name: entry.value for name, entry in made.metadata.items()}
     assert metadata["rows"] == 7
     assert metadata["digest"] == digest_folder(Path(described.output))
-    assert metadata["figures"] == {"threads": "2", "ndcg_at_10": 0.25}
+    assert metadata["figures"]["threads"] == "2"
+    assert metadata["figures"]["curves"] == {"loss": [[0, 3.0], [1, 2.0], [2, 1.0]]}
     assert metadata["peak_rss_mb"] > 10
     lines = [entry.user_message for entry in instance.all_logs(result.run_id)]
     ours = [line for line in lines if line.startswith(("curves: ", "epoch"))]

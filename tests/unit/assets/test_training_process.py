@@ -57,7 +57,11 @@ def test_by_hand_the_first_line_is_the_link_and_the_result_is_printed(
     out, err = capsys.readouterr()
     result = json.loads(out)
     assert (result["rows"], result["digest"]) == (7, digest_folder(Path(described.output)))
-    assert result["figures"] == {"threads": "2", "ndcg_at_10": 0.25}
+    assert result["figures"] == {
+        "threads": "2",
+        "ndcg_at_10": 0.25,
+        "curves": {"loss": [[0, 3.0], [1, 2.0], [2, 1.0]]},
+    }
     lines = err.splitlines()
     assert lines[0] == f"curves: {result['run_url']}"
     assert lines[1] == "epoch 1 of 1"

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from assets.suites import BLOCKING_CHECKS, WARNING_CHECKS, Limits
-from assets.validation import DayValidation, validate_day
+from assets.validation import DayValidation, render_data_docs, validate_day
 from training.schema import EventSchema
 
 Judge = Callable[..., DayValidation]
@@ -193,3 +194,15 @@ def test_the_table_for_people_starts_with_what_is_broken(judge: Judge, events: p
         table[2]
         == "| **blocking** | actions_are_known | action | 1 | one of play, dislike, impression |"
     )
+
+
+def test_data_docs_are_a_page_per_suite(judge: Judge, events: pa.Table, tmp_path: Path) -> None:
+    verdict = judge(put("action", 3, "sneeze")(events))
+
+    pages = render_data_docs(verdict, tmp_path / "docs")
+
+    assert [page.name for page in pages] == [
+        "2026-01-03-films_events.html",
+        "2026-01-03-films_day.html",
+    ]
+    assert "sneeze" in pages[0].read_text()

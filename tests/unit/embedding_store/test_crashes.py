@@ -60,7 +60,7 @@ class Poller(threading.Thread):
         assert found.all()
         assert np.isfinite(vectors).all()
         for part in self.world.store.root.glob("history/f1/user/*.parquet"):
-            assert pq.read_table(part, partitioning=None).num_rows == len(found)
+            assert pq.read_table(part, partitioning=None).num_rows == len(found) + 1
         self.seen.append(pinned.number)
 
     def __enter__(self) -> Self:

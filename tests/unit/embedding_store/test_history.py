@@ -49,9 +49,13 @@ def test_a_part_holds_the_whole_version_at_the_instant_of_the_switch(
         assert set(rows["version"].to_pylist()) == {f"v{switch.number}"}
         pinned = EmbeddingClient(served_world.store.root).pin_number(switch.number)
         ids = rows[f"{side}_id"].to_pylist()
-        want = pinned.users(ids)[1] if side == "user" else pinned.items(ids)
-        np.testing.assert_array_equal(np.array(rows["embedding"].to_pylist(), np.float32), want)
-        assert len(ids) == {"user": 60, "item": 40}[side]
+        vectors = np.array(rows["embedding"].to_pylist(), np.float32)
+        want = pinned.users(ids[1:])[1] if side == "user" else pinned.items(ids[1:])
+        np.testing.assert_array_equal(vectors[1:], want)
+        assert len(ids) == {"user": 61, "item": 41}[side]
+        nobody = pinned.default_user if side == "user" else np.zeros(8, np.float32)
+        assert ids[0] == ""
+        np.testing.assert_array_equal(vectors[0], nobody)
 
 
 def test_instants_are_microseconds_in_utc(served_world: SmallWorld) -> None:

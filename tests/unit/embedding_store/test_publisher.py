@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,12 @@ from embedding_store.errors import (
     PublicationRefusedError,
     StableMovedError,
 )
+from embedding_store.publisher import Publisher
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import open_version
 from lake.digests import digest_files
+from lake.log import CommitLog, Entry
+from lake.objects import DiskObjects
 from tests.unit.embedding_store.small_world import (
     SmallWorld,
     drifted,
@@ -122,6 +125,73 @@ def test_a_promotion_judged_against_what_was_stable_before_is_refused(world: Sma
     with pytest.raises(StableMovedError, match="is v2, this was judged against"):
         world.promote(other, effective_at=instant(3))
     assert world.store.state().stable(1).number == one.version.number
+
+
+class RivalLog(CommitLog):
+    """A log in which a rival appends right before our first entry."""
+
+    def __init__(self, world: SmallWorld, rival: Callable[[], object]) -> None:
+        super().__init__(DiskObjects(world.store.root))
+        self.rivals = [rival]
+
+    def append(self, *args: object, **kwargs: object) -> Entry:
+        while self.rivals:
+            self.rivals.pop()()
+        return super().append(*args, **kwargs)
+
+
+def racing(world: SmallWorld, rival: Callable[[], object]) -> Publisher:
+    store = EmbeddingStore(world.store.root)
+    store.__dict__["log"] = RivalLog(world, rival)
+    return Publisher(store, by="test")
+
+
+def test_a_promotion_is_decided_again_when_the_log_moved_meanwhile(world: SmallWorld) -> None:
+    world.serve(0)
+    one = world.publish(1)
+    other = world.publish(2)
+    slow = racing(world, lambda: world.promote(one))
+    with pytest.raises(StableMovedError):
+        slow.promote(
+            "stable",
+            other.version.number,
+            judged_against=other.version.judged_against,
+            effective_at=instant(4),
+            why="too late",
+        )
+    assert world.store.state().stable(1).number == one.version.number
+
+
+def test_a_publication_is_decided_again_when_the_log_moved_meanwhile(world: SmallWorld) -> None:
+    world.serve(0)
+    stabilised = {day: world.stabilised(day) for day in (1, 2)}
+    slow = racing(world, lambda: world.publish(1))
+    third = slow.publish(
+        stabilised[2],
+        origin=world.origin(2),
+        evidence=world.evidence(),
+        effective_at=instant(3),
+        why="slow",
+    )
+    assert (third.version.number, third.version.day) == (3, "2024-03-03")
+    again = racing(world, lambda: world.publish(3)).publish(
+        world.stabilised(3),
+        origin=world.origin(3),
+        evidence=world.evidence(),
+        effective_at=instant(4),
+        why="the same work, slower",
+    )
+    assert (again.version.number, again.is_existing) == (4, True)
+    assert kinds(world).count("version_published") == 4
+
+
+def test_a_rollback_is_not_repeated_when_stable_moved_meanwhile(world: SmallWorld) -> None:
+    world.serve(0, 1, 2)
+    publisher = world.publisher
+    slow = racing(world, lambda: publisher.rollback(1, effective_at=instant(5), why="the rival's"))
+    with pytest.raises(StableMovedError, match="ask again"):
+        slow.rollback(1, effective_at=instant(6), why="mine")
+    assert world.store.state().stable(1).number == 2
 
 
 def test_the_canary_changes_nothing_for_consumers_of_stable(world: SmallWorld) -> None:

@@ -44,8 +44,8 @@ def prefix(tmp_path: Path) -> Path:
     folder.mkdir()
     _write_prefix(folder, [
         {"user_id": "cy", "item_ids": ["C"], "actions": ["play"], "before": MIDNIGHT},
-        {"user_id": "ana", "item_ids": ["Z", "S", "A"], "actions": ["play", "shown", "dislike"],
-         "before": MIDNIGHT - DAY},
+        {"user_id": "ana", "item_ids": ["Z", "Z", "S", "B"],
+         "actions": ["play", "play", "shown", "dislike"], "before": MIDNIGHT - DAY},
         {"user_id": "dan", "item_ids": ["S"], "actions": ["shown"], "before": MIDNIGHT - DAY},
     ])  # fmt: skip
     return folder
@@ -138,18 +138,22 @@ def test_a_subset_of_users_may_name_users_without_tokens(night: list[Path]) -> N
 def test_a_prefix_comes_first_and_merges_with_nothing(night: list[Path], prefix: Path) -> None:
     histories = read_histories(night, prefix_folder=prefix, as_of=MIDNIGHT + DAY)
 
-    assert items_of(histories) == {"ana": ["Z", "A", "B", "A", "B"], "bo": ["C"], "cy": ["C"]}
-    assert histories.first_at[:2].tolist() == [UNKNOWN_INSTANT] * 2
-    assert (histories.first_at[2:5] > 0).all()
-    assert histories.action_counts[:2].tolist() == [[1, 0, 0], [0, 0, 1]]
-    assert histories.request_categories["device"][1][:2].tolist() == [-1, -1]
-    assert np.isnan(histories.request_numbers["position"][:2]).all()
+    assert items_of(histories) == {
+        "ana": ["Z", "Z", "B", "B", "A", "B"],
+        "bo": ["C"],
+        "cy": ["C"],
+    }
+    assert histories.first_at[:3].tolist() == [UNKNOWN_INSTANT] * 3
+    assert (histories.first_at[3:6] > 0).all()
+    assert histories.action_counts[:3].tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
+    assert histories.request_categories["device"][1][:3].tolist() == [-1, -1, -1]
+    assert np.isnan(histories.request_numbers["position"][:3]).all()
 
 
 def test_a_prefix_that_ends_after_as_of_is_not_seen(night: list[Path], prefix: Path) -> None:
     histories = read_histories(night, prefix_folder=prefix, as_of=MIDNIGHT - DAY)
 
-    assert items_of(histories) == {"ana": ["Z", "A"]}
+    assert items_of(histories) == {"ana": ["Z", "Z", "B"]}
 
 
 def test_a_subset_of_users_holds_for_the_prefix(night: list[Path], prefix: Path) -> None:

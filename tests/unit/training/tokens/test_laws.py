@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from lake.digests import digest_folder
 from training.contracts import Histories
+from training.rules import split_events
 from training.schema import EventSchema
 from training.tokens.config import TokenizerConfig
 from training.tokens.histories import read_histories
@@ -30,26 +31,30 @@ START = datetime(2026, 2, 1, tzinfo=UTC)
 TICK = timedelta(minutes=10)
 TICKS_PER_DAY = 144
 CONFIG = TokenizerConfig(merge_gap_s=30 * 60, num_buckets=2)
-CASES = settings(max_examples=150, deadline=None, derandomize=True)
+CATALOGUE = pa.table({"item_id": ["A", "B", "C"], "valid_from": [START - timedelta(days=1)] * 3})
+CASES = settings(max_examples=100, deadline=None, derandomize=True)
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, max_ticks: int = 10**6) -> list[Row]:
-    """Events of three users, dense around the gap: ties, seams and runs are common."""
-    steps = st.sampled_from([0, 0, 1, 2, 3, 4, 30, TICKS_PER_DAY])
+def logs(
+    draw: st.DrawFn, *, min_size: int = 0, first_tick: int = 0, max_ticks: int = 10**6
+) -> list[Row]:
+    """Events of three users, dense around the gap of 3 ticks: ties and long runs are common."""
+    steps = st.sampled_from([0, 0, 1, 1, 2, 2, 3, 3, 4, TICKS_PER_DAY - 12])
     event = st.tuples(
         steps,
-        st.sampled_from(["ana", "bo", "émile"]),
-        st.sampled_from(["A", "A", "A", "B", "C"]),
+        st.sampled_from(["ana", "ana", "ana", "ana", "bo", "émile"]),
+        st.sampled_from(["A", "A", "A", "A", "B", "C"]),
         st.sampled_from(["play", "play", "open", "dislike", "shown"]),
         st.one_of(st.none(), st.integers(0, 5)),
         st.sampled_from([None, "tv", "phone"]),
         st.sampled_from([None, float("nan"), 1.0, 2.0]),
         st.sampled_from([None, [], ["x"], ["y", "x"]]),
     )
-    drawn = draw(st.lists(event, max_size=40))
+    size = draw(st.integers(min_size, 30))  # drawn first: lists alone are about 5 long
+    drawn = draw(st.lists(event, min_size=size, max_size=size))
     event_ids = draw(st.permutations(range(len(drawn))))
-    rows, tick = [], 0
+    rows, tick = [], first_tick
     for event_id, (step, user, item, action, watch_ms, device, position, tags) in zip(
         event_ids, drawn, strict=True
     ):
@@ -116,8 +121,8 @@ def test_the_merge_is_a_fold_over_time_ordered_events(
 
 @CASES
 @given(
-    rows=logs(max_ticks=TICKS_PER_DAY - 1),
-    repeated=st.lists(st.integers(0, 39), max_size=10),
+    rows=logs(min_size=1, max_ticks=TICKS_PER_DAY - 1),
+    repeated=st.lists(st.integers(0, 29), max_size=10),
     chance=st.randoms(use_true_random=False),
     num_files=st.integers(1, 4),
     row_group_size=st.integers(1, 50),
@@ -129,18 +134,25 @@ def test_order_duplication_and_split_of_the_input_change_no_byte(
     chance: Any,
     num_files: int,
     row_group_size: int,
-    table: Build,
+    schema: EventSchema,
     write_valid: Callable[..., Path],
 ) -> None:
-    arrived = rows + [rows[i % len(rows)] for i in repeated if rows]
+    arrived = rows + [rows[i % len(rows)] for i in repeated]
     chance.shuffle(arrived)
     files = [arrived[number::num_files] for number in range(num_files)]
 
     def digest(parts: list[list[Row]], folder: Path, **layout: Any) -> str:
-        unique = {row["event_id"]: row for part in parts for row in part}
-        valid = write_valid(table(unique.values()), folder / "valid", **layout)
+        raw = pa.concat_tables(
+            pa.Table.from_pylist(
+                [{**row, "received_at": row["occurred_at"]} for row in part],
+                schema=schema.arrow_schema,
+            )
+            for part in parts
+        )
+        events = split_events(raw, schema=schema, day=START.date(), catalogue=CATALOGUE)
+        write_valid(events.valid, folder / "valid", **layout)
         (folder / "tokens").mkdir()
-        write_tokens(valid, CONFIG, folder / "tokens")
+        write_tokens(folder / "valid", CONFIG, folder / "tokens")
         return digest_folder(folder / "tokens")
 
     with TemporaryDirectory() as folder:
@@ -153,12 +165,16 @@ def test_order_duplication_and_split_of_the_input_change_no_byte(
 
 
 @CASES
-@given(rows=logs(), cut_ticks=st.lists(st.integers(0, 2 * TICKS_PER_DAY), max_size=5))
+@given(
+    rows=logs(), cut_rows=st.lists(st.integers(0, 29), min_size=1, max_size=6), late=st.booleans()
+)
 def test_tokens_of_parts_join_to_the_tokens_of_the_whole(
-    rows: list[Row], cut_ticks: list[int], schema: EventSchema, table: Build
+    *, rows: list[Row], cut_rows: list[int], late: bool, schema: EventSchema, table: Build
 ) -> None:
     events = table(rows)
-    cuts = [START, *(START + tick * TICK for tick in sorted(cut_ticks)), START + timedelta(10**4)]
+    instants = [rows[i % len(rows)]["occurred_at"] for i in cut_rows if rows]  # at an event ...
+    inner = [instant + late * TICK / 2 for instant in sorted(instants)]  # ... or between two
+    cuts = [START, *inner, START + timedelta(10**4)]
     parts = [merge(_between(events, begin, end), schema, CONFIG) for begin, end in pairwise(cuts)]
 
     whole = merge(events, schema, CONFIG)
@@ -202,7 +218,11 @@ def test_durations_counts_and_ends_are_conserved(
 
 
 @CASES
-@given(rows=logs(), shown_days=st.integers(0, 6), subset=st.sets(st.sampled_from(["ana", "bo"])))
+@given(
+    rows=logs(first_tick=TICKS_PER_DAY - 4),  # runs meet midnights
+    shown_days=st.integers(0, 6),
+    subset=st.sets(st.sampled_from(["ana", "bo"])),
+)
 def test_histories_are_the_merge_of_all_events_before_as_of_and_of_nothing_later(
     *,
     rows: list[Row],

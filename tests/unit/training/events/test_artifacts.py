@@ -1,0 +1,137 @@
+import shutil
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lake.digests import digest_folder
+from training.errors import ContractError, NoDataError, SourceError
+from training.events.artifacts import (
+    read_catalogue,
+    read_events,
+    read_prefix,
+    write_catalogue,
+    write_parquet,
+    write_prefix,
+    write_quarantined,
+    write_raw,
+    write_valid,
+)
+from training.events.simulated import SimulatedWorld
+from training.events.source import PREFIX_SCHEMA
+from training.events.world import WorldParameters
+
+DAY = date(2026, 1, 13)
+AS_OF = datetime(2026, 1, 14, tzinfo=UTC)
+
+
+def made(root: Path, name: str) -> Path:
+    folder = root / name
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world() -> SimulatedWorld:
+    return SimulatedWorld(WorldParameters(num_users=400, num_titles=200, num_days=4))
+
+
+@pytest.fixture
+def folders(world: SimulatedWorld, tmp_path: Path) -> Path:
+    write_raw(world, DAY, AS_OF, made(tmp_path, "raw"))
+    write_catalogue(world, AS_OF, made(tmp_path, "catalogue"))
+    return tmp_path
+
+
+def test_a_day_goes_from_raw_to_valid_and_quarantined(world: SimulatedWorld, folders: Path) -> None:
+    raw, catalogue = folders / "raw", folders / "catalogue"
+
+    valid = write_valid(raw, catalogue, DAY, made(folders, "valid"))
+    quarantined = write_quarantined(raw, catalogue, DAY, made(folders, "quarantined"))
+
+    schema, events = read_events(folders / "valid")
+    _, arrived = read_events(raw)
+    _, kept_aside = read_events(folders / "quarantined")
+    assert schema == world.schema
+    assert valid.rows == events.num_rows == valid.figures["rows"]
+    assert quarantined.rows == kept_aside.num_rows == sum(quarantined.figures["by_rule"].values())
+    assert valid.figures["quarantined"] == quarantined.rows > 0
+    assert valid.figures["duplicates"] > 0
+    assert sum(valid.figures["by_action"].values()) == valid.rows
+    assert valid.rows + quarantined.rows + valid.figures["duplicates"] == arrived.num_rows
+    assert kept_aside.schema.names == [*schema.arrow_schema.names, "rule"]
+
+
+def test_writing_twice_gives_equal_bytes(world: SimulatedWorld, folders: Path) -> None:
+    write_raw(SimulatedWorld(world.parameters), DAY, AS_OF, made(folders, "raw again"))
+    write_catalogue(world, AS_OF, made(folders, "catalogue again"))
+    for name in ("", " again"):
+        paths = (folders / f"raw{name}", folders / f"catalogue{name}", DAY)
+        write_valid(*paths, made(folders, f"valid{name}"))
+        write_quarantined(*paths, made(folders, f"quarantined{name}"))
+
+    for name in ("raw", "catalogue", "valid", "quarantined"):
+        assert digest_folder(folders / name) == digest_folder(folders / f"{name} again")
+
+
+def test_the_catalogue_is_read_back(world: SimulatedWorld, folders: Path) -> None:
+    assert read_catalogue(folders / "catalogue").equals(world.catalogue(as_of=AS_OF))
+
+
+def test_an_empty_prefix_is_written_and_read_back(world: SimulatedWorld, tmp_path: Path) -> None:
+    written = write_prefix(world, tmp_path)
+
+    assert written.rows == 0
+    assert written.figures == {"users": 0, "items": 0}
+    assert read_prefix(tmp_path).equals(PREFIX_SCHEMA.empty_table())
+
+
+def test_a_day_before_its_first_arrival_has_no_data(world: SimulatedWorld, tmp_path: Path) -> None:
+    with pytest.raises(NoDataError, match="no events arrived before 2026-01-12"):
+        write_raw(world, DAY, AS_OF - timedelta(days=2), tmp_path)
+
+
+def test_a_day_of_nonsense_alone_is_refused_with_the_rules_it_broke(folders: Path) -> None:
+    _, raw = read_events(folders / "raw")
+    nobody = raw.set_column(1, "user_id", pa.nulls(raw.num_rows, pa.string()))
+    write_parquet(nobody, folders / "raw" / "events.parquet")
+
+    with pytest.raises(NoDataError, match=r"no event satisfies every rule; broken: \{'user_id"):
+        write_valid(folders / "raw", folders / "catalogue", DAY, made(folders, "valid"))
+
+
+def test_a_changed_column_is_named(folders: Path) -> None:
+    _, raw = read_events(folders / "raw")
+    renamed = raw.rename_columns(["item" if n == "item_id" else n for n in raw.schema.names])
+    write_parquet(renamed, folders / "raw" / "events.parquet")
+
+    with pytest.raises(ContractError, match="column 'item_id' is missing"):
+        write_valid(folders / "raw", folders / "catalogue", DAY, made(folders, "valid"))
+
+
+def test_a_changed_catalogue_is_refused(folders: Path) -> None:
+    table = read_catalogue(folders / "catalogue").drop_columns(["maturity"])
+    write_parquet(table, folders / "catalogue" / "catalogue.parquet")
+
+    with pytest.raises(ContractError, match="want columns item_id"):
+        read_catalogue(folders / "catalogue")
+
+
+def test_a_missing_file_is_named(folders: Path) -> None:
+    shutil.rmtree(folders / "raw")
+
+    with pytest.raises(SourceError, match=r"schema\.json is missing"):
+        read_events(folders / "raw")
+
+
+def test_chunks_and_schema_metadata_leave_no_trace_in_the_file(tmp_path: Path) -> None:
+    whole = pa.table({"a": [1, 2, 3]})
+    pieces = pa.concat_tables([whole.slice(0, 1), whole.slice(1)])
+
+    write_parquet(whole, tmp_path / "whole")
+    write_parquet(pieces.replace_schema_metadata({"written": "today"}), tmp_path / "pieces")
+
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "pieces").read_bytes()
+    assert pq.read_table(tmp_path / "whole").equals(whole)

@@ -1,0 +1,137 @@
+"""Fine-tuning: one more day on top of a base, with a replay of older days.
+
+learned     the day's targets of users who are not held out + a sample of older targets
+withheld    the day's targets of held-out users: neither asked for nor read
+"""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lake.lake import Written
+from training.artifact import Model, load_model, weights_digest
+from training.config import RunConfig
+from training.contracts import Histories, Int64
+from training.data import TrainingData
+from training.errors import ArtifactError, ConfigError, NoDataError
+from training.features.items import build_item_features
+from training.features.tokens import build_token_features
+from training.held_out import end_of, is_held_out
+from training.loop import deterministic, train
+from training.model.growth import grow
+from training.packing import newest_windows, pack
+from training.pretrain import write_trained
+from training.problem import Problem, ask
+from training.tokens.targets import is_target, starts_on
+from training.tracker import Tracker
+from training.vocabulary import Vocabulary
+
+Bool = npt.NDArray[np.bool_]
+
+
+def fine_tune(
+    base: Path, data: TrainingData, config: RunConfig, folder: Path, tracker: Tracker, *, day: date
+) -> Written:
+    """Write the model of ``base`` trained on ``day`` into the empty ``folder``.
+
+    ``data`` ends after ``day``. Raises NoDataError when the day has no target to learn from,
+    ArtifactError when the vocabulary is no extension of the base's, and DivergedError.
+    """
+    model = load_model(base)
+    as_of = end_of(day)
+    if data.as_of < as_of:
+        raise NoDataError(f"fine-tuning: {day} ends after the data, which ends at {data.as_of}")
+    schema, histories, vocabulary = data.schema(), data.histories(as_of=as_of), data.vocabulary()
+    _check_fits(model, config, vocabulary)
+    if schema != model.schema:
+        raise ArtifactError(f"fine-tuning: {base} was trained on another schema than {schema.name}")
+    items = build_item_features(vocabulary.item_ids, data.catalogue(as_of=as_of), model.spec)
+    tokens = build_token_features(histories, model.spec, items, as_of=as_of)
+    chosen, users, ends = choose_targets(
+        histories, is_target(histories, schema), day=day, config=config
+    )
+    weights = chosen.astype(np.float32)
+    target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
+    max_len = config.model.max_seq_len
+    windows = newest_windows(tokens.offsets, max_len=max_len, users=users, ends=ends)
+    problem = Problem(
+        items=items,
+        tokens=tokens,
+        rows=pack(windows, row_len=max_len),
+        target_TK=target_TK,
+        weight_TK=weight_TK,
+    )
+    tracker.log_parameters(config.to_json())
+    tracker.log_line(
+        f"fine-tuning on {day}: {problem.num_targets} targets in histories of {len(users)} users, "
+        f"{len(vocabulary) - len(model.vocabulary)} new items"
+    )
+    with deterministic(config.num_threads):
+        torch.manual_seed(config.seed)
+        grow(model.network, vocabulary_size=len(vocabulary), seed=config.seed)
+        trained = train(
+            model.network,
+            problem,
+            config,
+            optim=config.fine_tune_optim,
+            num_epochs=config.fine_tune_epochs,
+            tracker=tracker,
+        )
+    tuned = Model(
+        network=model.network,
+        config=config,
+        spec=model.spec,
+        schema=schema,
+        vocabulary=vocabulary,
+        as_of=as_of,
+    )
+    lineage = {"kind": "fine_tuned", "base": weights_digest(base), "day": day.isoformat()}
+    return write_trained(tuned, folder, trained=trained, histories=histories, lineage=lineage)
+
+
+def choose_targets(
+    histories: Histories, may_ask: Bool, *, day: date, config: RunConfig
+) -> tuple[Bool, Int64, Int64]:
+    """Return which tokens are learned, the users to read, and where each one's history ends.
+
+    Returns:
+        bool[T] targets, int64[users] sorted, int64[users] end of what is read of each.
+    """
+    user_of = np.repeat(np.arange(histories.num_users), np.diff(histories.offsets))
+    on_day = starts_on(histories, day)
+    held_out = is_held_out(histories.user_ids, day)
+    new = may_ask & on_day & ~held_out[user_of]
+    if not new.any():
+        raise NoDataError(f"fine-tuning: no target on {day} beside those of held-out users")
+
+    draw = np.random.default_rng([config.seed, day.toordinal()])
+    older = may_ask & ~on_day
+    older_users = np.unique(user_of[older])
+    new_users = np.unique(user_of[new])
+    num_replayed = min(round(config.replay.older_share * len(new_users)), len(older_users))
+    replayed = draw.choice(older_users, num_replayed, replace=False)
+    users = np.union1d(new_users, replayed)
+
+    readable = np.isin(user_of, users) & older
+    share = config.replay.older_share * new.sum() / max(1, readable.sum())
+    chosen = new | (readable & (draw.random(histories.num_tokens) < share))
+    # what a held-out user did on the day is not even read, but for a session that began before it
+    withheld = np.bincount(user_of[on_day & held_out[user_of]], minlength=histories.num_users)
+    ends = histories.offsets[1:] - withheld
+    return chosen, users, ends[users]
+
+
+def _check_fits(model: Model, config: RunConfig, vocabulary: Vocabulary) -> None:
+    if config.model != model.config.model:
+        raise ConfigError(
+            f"fine-tuning: the base has the shape {model.config.model}, got {config.model}"
+        )
+    old, grown = model.vocabulary.item_ids, vocabulary.item_ids
+    if grown[: len(old)] != old:
+        raise ArtifactError(
+            f"fine-tuning: the vocabulary of {len(grown)} items does not begin with the base's "
+            f"{len(old)}: rows may be added, never moved"
+        )

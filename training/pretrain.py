@@ -1,0 +1,103 @@
+"""Pretraining: a model from scratch on everything before an instant."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lake.digests import digest_json
+from lake.lake import Written
+from training.artifact import Model, save_model
+from training.config import RunConfig
+from training.contracts import Histories
+from training.data import TrainingData
+from training.errors import NoDataError
+from training.features.items import build_item_features
+from training.features.spec import build_spec
+from training.features.tokens import build_token_features
+from training.fingerprint import fingerprint
+from training.loop import Trained, deterministic, train
+from training.model.recommender import Recommender
+from training.packing import newest_windows, pack
+from training.problem import Problem, age_weights, ask, log_popularity
+from training.tokens.targets import is_target
+from training.tracker import Tracker
+
+
+def pretrain(data: TrainingData, config: RunConfig, folder: Path, tracker: Tracker) -> Written:
+    """Write a model trained on ``data`` into the empty ``folder``.
+
+    Raises NoDataError where nothing can be learned and DivergedError; deterministic but for the
+    number of threads, which ``config`` states.
+    """
+    schema, histories = data.schema(), data.histories()
+    if histories.num_tokens == 0:
+        raise NoDataError(f"pretraining: no token before {data.as_of}")
+    catalogue, vocabulary = data.catalogue(), data.vocabulary()
+    spec = build_spec(schema, histories, catalogue)
+    items = build_item_features(vocabulary.item_ids, catalogue, spec)
+    tokens = build_token_features(histories, spec, items, as_of=data.as_of)
+    weights = age_weights(histories, config.targets, as_of=data.as_of)
+    weights *= is_target(histories, schema)
+    target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
+    max_len = config.model.max_seq_len
+    problem = Problem(
+        items=items,
+        tokens=tokens,
+        rows=pack(newest_windows(tokens.offsets, max_len=max_len), row_len=max_len),
+        target_TK=target_TK,
+        weight_TK=weight_TK,
+    )
+    tracker.log_parameters(config.to_json())
+    tracker.log_line(
+        f"pretraining on {histories.num_tokens} tokens of {histories.num_users} users, "
+        f"{len(vocabulary)} items, {problem.num_targets} targets"
+    )
+    with deterministic(config.num_threads):
+        torch.manual_seed(config.seed)
+        network = Recommender(config.model, spec, vocabulary_size=len(vocabulary))
+        network.items.start_at(log_popularity(problem, num_rows=len(vocabulary)))
+        trained = train(
+            network,
+            problem,
+            config,
+            optim=config.optim,
+            num_epochs=config.num_epochs,
+            tracker=tracker,
+        )
+    model = Model(
+        network=network,
+        config=config,
+        spec=spec,
+        schema=schema,
+        vocabulary=vocabulary,
+        as_of=data.as_of,
+    )
+    return write_trained(
+        model,
+        folder,
+        trained=trained,
+        histories=histories,
+        lineage={"kind": "pretrained", "base": None},
+    )
+
+
+def write_trained(
+    model: Model,
+    folder: Path,
+    *,
+    trained: Trained,
+    histories: Histories,
+    lineage: dict[str, Any],
+) -> Written:
+    """Save a freshly trained model; return its figures."""
+    metrics = {**trained.to_json(), "tokens": histories.num_tokens, "users": histories.num_users}
+    made_of = {
+        "as_of": model.as_of.isoformat(),
+        "config": digest_json(model.config.to_json()),
+        "data": fingerprint(histories),
+        "seed": model.config.seed,
+    }
+    save_model(model, folder, lineage={**made_of, **lineage}, metrics=metrics)
+    figures = {"parameters": model.num_parameters, "items": len(model.vocabulary), **metrics}
+    return Written(model.num_parameters, figures)

@@ -1,0 +1,125 @@
+"""What a run learns: the rows it reads and what each position is asked for.
+
+A position is asked for the item of its own token and for the next few targets after it, fewer and
+fewer the further they are: the published vector has to answer for a day, not for one click.
+
+::
+
+    tokens      A   b   C   D        capitals are targets
+    asked at A  A   C   D
+    asked at b      C   D            b itself is read, never asked
+    asked at C          C   D
+
+Legend: T tokens, K targets per position.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from training.config import TargetConfig
+from training.contracts import UNKNOWN_INSTANT, Histories, Int64
+from training.features.items import ItemFeatures
+from training.features.tokens import HOUR_US, TokenFeatures
+from training.packing import NOTHING, PackedRows
+from training.tokens.targets import microseconds
+
+Bool = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
+
+_DAY_US = 24 * HOUR_US
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Rows to read, and what the position of each token is asked for."""
+
+    items: ItemFeatures
+    tokens: TokenFeatures
+    rows: PackedRows
+    target_TK: Tensor
+    """int64: rows of ``items``."""
+    weight_TK: Tensor
+    """float32: 0 = not asked."""
+
+    @property
+    def num_targets(self) -> int:
+        """Pairs of a position in the rows and a target that it is asked for."""
+        current = self.rows.current_RL[self.rows.current_RL != NOTHING]
+        return int((self.weight_TK[torch.from_numpy(current)] > 0).sum())
+
+
+def age_weights(histories: Histories, config: TargetConfig, *, as_of: datetime) -> Float32:
+    """Return what a target counts by its age, float32[T]."""
+    is_timed = histories.first_at != UNKNOWN_INSTANT
+    first_at = np.where(is_timed, histories.first_at, microseconds(as_of))
+    age_days = (microseconds(as_of) - first_at) / _DAY_US
+    weights = np.where(is_timed, 0.5 ** (age_days / config.half_life_days), config.prefix_weight)
+    return weights.astype(np.float32)
+
+
+def ask(
+    histories: Histories,
+    item_rows: Int64,
+    weights: Float32,
+    config: TargetConfig,
+) -> tuple[Tensor, Tensor]:
+    """Return the targets (rows of items) of every position and their weights, both ``[T, K]``.
+
+    ``weights`` is 0 at tokens that may never be asked for, by no position.
+    """
+    T = histories.num_tokens
+    user_end = np.repeat(histories.offsets[1:], np.diff(histories.offsets))
+    is_target = weights > 0
+    next_target = _next_at_or_after(is_target)
+    position = np.arange(T)
+    target_TK = np.zeros((T, config.num_targets), dtype=np.int64)
+    weight_TK = np.zeros((T, config.num_targets), dtype=np.float32)
+    at = position
+    for k in range(config.num_targets):
+        found = next_target[at]
+        is_same_user = found < user_end
+        found = np.where(is_same_user, found, 0)
+        is_asked = is_same_user & _is_near(histories, position, found, config)
+        rank = np.where(is_target[position], k, k + 1)  # 0 is the position's own token
+        target_TK[:, k] = np.where(is_asked, item_rows[found], 0)
+        weight_TK[:, k] = np.where(is_asked, weights[found] * config.decay**rank, 0.0)
+        at = np.where(is_same_user, found + 1, T)
+    return torch.from_numpy(target_TK), torch.from_numpy(weight_TK)
+
+
+def _next_at_or_after(is_target: Bool) -> Int64:
+    """Return int64[T+1]: the first target at or after each token, T + 1 where there is none."""
+    none = len(is_target) + 1
+    position = np.where(is_target, np.arange(len(is_target)), none)
+    following = np.minimum.accumulate(np.append(position, none)[::-1])[::-1]
+    return np.ascontiguousarray(following)
+
+
+def _is_near(histories: Histories, position: Int64, found: Int64, config: TargetConfig) -> Bool:
+    """Return whether each found target lies within the window, by time or, without, by order."""
+    here, there = histories.first_at[position], histories.first_at[found]
+    is_timed = (here != UNKNOWN_INSTANT) & (there != UNKNOWN_INSTANT)
+    apart_us = np.where(is_timed, there, 0) - np.where(is_timed, here, 0)
+    in_time = apart_us < config.window_hours * HOUR_US
+    in_order = found - position < config.window_tokens
+    near: Bool = (found == position) | np.where(is_timed, in_time, in_order)
+    return near
+
+
+def log_popularity(problem: Problem, *, num_rows: int) -> Tensor:
+    """Return the logarithm of each weight row's share of the targets, centred, float32[num_rows].
+
+    The bias of a softmax starts best at the log prior of its classes; one is added to every count.
+    """
+    counts = torch.bincount(
+        problem.target_TK.flatten(),
+        weights=problem.weight_TK.flatten().double(),
+        minlength=num_rows,
+    )[:num_rows]
+    logarithm = torch.log1p(counts)
+    return (logarithm - logarithm.mean()).float()

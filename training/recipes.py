@@ -1,0 +1,74 @@
+"""Which runs there are: functions without arguments that return a whole config."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from training.config import ModelConfig, OptimConfig, RunConfig, TargetConfig
+from training.errors import ConfigError
+
+
+def demo() -> RunConfig:
+    """Return the run for the simulated world: 50 k tokens of 4,000 users, 1,200 items."""
+    return RunConfig(
+        model=ModelConfig(),
+        optim=OptimConfig(learning_rate=5e-3),
+        fine_tune_optim=OptimConfig(learning_rate=1e-3),
+        num_epochs=15,
+        fine_tune_epochs=2,
+        batch_tokens=1024,
+    )
+
+
+def kuairand() -> RunConfig:
+    """Return the run for KuaiRand-Pure: 900 k tokens of 27 k users, 7.6 k items."""
+    return RunConfig(
+        model=ModelConfig(),
+        targets=TargetConfig(prefix_weight=0.25),
+        optim=OptimConfig(learning_rate=2e-3),
+        fine_tune_optim=OptimConfig(learning_rate=5e-4),
+        num_epochs=3,
+        fine_tune_epochs=2,
+        batch_tokens=4096,
+    )
+
+
+def tiny() -> RunConfig:
+    """Return a run that takes a second on a hundred users: for tests."""
+    return RunConfig(
+        model=ModelConfig(
+            model_dim=16, score_dim=15, num_layers=1, hidden_dim=32, facet_dim=4, max_seq_len=32
+        ),
+        optim=OptimConfig(learning_rate=1e-2),
+        num_epochs=4,
+        fine_tune_epochs=1,
+        batch_tokens=512,
+        num_threads=1,
+    )
+
+
+_RECIPES: dict[str, Callable[[], RunConfig]] = {
+    "demo": demo,
+    "kuairand": kuairand,
+    "tiny": tiny,
+}
+
+
+def load_recipe(name: str) -> RunConfig:
+    """Return the config of a recipe of this module or of ``package.module:function``."""
+    if ":" not in name:
+        if name not in _RECIPES:
+            raise ConfigError(
+                f"no recipe {name!r}; there are {', '.join(sorted(_RECIPES))}, "
+                "and your own as package.module:function"
+            )
+        return _RECIPES[name]()
+    module, _, function = name.partition(":")
+    try:
+        recipe: Any = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"recipe {name!r}: {error}") from error
+    config = recipe()
+    if not isinstance(config, RunConfig):
+        raise ConfigError(f"recipe {name!r}: want a RunConfig, got {type(config).__name__}")
+    return config
