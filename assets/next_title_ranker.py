@@ -211,8 +211,12 @@ def _context(
     values: list[Float64] = []
     for name in exposures.numbers:
         number = rows[name].cast(pl.Float64).to_numpy()
-        names += [name, f"{name} is missing"]
-        values += [np.nan_to_num(number), np.isnan(number).astype(np.float64)]
+        is_missing = np.isnan(number)
+        names.append(name)
+        values.append(np.nan_to_num(number))
+        if is_missing.any():
+            names.append(f"{name} is missing")
+            values.append(is_missing.astype(np.float64))
     shown_at = rows["event_timestamp"].dt
     hour = (shown_at.hour() + shown_at.minute() / 60).to_numpy() * (2 * np.pi / 24)
     names += ["hour sine", "hour cosine"]

@@ -170,9 +170,13 @@ class Features:
         sides: list[Side] = [side for side in SIDES if ID_COLUMNS[side] in rows.columns]
         if not sides:
             raise ValueError(f"training rows: want user_id or item_id, got {list(rows.columns)}")
-        held = self if self._held is not None else self.pinned()
-        services = {side: held.service(side) for side in sides}
-        return join_served(self._store, services, rows, allow_unserved=allow_unserved)
+
+        def join() -> TrainingFrame:
+            held = self if self._held is not None else self.pinned()
+            services = {side: held.service(side) for side in sides}
+            return join_served(self._store, services, rows, allow_unserved=allow_unserved)
+
+        return self._again(join)
 
     def service(self, side: Side | None = None) -> "FeatureService":
         """Return the FeatureService behind the stable name; raises NotServedError."""
