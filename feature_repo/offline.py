@@ -7,6 +7,7 @@ row of its id at or before its instant, or with nulls, and reads the vectors of 
 
 A plug-in as Feast documents them ("Adding a new offline store"): ``registry.open_for_reading``
 names it; ``feature_store.yaml`` keeps dask, so that plain Feast opens a workspace without us.
+Removable when a store that Feast ships keeps every row and joins by instant (0.67 has none here).
 """
 
 from collections.abc import Mapping, Sequence

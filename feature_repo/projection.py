@@ -145,7 +145,8 @@ def _plainly(folder: FeastFolder, service: str, side: Side, ids: Sequence[str]) 
         entity_rows={ID_COLUMNS[side]: list(ids)},
         full_feature_names=True,
     ).to_dict()
-    return np.array(answer[f"{side}_embedding__{EMBEDDING}"], dtype=np.float32)
+    vectors = answer[f"{side}_embedding__{EMBEDDING}"]
+    return np.array([one for one in vectors if one is not None], dtype=np.float32)
 
 
 def _opened(

@@ -1,6 +1,9 @@
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from feature_repo.registry import open_for_applying, open_for_reading
 from lake.errors import WorkspaceBusyError
 from lake.lock import exclusive_lock
 from tests.unit.feature_repo.small_world import SmallWorld, instant
+
+SOME_VECTOR = "(SELECT value FROM {0} WHERE feature_name = 'embedding' LIMIT 1)"
 
 
 def picture(world: SmallWorld) -> dict:
@@ -100,13 +105,17 @@ def test_confirming_fails_while_feast_lags_behind_the_log(served: SmallWorld) ->
         confirm(served.root)
 
 
-def test_confirming_fails_where_other_vectors_are_served(served: SmallWorld) -> None:
-    table = "marquee_item_embedding__f1__v1"
+@pytest.mark.parametrize(
+    "harm",
+    [
+        f"UPDATE {{0}} SET value = {SOME_VECTOR} WHERE feature_name = 'embedding'",
+        "DELETE FROM {0} WHERE rowid < 5",
+    ],
+    ids=["other vectors", "lost rows"],
+)
+def test_confirming_fails_where_something_else_is_served(served: SmallWorld, harm: str) -> None:
     with closing(sqlite3.connect(served.feast / "online.db")) as connection, connection:
-        connection.execute(
-            f"UPDATE {table} SET value = (SELECT value FROM {table} WHERE feature_name = "
-            "'embedding' LIMIT 1) WHERE feature_name = 'embedding'"
-        )
+        connection.execute(harm.format("marquee_item_embedding__f1__v1"))
 
     with pytest.raises(OnlineRowsError, match="item embeddings do not read back as those of v1"):
         confirm(served.root)
@@ -187,3 +196,11 @@ def test_an_edited_configuration_is_written_again(served: SmallWorld) -> None:
 
     assert yaml.read_text() == want
     assert open_for_applying(FeastFolder.of(served.root)).registry is not None
+
+
+def test_importing_the_projection_does_not_import_feast() -> None:
+    code = (
+        "import sys, feature_repo.lookup, feature_repo.projection; "
+        "assert not {'feast', 'torch', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
