@@ -1,41 +1,74 @@
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from training.config import OptimConfig, RunConfig
+from training.contracts import Histories
 from training.errors import DivergedError, NoDataError
+from training.features.catalogue import Catalogue
 from training.features.items import build_item_features
 from training.features.spec import build_spec
 from training.features.tokens import build_token_features
 from training.loop import deterministic, make_optimizer, step_size, train
+from training.model.batch import gather_batch
 from training.model.recommender import Recommender
-from training.packing import newest_windows, pack
+from training.packing import newest_windows, pack, pad, query_windows
 from training.problem import Problem, age_weights, ask
 from training.recipes import tiny
+from training.schema import EventSchema
 from training.tokens.targets import is_target
 
+AS_OF = datetime(2026, 3, 4, tzinfo=UTC)
 
-@pytest.fixture
-def problem(small_lake: Any) -> tuple[Recommender, Problem, RunConfig]:
-    config = tiny()
-    data = small_lake.data(small_lake.days[1])
-    histories, catalogue, schema = data.histories(), data.catalogue(), data.schema()
+
+def make_problem(
+    histories: Histories,
+    catalogue: Catalogue,
+    schema: EventSchema,
+    vocabulary: Sequence[str],
+    config: RunConfig,
+) -> tuple[Recommender, Problem]:
     spec = build_spec(schema, histories, catalogue)
-    items = build_item_features(data.vocabulary().item_ids, catalogue, spec)
-    tokens = build_token_features(histories, spec, items, as_of=data.as_of)
-    weights = age_weights(histories, config.targets, as_of=data.as_of)
+    items = build_item_features(vocabulary, catalogue, spec)
+    tokens = build_token_features(histories, spec, items, as_of=AS_OF)
+    weights = age_weights(histories, config.targets, as_of=AS_OF)
     weights *= is_target(histories, schema)
     target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
     rows = pack(newest_windows(tokens.offsets, max_len=32), row_len=32)
     torch.manual_seed(0)
     network = Recommender(config.model, spec, vocabulary_size=items.num_vocabulary)
+    return network, Problem(
+        items=items, tokens=tokens, rows=rows, target_TK=target_TK, weight_TK=weight_TK
+    )
+
+
+@torch.inference_mode()
+def query(network: Recommender, learned: Problem) -> np.ndarray:
+    """Return the scores of every item for every user at the end of the history."""
+    users = np.arange(len(learned.tokens.offsets) - 1)
+    rows = pad(query_windows(learned.tokens.offsets, max_len=32, users=users), row_len=32)
+    encoding_MD, bias_M = network.items(learned.items)
+    hidden_BLD = network.hidden(encoding_MD, gather_batch(learned.tokens, rows, users))
+    is_query = torch.from_numpy(rows.current_RL >= learned.tokens.num_tokens)
+    scores = (
+        network.user_vectors(hidden_BLD[is_query]) @ network.item_vectors(encoding_MD, bias_M).T
+    )
+    return scores.numpy()
+
+
+@pytest.fixture
+def problem(small_lake: Any) -> tuple[Recommender, Problem, RunConfig]:
+    data = small_lake.data(small_lake.days[1])
+    vocabulary = data.vocabulary().item_ids
     return (
-        network,
-        Problem(items=items, tokens=tokens, rows=rows, target_TK=target_TK, weight_TK=weight_TK),
-        config,
+        *make_problem(data.histories(), data.catalogue(), data.schema(), vocabulary, tiny()),
+        tiny(),
     )
 
 
@@ -51,6 +84,33 @@ def test_the_loss_falls(problem: Any, tracker: Any) -> None:
 
     assert trained.last_loss < trained.first_loss
     assert trained.num_targets == problem[1].num_targets
+
+
+def test_a_model_learns_what_popularity_cannot_know(
+    make_histories: Callable[..., Histories],
+    make_catalogue: Callable[..., Catalogue],
+    watching: EventSchema,
+    tracker: Any,
+) -> None:
+    draw = np.random.default_rng(0)
+    # two kinds of users, each with five titles of its own, all equally popular
+    histories = make_histories(
+        {
+            f"user {n:02d}": [(f"i{5 * (n % 2) + draw.integers(5)}", hour) for hour in range(12)]
+            for n in range(60)
+        }
+    )
+    catalogue = make_catalogue([{"item_id": item} for item in histories.items])
+    config = replace(tiny(), optim=OptimConfig(learning_rate=1e-2))
+    network, learned = make_problem(histories, catalogue, watching, histories.items, config)
+
+    with deterministic(1):
+        train(network, learned, config, optim=config.optim, num_epochs=20, tracker=tracker)
+        vectors = query(network, learned)
+
+    own = np.arange(10)[None, :] // 5 == (np.arange(60) % 2)[:, None]
+    first = np.argsort(-vectors, axis=1)[:, :5]
+    assert np.take_along_axis(own, first, axis=1).mean() > 0.95
 
 
 def test_progress_reaches_the_tracker(problem: Any, tracker: Any) -> None:
