@@ -43,7 +43,7 @@ def test_rows_that_are_there_are_not_written_again(served: SmallWorld) -> None:
 
 def test_readers_are_never_blocked_by_the_writer(served: SmallWorld) -> None:
     with online(served) as writer:
-        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("BEGIN EXCLUSIVE")
         writer.execute(f"DELETE FROM {USERS}")
 
         assert open_features(served.feast).users(["u1"]).is_found.all()
