@@ -67,7 +67,8 @@ def _is_started_by_dagster() -> bool:
 
 def thread_environment(threads: int) -> dict[str, str]:
     """Return the variables that hold numeric libraries to ``threads``; read when they load."""
-    return dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    # passive: waiting threads must not spin on cores that others could use
+    return {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def _run(described: dict[str, object], pipes: PipesContext | None) -> int:

@@ -182,7 +182,7 @@ class RunConfig:
     seed: int = 1
     """Seed of every random draw of the run."""
 
-    num_threads: int = 2
+    num_threads: int = 1
     """Threads of torch; the same weights are promised only for the same number."""
 
     def __post_init__(self) -> None:

@@ -1,0 +1,86 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from training.config import ModelConfig
+from training.contracts import Histories
+from training.features.catalogue import Catalogue
+from training.features.items import ItemFeatures, build_item_features
+from training.features.spec import FeatureSpec, build_spec
+from training.features.tokens import build_token_features
+from training.model.batch import gather_batch
+from training.model.recommender import Recommender
+from training.packing import NOTHING, PackedRows, newest_windows, pack
+from training.schema import EventSchema
+
+AS_OF = datetime(2026, 3, 4, tzinfo=UTC)
+CONFIG = ModelConfig(
+    model_dim=16, score_dim=7, num_heads=2, hidden_dim=24, facet_dim=4, max_seq_len=16
+)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model with random weights over some items."""
+
+    network: Recommender
+    spec: FeatureSpec
+    items: ItemFeatures
+
+    @torch.no_grad()
+    def hidden_of_tokens(
+        self, histories: Histories, arrange: Callable[..., PackedRows] = pack
+    ) -> Tensor:
+        """Return the hidden state of the position of every token, ``[T, D]``."""
+        tokens = build_token_features(histories, self.spec, self.items, as_of=AS_OF)
+        rows = arrange(newest_windows(tokens.offsets, max_len=16), row_len=16)
+        encoding_MD, _ = self.network.items(self.items)
+        batch = gather_batch(tokens, rows, np.arange(len(rows)))
+        hidden_BLD = self.network.hidden(encoding_MD, batch)
+        is_token = rows.current_RL != NOTHING
+        hidden_TD = torch.empty(int(is_token.sum()), CONFIG.model_dim)
+        hidden_TD[rows.current_RL[is_token]] = hidden_BLD[torch.from_numpy(is_token)]
+        return hidden_TD
+
+    @torch.no_grad()
+    def scores_of_tokens(self, histories: Histories) -> Tensor:
+        """Return the score of every item at the position of every token, ``[T, M]``."""
+        user_TS = self.network.user_vectors(self.hidden_of_tokens(histories))
+        return user_TS @ self.network.item_vectors(*self.network.items(self.items)).T
+
+
+@pytest.fixture
+def histories(make_histories: Callable[..., Histories]) -> Histories:
+    """Users of every length up to the window, one with a prefix."""
+    draw = np.random.default_rng(3)
+    return make_histories(
+        {
+            f"user {n:02d}": [(f"i{draw.integers(9)}", float(hour)) for hour in range(n)]
+            for n in range(1, 17)
+        }
+        | {"with prefix": [("i1", None), ("i2", None), ("i3", 1.0), ("i4", 30.0)]}
+    )
+
+
+@pytest.fixture
+def scorer(
+    histories: Histories, make_catalogue: Callable[..., Catalogue], watching: EventSchema
+) -> Scorer:
+    catalogue = make_catalogue(
+        [
+            {"item_id": f"i{n}", "runtime_s": 600 * (n + 1), "genres": [f"g{n % 3}"]}
+            for n in range(11)
+        ]
+    )
+    spec = build_spec(watching, histories, catalogue)
+    vocabulary = [f"i{n}" for n in range(9)]
+    torch.manual_seed(0)
+    network = Recommender(CONFIG, spec, vocabulary_size=len(vocabulary)).eval()
+    for parameter in network.parameters():  # no zero hides a dependency
+        torch.nn.init.normal_(parameter, std=0.3)
+    return Scorer(network, spec, build_item_features(vocabulary, catalogue, spec))

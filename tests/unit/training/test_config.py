@@ -1,0 +1,55 @@
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from training.config import ModelConfig, OptimConfig, ReplayConfig, RunConfig, TargetConfig
+from training.errors import ConfigError
+from training.recipes import demo
+
+
+def test_json_gives_the_config_back() -> None:
+    config = demo()
+
+    assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_an_unknown_field_in_json_is_named() -> None:
+    value = RunConfig().to_json()
+    value["optim"]["momentum"] = 0.9
+
+    with pytest.raises(ConfigError, match="momentum"):
+        RunConfig.from_json(value)
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        (ModelConfig, {"num_heads": 3}),
+        (ModelConfig, {"num_layers": 0}),
+        (ModelConfig, {"dropout": 1.0}),
+        (ModelConfig, {"max_seq_len": 1}),
+        (TargetConfig, {"num_targets": 0}),
+        (TargetConfig, {"decay": 0.0}),
+        (TargetConfig, {"half_life_days": 0.0}),
+        (OptimConfig, {"learning_rate": 0.0}),
+        (OptimConfig, {"warmup_share": -0.1}),
+        (ReplayConfig, {"older_share": -1.0}),
+        (RunConfig, {"batch_tokens": 100}),
+        (RunConfig, {"num_threads": 0}),
+    ],
+)
+def test_a_contradiction_is_refused(part: type, wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        part(**wrong)
+
+
+def test_the_published_vector_has_one_dimension_more_than_the_scores() -> None:
+    assert replace(ModelConfig(), score_dim=31).published_dim == 32
+
+
+@pytest.mark.parametrize("part", [ModelConfig, TargetConfig, OptimConfig, ReplayConfig, RunConfig])
+def test_a_config_cannot_be_changed(part: type) -> None:
+    config = part()
+    with pytest.raises(AttributeError):
+        setattr(config, fields(config)[0].name, 1)

@@ -1,0 +1,22 @@
+from datetime import UTC, date, datetime
+
+from training.held_out import end_of, is_held_out, start_of
+
+DAY = date(2026, 3, 1)
+
+
+def test_a_day_ends_where_the_next_begins() -> None:
+    assert end_of(DAY) == start_of(date(2026, 3, 2)) == datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def test_one_user_in_eight_is_held_out() -> None:
+    share = is_held_out([f"user {n}" for n in range(8_000)], DAY).mean()
+
+    assert 0.11 < share < 0.14
+
+
+def test_every_day_holds_out_others() -> None:
+    users = [f"user {n}" for n in range(8_000)]
+    both = is_held_out(users, DAY) & is_held_out(users, date(2026, 3, 2))
+
+    assert 0.01 < both.mean() < 0.02  # 1/64 where the draws are independent

@@ -1,0 +1,53 @@
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.artifact import Model, load_model
+from training.contracts import Histories
+from training.features.items import ItemFeatures
+from training.inference import item_features, item_vectors, user_vectors
+
+
+@pytest.fixture(scope="module")
+def case(trained: Path, small_lake: Any) -> tuple[Model, ItemFeatures, Histories]:
+    data = small_lake.data(small_lake.days[3])
+    model = load_model(trained)
+    return model, item_features(model, data.catalogue()), data.histories()
+
+
+def test_a_vector_does_not_depend_on_who_else_is_asked(case: Any) -> None:
+    model, items, histories = case
+    some = histories.user_ids[3:40:5]
+
+    everyone = user_vectors(model, items, histories, users=histories.user_ids, as_of=model.as_of)[
+        3:40:5
+    ]
+    alone = np.concatenate(
+        [user_vectors(model, items, histories, users=[u], as_of=model.as_of) for u in some]
+    )
+
+    np.testing.assert_allclose(everyone, alone, rtol=0, atol=1e-5)
+
+
+def test_time_passing_changes_a_vector(case: Any) -> None:
+    model, items, histories = case
+    users = histories.user_ids[:5]
+
+    now = user_vectors(model, items, histories, users=users, as_of=model.as_of)
+    later = user_vectors(
+        model, items, histories, users=users, as_of=model.as_of + timedelta(days=20)
+    )
+
+    assert not np.allclose(now, later)
+
+
+def test_the_last_dimension_is_one_for_users_and_the_bias_for_items(case: Any) -> None:
+    model, items, histories = case
+    users = user_vectors(model, items, histories, users=histories.user_ids[:3], as_of=model.as_of)
+
+    assert (users[:, -1] == 1.0).all()
+    assert item_vectors(model, items).shape == (len(items.ids), model.config.model.published_dim)
+    assert len(np.unique(item_vectors(model, items)[:, -1])) > 10

@@ -1,0 +1,78 @@
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from training.config import TargetConfig
+from training.contracts import Histories
+from training.problem import age_weights, ask
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # what make_histories counts from
+CONFIG = TargetConfig(num_targets=3, decay=0.5, window_hours=24.0, window_tokens=2)
+
+
+def asked(
+    histories: Histories, weights: list[float], config: TargetConfig = CONFIG
+) -> list[list[tuple[str, float]]]:
+    rows = histories.item_code.astype(np.int64)
+    target_TK, weight_TK = ask(histories, rows, np.array(weights, dtype=np.float32), config)
+    return [
+        [
+            (histories.items[target], round(weight, 4))
+            for target, weight in zip(targets, weights_K, strict=True)
+            if weight > 0
+        ]
+        for targets, weights_K in zip(target_TK.tolist(), weight_TK.tolist(), strict=True)
+    ]
+
+
+def test_a_position_is_asked_for_its_own_token_and_the_next_targets(
+    make_histories: Callable[..., Histories],
+) -> None:
+    histories = make_histories({"ana": [("A", 0), ("b", 1), ("C", 2), ("D", 3)]})
+
+    assert asked(histories, [1, 0, 1, 1]) == [
+        [("A", 1.0), ("C", 0.5), ("D", 0.25)],
+        [("C", 0.5), ("D", 0.25)],
+        [("C", 1.0), ("D", 0.5)],
+        [("D", 1.0)],
+    ]
+
+
+def test_a_user_is_never_asked_for_another_users_targets(
+    make_histories: Callable[..., Histories],
+) -> None:
+    histories = make_histories({"ana": [("A", 0)], "bob": [("B", 0)]})
+
+    assert asked(histories, [1, 1]) == [[("A", 1.0)], [("B", 1.0)]]
+
+
+def test_targets_beyond_the_window_are_not_asked_for(
+    make_histories: Callable[..., Histories],
+) -> None:
+    histories = make_histories({"ana": [("A", 0), ("B", 23), ("C", 25)]})
+
+    assert asked(histories, [1, 1, 1])[0] == [("A", 1.0), ("B", 0.5)]
+
+
+def test_without_times_the_window_counts_tokens(make_histories: Callable[..., Histories]) -> None:
+    histories = make_histories({"ana": [("A", None), ("B", None), ("C", None)]})
+
+    assert asked(histories, [1, 1, 1])[0] == [("A", 1.0), ("B", 0.5)]
+
+
+def test_a_target_keeps_its_own_weight_wherever_it_is_asked_for(
+    make_histories: Callable[..., Histories],
+) -> None:
+    histories = make_histories({"ana": [("A", 0), ("B", 1)]})
+
+    assert asked(histories, [1, 0.5])[0] == [("A", 1.0), ("B", 0.25)]
+
+
+def test_weights_halve_with_age(make_histories: Callable[..., Histories]) -> None:
+    histories = make_histories({"ana": [("P", None), ("A", -48), ("B", -24)]})
+    config = replace(CONFIG, half_life_days=1.0, prefix_weight=0.3)
+
+    assert age_weights(histories, config, as_of=NOON).tolist() == pytest.approx([0.3, 0.25, 0.5])

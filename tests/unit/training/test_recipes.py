@@ -1,0 +1,28 @@
+import pytest
+
+from training.config import RunConfig
+from training.errors import ConfigError
+from training.recipes import load_recipe, tiny
+
+
+@pytest.mark.parametrize("name", ["demo", "kuairand", "tiny"])
+def test_every_recipe_makes_a_config(name: str) -> None:
+    assert isinstance(load_recipe(name), RunConfig)
+
+
+def test_a_recipe_of_another_module_is_found() -> None:
+    assert load_recipe("training.recipes:tiny") == tiny()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "no recipe 'nothing'; there are demo, kuairand, tiny"),
+        ("no_such_module:tiny", "no_such_module"),
+        ("training.recipes:nothing", "nothing"),
+        ("training.recipes:ModelConfig", "want a RunConfig, got ModelConfig"),
+    ],
+)
+def test_a_wrong_name_says_what_there_is(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(name)
