@@ -47,8 +47,8 @@ class RankerConfig:
 
     places: tuple[str, ...] = ("position", "row")
     """Facets that say where a title was put. They explain choices, so the ranker learns with them,
-    but a ranker is what decides them: on the test day they are held at their mean (position as a
-    feature in training, constant in serving: Zhao et al., RecSys 2019, sec. 4.4)."""
+    but a ranker is what decides them: on the test day they are held at their mean. Source: Zhao et
+    al., "Recommending What Video to Watch Next", RecSys 2019, on removing position bias."""
 
     max_categories: int = 20
     """Values of a categorical facet that get a column; the rarer ones share none."""

@@ -26,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Marquee: one foundation model, from raw events to versioned embedding features.",
 )
-console = Console()
+# piped into a file or a log there is no terminal to fit: wide enough for every table
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 WorkspaceName = Annotated[
     str, typer.Option("--workspace", "-w", help="Workspace: one world with all that belongs to it.")

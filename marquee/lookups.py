@@ -5,6 +5,7 @@ from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -73,7 +74,7 @@ def show_user(workspace: Workspace, user: str, console: Console) -> None:
 
 
 def show_recommendations(workspace: Workspace, user: str, count: int, console: Console) -> None:
-    """Print the best titles for a user; an unknown one gets the declared default, and is told so."""
+    """Print the best titles for a user; an unknown one gets the declared default."""
     shelf = open_shelf(workspace)
     found = user_vector(shelf, user)
     if not found.is_found[0]:
@@ -109,7 +110,9 @@ def embedding_line(user: str, found: Embeddings) -> str:
 def history_table(shelf: Shelf, user: str) -> Table:
     """Return the newest tokens of a user as of the served version."""
     watched = shelf.library.history(user, as_of=shelf.as_of)
-    table = Table(title=f"History of {user}: newest {NUM_RECENT} of {len(watched)}")
+    table = Table(
+        box=box.SIMPLE_HEAD, title=f"History of {user}: newest {NUM_RECENT} of {len(watched)}"
+    )
     for name, justify in (("when (UTC)", "left"), ("title", "left"), ("kind", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     table.add_column("genres")
@@ -137,7 +140,7 @@ def recommendation_table(shelf: Shelf, found: Embeddings, count: int) -> Table:
 
 
 def _titles_table(heading: str, titles: list[tuple[Title, float]], figure: str) -> Table:
-    table = Table(title=heading)
+    table = Table(box=box.SIMPLE_HEAD, title=heading)
     table.add_column("#", justify="right")
     for name in ("item", "title", "kind", "genres"):
         table.add_column(name)

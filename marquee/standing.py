@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +38,7 @@ def show_status(workspace: Workspace, console: Console) -> None:
 
 def gate_table(workspace: Workspace, version: PublishedVersion) -> Table:
     """Return the gates of a version, figure beside threshold."""
-    table = Table(title=f"Gates of {version.name}")
+    table = Table(box=box.SIMPLE_HEAD, title=f"Gates of {version.name}")
     for name in ("gate", "figure", "at least", "", "note"):
         table.add_column(name, justify="right" if name in {"figure", "at least"} else "left")
     for gate in published_record(workspace.store, version).gates:
@@ -61,7 +62,7 @@ def show_versions(workspace: Workspace, console: Console) -> None:
 
 def version_table(state: StoreState) -> Table:
     """Return the versions with what they are and since when they served."""
-    table = Table(title="Published versions")
+    table = Table(box=box.SIMPLE_HEAD, title="Published versions")
     for name in ("version", "day", "frame", "digest", "model", "stable from", "now"):
         table.add_column(name)
     for version in state.versions.values():

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -59,10 +60,12 @@ def _tokens_line(workspace: Workspace) -> str:
 
 def _quality_table(workspace: Workspace) -> Table:
     table = Table(
+        box=box.SIMPLE_HEAD,
         title="Yesterday's model on today's events, which it never saw, against popularity\n"
-        "(HR@10 with 95 % intervals over users; full catalogue, seen titles kept)"
+        "(HR@10 with 95 % intervals over users; full catalogue, seen titles kept)",
     )
-    for name in ("model of the day before", "targets", "users"):
+    table.add_column("today")
+    for name in ("targets", "users"):
         table.add_column(name, justify="right")
     for name in ("model", "popularity", "recent popularity", "model - best baseline"):
         table.add_column(name)
@@ -77,7 +80,7 @@ def _quality_row(ref: ArtifactRef) -> list[str]:
     baseline = max(BASELINES, key=lambda name: systems[name]["hr_at_10"]["value"])
     paired = figures["differences"][f"model - {baseline}"]["hr_at_10"]
     return [
-        f"scored on {ref.partition}",
+        ref.partition,
         f"{figures['counts']['targets']:,}",
         f"{figures['counts']['users']:,}",
         *(interval(systems[name]["hr_at_10"]) for name in ("model", *BASELINES)),
@@ -87,7 +90,7 @@ def _quality_row(ref: ArtifactRef) -> list[str]:
 
 def interval(figure: Mapping[str, Any], *, signed: bool = False) -> str:
     """Return a figure with its interval, as people read it."""
-    shown = "{:+.4f}" if signed else "{:.4f}"
+    shown = "{:+.3f}" if signed else "{:.3f}"
     ends = (shown.format(figure["low"]), shown.format(figure["high"]))
     return rf"{shown.format(figure['value'])} \[{ends[0]}, {ends[1]}]"
 
@@ -98,7 +101,8 @@ def _show_ranker(workspace: Workspace, console: Console) -> None:
         return
     report = refs[-1].figures
     table = Table(
-        title=f"A downstream ranker on {refs[-1].partition}, fed by the feature service alone"
+        box=box.SIMPLE_HEAD,
+        title=f"A downstream ranker on {refs[-1].partition}, fed by the feature service alone",
     )
     for name in ("metric", "with embeddings", "without", "difference"):
         table.add_column(name)
