@@ -45,6 +45,11 @@ class RankerConfig:
     max_rows: int = 60_000
     """Exposures per set; beyond it, some users are left out, drawn by a hash."""
 
+    places: tuple[str, ...] = ("position", "row")
+    """Facets that say where a title was put. They explain choices, so the ranker learns with them,
+    but a ranker is what decides them: on the test day they are held at their mean (position as a
+    feature in training, constant in serving: Zhao et al., RecSys 2019, sec. 4.4)."""
+
     max_categories: int = 20
     """Values of a categorical facet that get a column; the rarer ones share none."""
 
@@ -264,12 +269,16 @@ def _fit_and_score(
     scaler = StandardScaler().fit(columns.values[fit_on])
     model = LogisticRegression(C=config.inverse_regularisation, max_iter=500)
     model.fit(scaler.transform(columns.values[fit_on]) * columns.scales, labels[fit_on])
-    scores: Float64 = model.decision_function(
-        scaler.transform(columns.values[test_on]) * columns.scales
-    )
+    shown = scaler.transform(columns.values[test_on]) * columns.scales
+    shown[:, [_is_place(name, config) for name in columns.names]] = 0.0
+    scores: Float64 = model.decision_function(shown)
     per_deviation = (model.coef_[0] * columns.scales).tolist()
     coefficients = dict(zip(columns.names, per_deviation, strict=True))
     return scores, {"intercept": float(model.intercept_[0]), **coefficients}
+
+
+def _is_place(column: str, config: RankerConfig) -> bool:
+    return column.partition("=")[0] in config.places
 
 
 def _counts(values: npt.NDArray[np.object_]) -> dict[str, int]:
