@@ -12,7 +12,7 @@ from feast import FeatureService, FeatureStore, FeatureView, FileSource
 
 from feature_repo.errors import LiveVersionError
 from feature_repo.folder import PROJECT
-from feature_repo.rendering import Rendering
+from feature_repo.rendering import LOG_SEQ, Rendering
 
 
 def apply_rendering(store: FeatureStore, rendering: Rendering, *, live: Iterable[str]) -> bool:
@@ -43,6 +43,12 @@ def apply_rendering(store: FeatureStore, rendering: Rendering, *, live: Iterable
 def registered_views(store: FeatureStore) -> dict[str, FeatureView]:
     """Return the registry's views by name, as they stand in the file now."""
     return {view.name: view for view in store.registry.list_feature_views(PROJECT)}
+
+
+def registered_log_seq(store: FeatureStore) -> int:
+    """Return how many entries of the log the registry was rendered from, 0 before the first."""
+    projects = [one for one in store.registry.list_projects() if one.name == PROJECT]
+    return int(projects[0].tags.get(LOG_SEQ, "0")) if projects else 0
 
 
 def _pictures(

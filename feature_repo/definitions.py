@@ -13,7 +13,7 @@ from pathlib import Path
 from feast import FeatureStore
 
 from embedding_store.store import EmbeddingStore
-from feature_repo.apply import registered_views
+from feature_repo.apply import registered_log_seq, registered_views
 from feature_repo.errors import RenderingError
 from feature_repo.folder import WORKSPACE_VARIABLE, FeastFolder
 from feature_repo.online import OnlineRows
@@ -27,11 +27,12 @@ def _rendered(workspace: Path) -> Rendering:
     embeddings = EmbeddingStore(folder.store)
     state = read_state(embeddings)
     frames = served_frames(embeddings, state)
-    rendering = render(frames)
+    rendering = render(frames, log_seq=state.seq)
     if not folder.registry.exists():
         raise RenderingError(f"{folder.path} has no registry yet: run `marquee reconcile` first")
     store: FeatureStore = open_for_reading(folder)
-    check_log_covers(state, [view.tags for view in registered_views(store).values()])
+    tags = [view.tags for view in registered_views(store).values()]
+    check_log_covers(state, tags, log_seq=registered_log_seq(store))
     for version, side in live_sides(frames):
         view = rendering.views[version.view(side)]
         OnlineRows(folder=folder, store=store, version=version, side=side, view=view).check()

@@ -72,10 +72,10 @@ def reconcile(workspace: Path) -> Reconciled:
     started = time.perf_counter()
     with exclusive_lock(folder.lock, what=f"the feature registry in {folder.path}"):
         state = read_state(embeddings)
-        history = rebuild(embeddings)
         frames = served_frames(embeddings, state)
         folder.prepare()
         store, rendering = _opened(folder, state, frames)
+        history = rebuild(embeddings)
         written = _write_online(folder, store, rendering, frames)
         from feature_repo.apply import apply_rendering
 
@@ -152,13 +152,14 @@ def _plainly(folder: FeastFolder, service: str, side: Side, ids: Sequence[str]) 
 def _opened(
     folder: FeastFolder, state: StoreState, frames: Sequence[ServedFrame]
 ) -> "tuple[FeatureStore, Rendering]":
-    from feature_repo.apply import registered_views
+    from feature_repo.apply import registered_log_seq, registered_views
     from feature_repo.registry import open_for_applying
     from feature_repo.rendering import check_log_covers, render
 
     store = open_for_applying(folder)
-    check_log_covers(state, [view.tags for view in registered_views(store).values()])
-    return store, render(frames)
+    tags = [view.tags for view in registered_views(store).values()]
+    check_log_covers(state, tags, log_seq=registered_log_seq(store))
+    return store, render(frames, log_seq=state.seq)
 
 
 def _write_online(

@@ -31,6 +31,8 @@ from feature_repo.served import SIDES, ServedFrame, ServedVersion, service_name
 
 # 0 is "never expires"; an embedding is valid until the next one, and its age is in `as_of`
 _NO_TTL = timedelta(0)
+LOG_SEQ = "log_seq"
+"""Tag of the project: how many entries of the log the registry was rendered from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,11 @@ class Rendering:
         ]
 
 
-def render(frames: Sequence[ServedFrame]) -> Rendering:
-    """Return the objects that serve ``frames``; raises RenderingError, never renders empty."""
+def render(frames: Sequence[ServedFrame], *, log_seq: int) -> Rendering:
+    """Return the objects that serve ``frames``, the fold of ``log_seq`` entries of the log.
+
+    Raises RenderingError, never renders empty.
+    """
     if not frames:
         raise RenderingError("the log has no live version: rendering nothing would delete views")
     entities = {side: _entity(side) for side in SIDES}
@@ -73,17 +78,29 @@ def render(frames: Sequence[ServedFrame]) -> Rendering:
         for alias, version in frame.aliases.items():
             for service in _services(frame, alias, version, views):
                 services[service.name] = service
-    project = Project(name=PROJECT, description="Versioned embeddings, rendered from the log.")
+    project = Project(
+        name=PROJECT,
+        description="Versioned embeddings, rendered from the log.",
+        tags={LOG_SEQ: str(log_seq)},
+    )
     return Rendering(project, entities, tuple(sources), views, services)
 
 
-def check_log_covers(state: StoreState, registered: Sequence[Mapping[str, str]]) -> None:
-    """Raise RenderingError when the registry has a version that the log neither has nor retired.
+def check_log_covers(
+    state: StoreState, registered: Sequence[Mapping[str, str]], *, log_seq: int
+) -> None:
+    """Raise RenderingError when the registry knows more than the log.
 
     Args:
         state: the fold of the log.
-        registered: the tags of the registry's views.
+        registered: the tags of the registry's views, each of a version that the log must hold.
+        log_seq: how many entries of the log the registry was rendered from.
     """
+    if state.seq < log_seq:
+        raise RenderingError(
+            f"the registry was rendered from {log_seq} entries of the log, which has {state.seq} "
+            "now: it is an older or another log; restore it"
+        )
     for tags in registered:
         number = int(tags["number"])
         known = state.versions.get(number)

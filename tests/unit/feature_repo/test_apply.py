@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_a_switch_replaces_the_registry_file_whole(served: SmallWorld) -> None:
 
 def test_applying_the_same_again_does_not_touch_the_registry(served: SmallWorld) -> None:
     folder = FeastFolder.of(served.root)
-    rendering = render(served_frames(served.store, read_state(served.store)))
+    rendering = render(served_frames(served.store, read_state(served.store)), log_seq=2)
     before = folder.registry.stat()
 
     assert not apply_rendering(open_for_applying(folder), rendering, live=rendering.views)
@@ -44,18 +45,10 @@ def test_an_apply_that_would_delete_a_live_version_is_refused(served: SmallWorld
     reconcile(served.root)
     folder = FeastFolder.of(served.root)
     frames = served_frames(served.store, read_state(served.store))
-    everything = render(frames)
+    everything = render(frames, log_seq=4)
     frames[0].aliases.pop("previous")
-    less = render(
-        [
-            type(frames[0])(
-                number=1,
-                versions=frames[0].versions[1:],
-                aliases=frames[0].aliases,
-                switches=frames[0].switches,
-            )
-        ]
-    )
+    fewer = dataclasses.replace(frames[0], versions=frames[0].versions[1:])
+    less = render([fewer], log_seq=4)
     before = folder.registry.read_bytes()
 
     with pytest.raises(LiveVersionError, match="item_embedding__f1__v1, user_embedding__f1__v1"):

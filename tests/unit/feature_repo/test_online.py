@@ -33,7 +33,7 @@ def user_rows(world: SmallWorld) -> OnlineRows:
         store=open_for_reading(folder),
         version=version,
         side="user",
-        view=render(frames).views[version.view("user")],
+        view=render(frames, log_seq=2).views[version.view("user")],
     )
 
 

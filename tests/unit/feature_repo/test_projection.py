@@ -152,19 +152,25 @@ def test_a_lost_log_stops_everything_and_changes_nothing(served: SmallWorld) -> 
     assert picture(served) == before
 
 
-def test_an_older_log_stops_everything_and_changes_nothing(served: SmallWorld) -> None:
+@pytest.mark.parametrize("num_lost", [1, 2])
+def test_a_log_that_lost_entries_stops_everything_and_changes_nothing(
+    served: SmallWorld, num_lost: int
+) -> None:
     served.publish(2)
+    served.promote(2, at=instant(3))
     reconcile(served.root)
-    newest = max((served.root / "store" / "log").iterdir())
-    kept = newest.read_bytes()
-    newest.unlink()
+    newest = sorted((served.root / "store" / "log").iterdir())[-num_lost:]
+    kept = {path: path.read_bytes() for path in newest}
+    for path in newest:
+        path.unlink()
     before = picture(served)
 
-    with pytest.raises(RenderingError, match="v2 of frame 1, which the log"):
+    with pytest.raises(RenderingError, match="it is an older or another log; restore it"):
         reconcile(served.root)
     assert picture(served) == before
 
-    newest.write_bytes(kept)
+    for path, entry in kept.items():
+        path.write_bytes(entry)
     assert reconcile(served.root).is_noop
 
 

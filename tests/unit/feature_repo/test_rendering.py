@@ -8,7 +8,8 @@ from tests.unit.feature_repo.small_world import SmallWorld, instant
 
 
 def rendered(world: SmallWorld) -> Rendering:
-    return render(served_frames(world.store, read_state(world.store)))
+    state = read_state(world.store)
+    return render(served_frames(world.store, state), log_seq=state.seq)
 
 
 def columns(rendering: Rendering, service: str) -> set[str]:
@@ -133,13 +134,20 @@ def test_a_registry_that_knows_more_than_the_log_stops_the_rendering(world: Smal
     tags = [{"frame": "1", "number": "1"}, {"frame": "1", "number": "2"}]
 
     with pytest.raises(RenderingError, match="v2 of frame 1, which the log"):
-        check_log_covers(world.store.state(), tags)
+        check_log_covers(world.store.state(), tags, log_seq=1)
 
 
 def test_a_registry_of_versions_that_the_log_retired_is_covered(world: SmallWorld) -> None:
     world.publish(1)
     world.retire(1)
 
-    check_log_covers(world.store.state(), [{"frame": "1", "number": "1"}])
+    check_log_covers(world.store.state(), [{"frame": "1", "number": "1"}], log_seq=2)
     with pytest.raises(RenderingError):
-        check_log_covers(StoreState(), [{"frame": "1", "number": "1"}])
+        check_log_covers(StoreState(), [{"frame": "1", "number": "1"}], log_seq=0)
+
+
+def test_a_registry_rendered_from_more_entries_stops_the_rendering(world: SmallWorld) -> None:
+    world.publish(1)
+
+    with pytest.raises(RenderingError, match="rendered from 2 entries of the log, which has 1 now"):
+        check_log_covers(world.store.state(), [], log_seq=2)
