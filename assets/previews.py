@@ -124,7 +124,7 @@ def of_gates(record: GateRecord) -> Preview:
 
 def _vectors(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
     column = pq.read_table(folder, columns=["embedding"])["embedding"].combine_chunks()
-    rows: list[np.ndarray[Any, np.dtype[np.float32]]] = column.to_numpy(zero_copy_only=False)
+    rows: np.ndarray[Any, np.dtype[Any]] = column.to_numpy(zero_copy_only=False)
     return np.stack(list(rows))
 
 

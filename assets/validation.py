@@ -5,6 +5,7 @@ the severities of the rules that failed. Great Expectations takes 3 s to import:
 the first day is judged, and one ephemeral context serves the process.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -229,6 +230,8 @@ def _context() -> Any:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
+    # it announces its temporary folder at INFO, on a handler of its own
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(enable=False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
