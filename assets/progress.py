@@ -8,11 +8,15 @@ import dagster as dg
 
 
 class ProgressHandler(logging.Handler):
-    """Prints ``partition asset rows seconds`` when an asset is made, and failed checks."""
+    """Prints ``partition asset rows seconds`` when an asset is made, and failed checks.
+
+    Assets that were there already are counted, and told in one line when the run ends.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self._started: dict[str, float] = {}
+        self._skipped: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print what a person wants to know of one log record of the run."""
@@ -23,14 +27,11 @@ class ProgressHandler(logging.Handler):
         elif event.event_type_value == "STEP_START":
             self._started[event.step_key] = time.monotonic()
         elif event.event_type_value == "ASSET_MATERIALIZATION":
-            self._print(self._line(event))
+            self._tell_made(event)
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
-            evaluation = event.asset_check_evaluation_data
-            if not evaluation.passed:
-                self._print(
-                    f"  check failed: {evaluation.asset_key.to_user_string()}: "
-                    f"{evaluation.check_name}"
-                )
+            self._tell_failed_check(event)
+        elif event.is_job_success and self._skipped:
+            self._print(f"  {self._skipped[0]:<10}  {len(self._skipped)} assets already done")
 
     def _print_line(self, level: int, message: str) -> None:
         if message.startswith("Dependencies for step"):
@@ -40,15 +41,24 @@ class ProgressHandler(logging.Handler):
         elif level >= logging.INFO and message:
             self._print(f"    {message}")
 
-    def _line(self, event: dg.DagsterEvent) -> str:
+    def _tell_made(self, event: dg.DagsterEvent) -> None:
         made = event.step_materialization_data.materialization
-        rows = made.metadata.get("dagster/row_count")
         skipped = made.metadata.get("skipped")
+        if skipped and skipped.value:
+            self._skipped.append(made.partition or "")
+            return
+        rows = made.metadata.get("dagster/row_count")
         seconds = time.monotonic() - self._started.get(event.step_key or "", time.monotonic())
-        done = "already done" if skipped and skipped.value else f"{seconds:.1f} s"
         count = f"{rows.value:>12,} rows" if rows else " " * 17
         name = made.asset_key.to_user_string()
-        return f"  {made.partition or '':<10}  {name:<22}{count}   {done}"
+        self._print(f"  {made.partition or '':<10}  {name:<22}{count}   {seconds:.1f} s")
+
+    def _tell_failed_check(self, event: dg.DagsterEvent) -> None:
+        evaluation = event.asset_check_evaluation_data
+        if not evaluation.passed:
+            self._print(
+                f"  check failed: {evaluation.asset_key.to_user_string()}: {evaluation.check_name}"
+            )
 
     def _print(self, line: str) -> None:
         sys.stdout.write(line + "\n")

@@ -87,7 +87,7 @@ def served_features(
     if version is None:
         raise NotPublishedError(f"{day} has no published version: run published_version first")
     reconcile(workspace.root)
-    promote_in_turn(workspace, version)
+    is_switched = promote_in_turn(workspace, version)
     state = workspace.store.state()
     stable = state.stable(version.frame)
     assert stable is not None
@@ -97,17 +97,18 @@ def served_features(
         metadata={
             "version": version.name,
             "stable is": stable.name,
+            "skipped": not is_switched,
             "service": f"embeddings_f{version.frame}_stable",
             "confirmed": shown(confirmed),
         },
     )
 
 
-def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> None:
-    """Let ``canary``, then ``stable`` mean the version; done once, this changes nothing."""
+def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
+    """Let ``canary``, then ``stable`` mean the version; return whether that was still to do."""
     switches = workspace.store.state().stable_switches(version.frame)
     if version.number in {switch.number for switch in switches}:
-        return
+        return False
     publisher = Publisher(workspace.store, by="served_features")
     effective_at = switch_instant(workspace, version.day)
     steps: tuple[tuple[Alias, str], ...] = (
@@ -124,6 +125,7 @@ def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> None:
         )
         reconcile(workspace.root)
         confirm(workspace.root, frame=version.frame, alias=alias)
+    return True
 
 
 def origin_of(
