@@ -7,16 +7,21 @@ import time
 import dagster as dg
 
 
+def is_skipped(made: dg.AssetMaterialization) -> bool:
+    """Return whether the asset was there already."""
+    skipped = made.metadata.get("skipped")
+    return skipped is not None and bool(skipped.value)
+
+
 class ProgressHandler(logging.Handler):
     """Prints ``partition asset rows seconds`` when an asset is made, and failed checks.
 
-    Assets that were there already are counted, and told in one line when the run ends.
+    Assets that were there already are not told one by one.
     """
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self._started: dict[str, float] = {}
-        self._skipped: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print what a person wants to know of one log record of the run."""
@@ -30,8 +35,6 @@ class ProgressHandler(logging.Handler):
             self._tell_made(event)
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             self._tell_failed_check(event)
-        elif event.is_job_success and self._skipped:
-            self._print(f"  {self._skipped[0]:<10}  {len(self._skipped)} assets already done")
 
     def _print_line(self, level: int, message: str) -> None:
         if message.startswith("Dependencies for step"):
@@ -43,9 +46,7 @@ class ProgressHandler(logging.Handler):
 
     def _tell_made(self, event: dg.DagsterEvent) -> None:
         made = event.step_materialization_data.materialization
-        skipped = made.metadata.get("skipped")
-        if skipped and skipped.value:
-            self._skipped.append(made.partition or "")
+        if is_skipped(made):
             return
         rows = made.metadata.get("dagster/row_count")
         seconds = time.monotonic() - self._started.get(event.step_key or "", time.monotonic())

@@ -49,9 +49,9 @@ def replay(workspace: Workspace, orchestrator: Orchestrator) -> Iterator[str]:
     for headline, job, partitions in stages:
         yield headline
         started = time.monotonic()
-        for partition in partitions:
-            orchestrator.run(job, partition)
-        yield f"  done in {time.monotonic() - started:.1f} s"
+        num_skipped = sum(orchestrator.run(job, partition) for partition in partitions)
+        already = f", {num_skipped} assets were there already" if num_skipped else ""
+        yield f"  done in {time.monotonic() - started:.1f} s{already}"
 
 
 def run_demo(workspace: Workspace) -> float:

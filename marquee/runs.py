@@ -41,13 +41,15 @@ class Orchestrator:
 
         return dg.DagsterInstance.get()
 
-    def run(self, job: str, partition: str, *, tags: dict[str, str] | None = None) -> None:
-        """Run a job for one partition; raises RunFailedError with the cause."""
+    def run(self, job: str, partition: str) -> int:
+        """Run a job for one partition; return how many assets were there already.
+
+        Raises RunFailedError with the cause.
+        """
         result = self._definitions.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             partition_key=partition,
             run_config={"loggers": {"progress": {}}},
-            tags=tags,
             raise_on_error=False,
         )
         if not result.success:
@@ -55,6 +57,10 @@ class Orchestrator:
                 f"{job} {partition} failed: {_cause(result)}\nWhat was published stays. Mend the "
                 "cause and run the same command again: finished work is skipped."
             )
+        from assets.progress import is_skipped
+
+        made = [event for event in result.all_events if event.is_step_materialization]
+        return sum(is_skipped(event.step_materialization_data.materialization) for event in made)
 
 
 def _cause(result: "dg.ExecuteInProcessResult") -> str:

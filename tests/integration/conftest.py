@@ -18,8 +18,8 @@ USERS = 300
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def tiny_world() -> WorkspaceConfig:
-    first, last = date(2026, 1, 26), date(2026, 2, 3)
+def tiny_world(first: date = date(2026, 1, 26)) -> WorkspaceConfig:
+    last = date(2026, 2, 3)
     return WorkspaceConfig(
         source="simulated",
         source_parameters={

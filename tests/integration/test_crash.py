@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def polling_reader(root: Path) -> Iterator[list[str]]:
 @pytest.mark.timeout(600)
 def test_kills_anywhere_are_repaired_by_running_again(tmp_path: Path) -> None:
     root = tmp_path / "tiny"
-    workspace = Workspace.create(root, tiny_world())
+    workspace = Workspace.create(root, tiny_world(first=date(2026, 1, 30)))
     with polling_reader(root) as seen:
         kill_when(root, is_pretraining)
         assert workspace.lake.find("pretrained_model", "2026-01-01") is None
