@@ -1,15 +1,25 @@
-"""One tiny world, replayed once for all tests of this folder."""
+"""One tiny world for all tests of this folder: killed three times, then replayed to its end."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from assets.workspace import Workspace, WorkspaceConfig
+from tests.integration.crashes import (
+    TIMEOUT_S,
+    is_inferring,
+    is_pretraining,
+    is_publishing,
+    kill_when,
+    polling_reader,
+    start,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "tiny"
@@ -18,8 +28,8 @@ USERS = 300
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def tiny_world(first: date = date(2026, 1, 26)) -> WorkspaceConfig:
-    last = date(2026, 2, 3)
+def tiny_world() -> WorkspaceConfig:
+    first, last = date(2026, 1, 30), date(2026, 2, 3)
     return WorkspaceConfig(
         source="simulated",
         source_parameters={
@@ -64,18 +74,29 @@ def marquee(home: Path) -> Run:
     return marquee_command(home)
 
 
+@dataclass(frozen=True)
+class Survived:
+    """A world whose replay was killed three times and then run to its end."""
+
+    workspace: Workspace
+    output: str
+    """What the last run printed."""
+    seen: list[str]
+    """Versions that a consumer saw meanwhile, in order."""
+    assets_after_first_kill: set[str]
+
+
 @pytest.fixture(scope="session")
-def replayed(home: Path) -> tuple[Workspace, str]:
-    """Return the workspace after one replay, and what the replay printed."""
+def survived(home: Path) -> Survived:
+    """Return the tiny world after kills in pretraining, in inference and in publication."""
     workspace = Workspace.create(home / NAME, tiny_world())
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.integration.replay", str(workspace.root)],
-        cwd=ROOT,
-        env={**os.environ, "MARQUEE_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return workspace, done.stdout
+    root = workspace.root
+    with polling_reader(root) as seen:
+        kill_when(root, is_pretraining)
+        assets = {folder.name for folder in (root / "lake" / "refs").iterdir()}
+        kill_when(root, is_inferring)
+        kill_when(root, is_publishing)
+        process = start(root)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, output
+    return Survived(workspace, output, seen, assets)

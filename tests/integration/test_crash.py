@@ -1,117 +1,32 @@
 """``kill -9`` in pretraining, in inference and in publication; then the same command again."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import date
-from pathlib import Path
-
-import numpy as np
-import pytest
-
-from assets.workspace import Workspace
-from embedding_store import EmbeddingClient, NoVersionError
-from tests.integration.conftest import tiny_world
-
-TIMEOUT_S = 200
+from tests.integration.conftest import Survived
 
 
-def is_pretraining(root: Path) -> bool:
-    log = root / "logs" / "pretrained_model-2026-01-01.log"
-    return log.exists() and log.stat().st_size > 0
+def test_a_killed_pretraining_leaves_no_model(survived: Survived) -> None:
+    assert survived.assets_after_first_kill == {"history_prefix", *INGESTED}
 
 
-def is_inferring(root: Path) -> bool:
-    refs = root / "lake" / "refs"
-    return (refs / "model_evaluation" / "2026-02-01.json").exists() and not (
-        refs / "stabilised_embeddings" / "2026-02-01.json"
-    ).exists()
-
-
-def is_publishing(root: Path) -> bool:
-    kinds = [
-        json.loads(path.read_bytes())["kind"]
-        for path in sorted((root / "store" / "log").glob("*.json"))
-    ]
-    return "version_published" in kinds and "alias_set" not in kinds
-
-
-def start(root: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.replay", str(root)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # so that the trainer dies with it, as in a power cut
-    )
-
-
-def kill_when(root: Path, is_there: Callable[[Path], bool]) -> None:
-    process = start(root)
-    deadline = time.monotonic() + TIMEOUT_S
-    try:
-        while not is_there(root):
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < deadline, "the moment to kill never came"
-            time.sleep(0.002)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-@contextmanager
-def polling_reader(root: Path) -> Iterator[list[str]]:
-    """Read as a consumer all along; yield what was seen; fail on anything half-made."""
-    seen: list[str] = []
-    faults: list[BaseException] = []
-    stop = threading.Event()
-
-    def read() -> None:
-        try:
-            while not stop.is_set():
-                try:
-                    version = EmbeddingClient(root / "store").pin()
-                except NoVersionError:
-                    seen.append("nothing")
-                else:
-                    ids, vectors = version.all_items()
-                    assert len(ids) == len(vectors) > 0
-                    assert np.isfinite(vectors).all()
-                    seen.append(version.name)
-                stop.wait(0.05)
-        except BaseException as fault:  # noqa: BLE001 - reported by the test itself
-            faults.append(fault)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        reader.join()
-    assert not faults, faults
-
-
-@pytest.mark.timeout(600)
-def test_kills_anywhere_are_repaired_by_running_again(tmp_path: Path) -> None:
-    root = tmp_path / "tiny"
-    workspace = Workspace.create(root, tiny_world(first=date(2026, 1, 30)))
-    with polling_reader(root) as seen:
-        kill_when(root, is_pretraining)
-        assert workspace.lake.find("pretrained_model", "2026-01-01") is None
-        kill_when(root, is_inferring)
-        kill_when(root, is_publishing)
-        process = start(root)
-        output, _ = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, output
-    served = list(dict.fromkeys(seen))
-    assert served == sorted(served, key=lambda name: (name != "nothing", name))
-    state = workspace.store.state()
+def test_running_again_finishes_what_was_killed(survived: Survived) -> None:
+    state = survived.workspace.store.state()
     assert [version.name for _, version in state.served(1)] == ["v1", "v2", "v3"]
-    assert not list((root / "lake" / "tmp").glob("*"))
+    assert "were there already" in survived.output
+
+
+def test_a_reader_saw_whole_versions_only_and_in_order(survived: Survived) -> None:
+    assert list(dict.fromkeys(survived.seen)) == ["nothing", "v1", "v2", "v3"]
+
+
+def test_nothing_half_made_is_left(survived: Survived) -> None:
+    assert not list((survived.workspace.root / "lake" / "tmp").glob("*"))
+    assert not list((survived.workspace.root / "store" / "tmp").glob("*"))
+
+
+INGESTED = {
+    "catalogue",
+    "interaction_tokens",
+    "quarantined_events",
+    "raw_events",
+    "valid_events",
+    "vocabulary",
+}

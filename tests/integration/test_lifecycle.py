@@ -5,17 +5,16 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from assets.workspace import Workspace
 from embedding_store import EmbeddingClient
-from tests.integration.conftest import NAME, Run
+from lake.digests import digest_file
+from tests.integration.conftest import NAME, Run, Survived
 
 DAYS = ["2026-02-01", "2026-02-02", "2026-02-03"]
-pytestmark = pytest.mark.timeout(290)
 
 
 def digests(workspace: Workspace) -> dict[str, str]:
@@ -27,15 +26,15 @@ def digests(workspace: Workspace) -> dict[str, str]:
     }
 
 
-def test_every_day_becomes_a_version_that_was_stable(replayed: tuple[Workspace, str]) -> None:
-    workspace, _ = replayed
+def test_every_day_becomes_a_version_that_was_stable(survived: Survived) -> None:
+    workspace = survived.workspace
     state = workspace.store.state()
     assert [version.day for version in state.versions.values()] == DAYS
     assert [version.name for _, version in state.served(1)] == ["v1", "v2", "v3"]
 
 
-def test_no_row_is_lost_on_any_day(replayed: tuple[Workspace, str]) -> None:
-    workspace, _ = replayed
+def test_no_row_is_lost_on_any_day(survived: Survived) -> None:
+    workspace = survived.workspace
     for raw in workspace.lake.refs("raw_events"):
         valid = workspace.lake.require("valid_events", raw.partition)
         quarantined = workspace.lake.require("quarantined_events", raw.partition)
@@ -43,23 +42,23 @@ def test_no_row_is_lost_on_any_day(replayed: tuple[Workspace, str]) -> None:
 
 
 def test_each_day_starts_from_the_model_that_yesterday_accepted(
-    replayed: tuple[Workspace, str],
+    survived: Survived,
 ) -> None:
-    workspace, _ = replayed
+    workspace = survived.workspace
     models = workspace.store.state().models
     assert [(model.role, model.partition) for model in models] == [
         ("base", "2026-01-01"),
         *(("daily", day) for day in DAYS),
     ]
     for day, base in zip(DAYS, models, strict=False):
-        lineage = workspace.lake.path(workspace.lake.require("fine_tuned_model", day))
-        assert base.digest in (lineage / "lineage.json").read_text() or (
-            workspace.store.state().base_of_day(day).digest == base.digest
-        )
+        folder = workspace.lake.path(workspace.lake.require("fine_tuned_model", day))
+        lineage = json.loads((folder / "lineage.json").read_bytes())
+        weights = workspace.lake.root / base.uri / "model.safetensors"
+        assert lineage["base"] == digest_file(weights)
 
 
-def test_the_registry_mirrors_the_log(replayed: tuple[Workspace, str]) -> None:
-    workspace, _ = replayed
+def test_the_registry_mirrors_the_log(survived: Survived) -> None:
+    workspace = survived.workspace
     from assets.acceptance import REGISTERED_NAME
     from assets.tracking import champion
 
@@ -71,8 +70,8 @@ def test_the_registry_mirrors_the_log(replayed: tuple[Workspace, str]) -> None:
     assert dict(rows)[champion(workspace.mlflow_dir, REGISTERED_NAME)] == newest
 
 
-def test_the_orchestrator_recorded_every_partition(replayed: tuple[Workspace, str]) -> None:
-    workspace, _ = replayed
+def test_the_orchestrator_recorded_every_partition(survived: Survived) -> None:
+    workspace = survived.workspace
     script = (
         "import dagster as dg, json\n"
         "instance = dg.DagsterInstance.get()\n"
@@ -90,12 +89,11 @@ def test_the_orchestrator_recorded_every_partition(replayed: tuple[Workspace, st
     materialized = json.loads(done.stdout)
     for asset in ("fine_tuned_model", "stabilised_embeddings", "served_features"):
         assert materialized[asset] == DAYS
-    assert len(materialized["interaction_tokens"]) == 9
+    assert len(materialized["interaction_tokens"]) == 5
 
 
-def test_a_second_replay_skips_everything(replayed: tuple[Workspace, str], home: Path) -> None:
-    workspace, first = replayed
-    assert "were there already" not in first
+def test_a_second_replay_skips_everything(survived: Survived) -> None:
+    workspace = survived.workspace
     before, entries = digests(workspace), workspace.store.state().seq
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.replay", str(workspace.root)],
@@ -112,13 +110,11 @@ def test_a_second_replay_skips_everything(replayed: tuple[Workspace, str], home:
     assert all("13 assets" in line for line in told[2:-1])
 
 
-def test_a_consumer_gets_what_was_published(replayed: tuple[Workspace, str], marquee: Run) -> None:
-    workspace, _ = replayed
+def test_a_consumer_gets_what_was_published(survived: Survived, marquee: Run) -> None:
+    workspace = survived.workspace
     from feature_repo.lookup import open_features
 
     pinned = EmbeddingClient(workspace.root / "store").pin()
-    users = sorted(path.name for path in (workspace.root / "store").iterdir())
-    assert users
     features = open_features(workspace.feast_dir).pinned()
     ids, vectors = pinned.all_items()
     served = features.items(list(ids))
@@ -127,7 +123,7 @@ def test_a_consumer_gets_what_was_published(replayed: tuple[Workspace, str], mar
 
 
 def test_an_unknown_user_gets_the_default_and_a_non_zero_exit(
-    replayed: tuple[Workspace, str], marquee: Run
+    survived: Survived, marquee: Run
 ) -> None:
     done = marquee("lookup", "nobody", "--workspace", NAME)
     assert done.returncode == 1
@@ -136,16 +132,16 @@ def test_an_unknown_user_gets_the_default_and_a_non_zero_exit(
 
 
 @pytest.mark.parametrize("command", [["status"], ["versions"], ["doctor"], ["reconcile"]])
-def test_commands_answer(replayed: tuple[Workspace, str], marquee: Run, command: list[str]) -> None:
+def test_commands_answer(survived: Survived, marquee: Run, command: list[str]) -> None:
     done = marquee(*command, "--workspace", NAME)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_rolling_back_serves_the_earlier_version_and_forward_again(
-    replayed: tuple[Workspace, str], marquee: Run
+    survived: Survived, marquee: Run
 ) -> None:
-    workspace, _ = replayed
+    workspace = survived.workspace
     before = {
         path.name: path.read_bytes()
         for path in (workspace.root / "store" / "versions").rglob("*.parquet")
