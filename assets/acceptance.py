@@ -17,6 +17,12 @@ from lake.refs import ArtifactRef
 REGISTERED_NAME = "marquee-foundation-model"
 
 
+def champion_of(workspace: Workspace) -> ModelAcceptance:
+    """Return the newest accepted model, whichever day is being run again."""
+    models = workspace.store.state().models
+    return max(models, key=lambda one: (one.effective_at, one.role == "base", one.seq))
+
+
 def accept(
     workspace: Workspace,
     model: ArtifactRef,
@@ -46,5 +52,5 @@ def accept(
         run_id=str(model.figures["run_id"]),
         metrics=metrics,
     )
-    mirror_champion(workspace.mlflow_dir, REGISTERED_NAME, acceptance.digest)
+    mirror_champion(workspace.mlflow_dir, REGISTERED_NAME, champion_of(workspace).digest)
     return acceptance

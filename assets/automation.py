@@ -56,7 +56,8 @@ JOBS = [ingestion, daily_refresh, monthly_pretraining, downstream_team]
 SCHEDULES = [
     # after the watermark of the day has passed, see WorkspaceConfig.watermark_delay_h
     dg.build_schedule_from_partitioned_job(daily_refresh, hour_of_day=7),
-    dg.build_schedule_from_partitioned_job(monthly_pretraining, hour_of_day=1, day_of_month=1),
+    # after the daily refresh has taken in the last day of the month
+    dg.build_schedule_from_partitioned_job(monthly_pretraining, hour_of_day=12, day_of_month=1),
 ]
 
 

@@ -97,9 +97,7 @@ def stabilised_embeddings(
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's vectors turned into the frame's coordinates, inner products unchanged."""
     day, frame = context.partition_key, workspace.config.frame
-    # what was stable when the day ended: folded at that instant, so a second run finds the same
-    reference = workspace.store.state(as_of=end_of(day)).stable(frame)
-    folder_of = workspace.store.version_folder
+    reference = reference_of(workspace, day)
     users, items = workspace.paths([user_embeddings, item_embeddings])
     built = workspace.build(
         "stabilised_embeddings",
@@ -109,23 +107,37 @@ def stabilised_embeddings(
             items,
             folder,
             frame=frame,
-            reference=folder_of(reference.digest) if reference else None,
+            reference=workspace.store.version_folder(reference) if reference else None,
         ),
         code_of=STABILISATION,
         as_of=end_of(day),
         inputs=[user_embeddings, item_embeddings],
-        parameters={"frame": frame, "reference": reference.digest if reference else None},
+        parameters={"frame": frame, "reference": reference},
         is_history=is_published(workspace, day),
     )
     return materialized(built, metadata=previews.of_embeddings(workspace, built.ref))
+
+
+def reference_of(workspace: Workspace, day: str) -> str | None:
+    """Return the digest of the version that the day's vectors are turned to; None opens a frame.
+
+    For a published day that is the version it was judged against, otherwise what is stable now:
+    when ``stable`` moved since an earlier attempt, running again stabilises and gates again.
+    """
+    state = workspace.store.state()
+    published = state.version_of_day(day)
+    if published is not None:
+        return published.judged_against
+    stable = state.stable(workspace.config.frame)
+    return stable.digest if stable else None
 
 
 def require_accepted(workspace: Workspace, model: ArtifactRef) -> None:
     """Raise NotAcceptedError unless the log accepted the model, in whatever run this is called."""
     if not is_accepted(workspace, model.asset, model.partition):
         raise NotAcceptedError(
-            f"{model.asset} {model.partition} is not accepted: its quality gate did not pass (see "
-            "the check model_quality); what is published stays"
+            f"{model.asset} {model.partition} is not accepted: model_evaluation was not run for "
+            "it, or its check model_quality did not pass; what is published stays"
         )
 
 

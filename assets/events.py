@@ -18,7 +18,7 @@ from lake.lake import Written
 from lake.refs import ArtifactRef
 from training.events import artifacts
 
-INGESTION = ("training.events.artifacts",)
+INGESTION = ("training.events.artifacts", "training.events.sources")
 VALIDATION = (*INGESTION, "assets.validation")
 OWNERS = ["team:data"]
 

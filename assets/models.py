@@ -37,7 +37,8 @@ def base_of_day(workspace: Workspace, day: str) -> ModelAcceptance:
 def is_accepted(workspace: Workspace, asset: str, partition: str) -> bool:
     """Return whether the model that stands for the partition was accepted: then it is history."""
     ref = workspace.lake.find(asset, partition)
-    return ref is not None and workspace.store.state().accepted(ref.logical_id) is not None
+    accepted = workspace.store.state().accepted(ref.logical_id) if ref else None
+    return ref is not None and accepted is not None and accepted.digest == ref.digest
 
 
 def _train(
@@ -188,7 +189,11 @@ def model_evaluation(
         code_of=EVALUATION,
         as_of=as_of,
         inputs=[fine_tuned_model, *inputs.refs],
-        parameters={"champion": base.logical_id, "margin": workspace.config.quality_margin},
+        parameters={
+            "candidate": fine_tuned_model.digest,
+            "champion": base.digest,
+            "margin": workspace.config.quality_margin,
+        },
         is_history=is_accepted(workspace, "fine_tuned_model", day),
     )
     gate = built.ref.figures["quality gate"]

@@ -27,9 +27,6 @@ from training.errors import NoDataError
 
 Float64 = npt.NDArray[np.float64]
 _SHARES = 64
-# Columns of one dimension each are many: their coefficients are held nearer to zero than the rest,
-# so that a few days of exposures suffice. On the simulated world 0.07 to 0.3 are alike, 1 overfits.
-_PRODUCT_SCALE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +99,10 @@ class Columns:
     names: tuple[str, ...]
     values: Float64
     """float[N, C]."""
-    scales: Float64
-    """float[C]: standard deviation that each column is given; a small one is penalised more."""
 
     def beside(self, other: "Columns") -> "Columns":
         """Return both."""
-        return Columns(
-            (*self.names, *other.names),
-            np.hstack([self.values, other.values]),
-            np.concatenate([self.scales, other.scales]),
-        )
+        return Columns((*self.names, *other.names), np.hstack([self.values, other.values]))
 
 
 def train_ranker(
@@ -234,29 +225,29 @@ def _context(
         for value in counted[name].head(config.max_categories).to_list():
             names.append(f"{name}={value}")
             values.append((column == value).to_numpy().astype(np.float64))
-    return Columns(tuple(names), np.column_stack(values), np.ones(len(names)))
+    return Columns(tuple(names), np.column_stack(values))
 
 
 def _affinity(served: TrainingFrame, pages: npt.NDArray[np.int64]) -> Columns:
-    """Return what the embeddings say: the model's score, how it stands out on its page, and why."""
-    products = (served.users.vectors * served.items.vectors).astype(np.float64)
-    apart = _apart_from_page(products, pages)
-    names = ["score", "score on its page", "user is found", "item is found"]
-    plain = np.column_stack(
-        [products.sum(axis=1), apart.sum(axis=1), served.users.is_found, served.items.is_found]
-    ).astype(np.float64)
-    by_dimension = [f"product {dim} on its page" for dim in range(products.shape[1])]
-    scales = np.concatenate([np.ones(len(names)), np.full(len(by_dimension), _PRODUCT_SCALE)])
-    return Columns((*names, *by_dimension), np.hstack([plain, apart]), scales)
+    """Return what the embeddings say: the model's score, and how it stands out on its page."""
+    scores: Float64 = np.einsum(
+        "nd,nd->n", served.users.vectors, served.items.vectors, dtype=np.float64
+    )
+    columns = [
+        scores,
+        scores - _page_means(scores, pages),
+        served.users.is_found.astype(np.float64),
+        served.items.is_found.astype(np.float64),
+    ]
+    names = ("score", "score on its page", "user is found", "item is found")
+    return Columns(names, np.column_stack(columns))
 
 
-def _apart_from_page(values: Float64, pages: npt.NDArray[np.int64]) -> Float64:
-    """Return float[N, C]: each row less the mean of its page."""
+def _page_means(values: Float64, pages: npt.NDArray[np.int64]) -> Float64:
+    """Return float[N]: for each row the mean of its page."""
     _, page = np.unique(pages, return_inverse=True)
-    sums = np.zeros((int(page.max()) + 1, values.shape[1]))
-    np.add.at(sums, page, values)
-    means: Float64 = sums / np.bincount(page)[:, None]
-    return values - means[page]
+    means: Float64 = np.bincount(page, weights=values) / np.bincount(page)
+    return means[page]
 
 
 def _fit_and_score(
@@ -268,12 +259,11 @@ def _fit_and_score(
 ) -> tuple[Float64, dict[str, float]]:
     scaler = StandardScaler().fit(columns.values[fit_on])
     model = LogisticRegression(C=config.inverse_regularisation, max_iter=500)
-    model.fit(scaler.transform(columns.values[fit_on]) * columns.scales, labels[fit_on])
-    shown = scaler.transform(columns.values[test_on]) * columns.scales
+    model.fit(scaler.transform(columns.values[fit_on]), labels[fit_on])
+    shown: Float64 = scaler.transform(columns.values[test_on])
     shown[:, [_is_place(name, config) for name in columns.names]] = 0.0
     scores: Float64 = model.decision_function(shown)
-    per_deviation = (model.coef_[0] * columns.scales).tolist()
-    coefficients = dict(zip(columns.names, per_deviation, strict=True))
+    coefficients = dict(zip(columns.names, model.coef_[0].tolist(), strict=True))
     return scores, {"intercept": float(model.intercept_[0]), **coefficients}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.timeline import end_of_month, month_of
+from assets.timeline import month_of
 from assets.workspace import Workspace
 
 
@@ -28,7 +28,9 @@ daily = dg.DailyPartitionsDefinition(
     start_date=FIRST_DAY.isoformat(), end_date=(LAST_DAY + timedelta(days=1)).isoformat()
 )
 monthly = dg.MonthlyPartitionsDefinition(
-    start_date=month_of(FIRST_DAY), end_date=end_of_month(month_of(LAST_DAY)).date().isoformat()
+    # up to the last month that is complete
+    start_date=month_of(FIRST_DAY),
+    end_date=month_of(LAST_DAY + timedelta(days=1)),
 )
 
 days_of_the_month = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)

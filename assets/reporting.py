@@ -33,7 +33,7 @@ def materialized(
     if built.is_superseded:
         logger.warning(
             "%s %s is history and was kept, although its inputs, parameters or code are others by "
-            "now; recomputing it is an explicit decision (marquee run --recompute)",
+            "now: what was accepted or published stays as it was",
             ref.asset,
             ref.partition,
         )

@@ -44,5 +44,5 @@ def require_days(have: list[str], *, first: date, as_of: datetime, asset: str) -
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
         raise GapError(
             f"{asset}: want every day from {first} to {last}, {shown} missing: run "
-            f"`marquee run {missing[0]}` first"
+            f"`marquee run {missing[0]} --job ingestion` first"
         )

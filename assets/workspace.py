@@ -87,9 +87,12 @@ class WorkspaceConfig:
         fields_ = dict(value)
         if (version := fields_.pop("format_version", None)) != FORMAT_VERSION:
             raise WorkspaceError(f"workspace.json: read format {FORMAT_VERSION}, got {version!r}")
-        for name in ("first_day", "last_day"):
-            fields_[name] = date.fromisoformat(fields_[name])
-        return cls(**fields_)
+        try:
+            for name in ("first_day", "last_day"):
+                fields_[name] = date.fromisoformat(fields_[name])
+            return cls(**fields_)
+        except (KeyError, TypeError, ValueError) as error:
+            raise WorkspaceError(f"workspace.json: {error}; restore it or make another") from error
 
 
 @dataclass(frozen=True)

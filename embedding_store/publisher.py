@@ -332,8 +332,8 @@ def _held(state: StoreState, origin: Origin, *, republish: bool) -> PublishedVer
         return newest
     if not republish:
         raise AlreadyPublishedError(
-            f"{origin.day} is already published as {newest.name}, from other inputs; to make "
-            "another version of that day, republish it explicitly"
+            f"{origin.day} is already published as {newest.name}, from other inputs: what is "
+            "published stays; publish(..., republish=True) makes another version of that day"
         )
     return None
 
@@ -402,6 +402,6 @@ def _rollback_target(state: StoreState, frame: int, to: int | None) -> Published
     if to not in state.stacks.get(frame, ()):
         raise PublicationRefusedError(
             f"{state.version(to).name} is not among the versions that stable of frame {frame} "
-            "rests on: promote it instead"
+            "rests on: see `marquee versions` for those that are"
         )
     return state.version(to)

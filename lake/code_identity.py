@@ -45,13 +45,17 @@ def _parsed(module: str) -> ast.Module:
     return ast.parse(Path(spec.origin).read_bytes())
 
 
+class _WithoutText(ast.NodeTransformer):
+    """Drops strings that stand alone: docstrings, also those below fields."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Keep every expression but a bare string."""
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+
 def _canonical(tree: ast.Module) -> str:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
-            node.body = node.body[1:]
-    return ast.dump(tree)
+    return ast.dump(_WithoutText().visit(tree))
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:

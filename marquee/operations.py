@@ -7,6 +7,7 @@ from rich.console import Console
 from assets.workspace import Workspace
 from embedding_store.publisher import Publisher
 from feature_repo.projection import confirm, reconcile
+from marquee.errors import EXPECTED, CommandError
 
 
 def roll_back(workspace: Workspace, *, to: int | None, by: str, why: str, console: Console) -> None:
@@ -15,8 +16,14 @@ def roll_back(workspace: Workspace, *, to: int | None, by: str, why: str, consol
     switch = Publisher(workspace.store, by=by).rollback(
         frame, to=to, effective_at=_instant_of_the_switch(workspace), why=why
     )
-    reconcile(workspace.root)
-    confirm(workspace.root, frame=frame)
+    try:
+        reconcile(workspace.root)
+        confirm(workspace.root, frame=frame)
+    except EXPECTED as error:
+        raise CommandError(
+            f"the rollback to v{switch.number} is logged, but Feast does not serve it yet: {error}; "
+            "run `marquee reconcile`, not `rollback` again, which would go back one more"
+        ) from error
     console.print(
         f"stable of frame {frame} is v{switch.number} from "
         f"{switch.effective_at:%Y-%m-%d %H:%M:%S} UTC on; nothing was recomputed"

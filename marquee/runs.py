@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from assets.workspace import Workspace
 from lake.atomic import replace_file
-from marquee.errors import RunFailedError
+from marquee.errors import CommandError, RunFailedError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -46,6 +46,7 @@ class Orchestrator:
 
         Raises RunFailedError with the cause.
         """
+        self._check(job, partition)
         result = self._definitions.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             partition_key=partition,
@@ -61,6 +62,17 @@ class Orchestrator:
 
         made = [event for event in result.all_events if event.is_step_materialization]
         return sum(is_skipped(event.step_materialization_data.materialization) for event in made)
+
+    def _check(self, job: str, partition: str) -> None:
+        jobs = {one.name: one for one in self._definitions.resolve_all_job_defs()}
+        if job not in jobs:
+            known = ", ".join(sorted(name for name in jobs if not name.startswith("__")))
+            raise CommandError(f"--job: want one of {known}; got {job!r}")
+        partitions = jobs[job].partitions_def
+        keys = partitions.get_partition_keys() if partitions else []
+        if partition not in keys:
+            span = f"{keys[0]} to {keys[-1]}" if keys else "none"
+            raise CommandError(f"{job} has the partitions {span}; got {partition!r}")
 
 
 def _cause(result: "dg.ExecuteInProcessResult") -> str:

@@ -31,7 +31,7 @@ def show_status(workspace: Workspace, console: Console) -> None:
         f" ({behind} {'day' if behind == 1 else 'days'} later)"
     )
     console.print(
-        f"rollback {'to ' + previous.name if previous else 'impossible: it is the first'}"
+        f"rollback {'to ' + previous.name if previous else 'impossible: nothing lies below it'}"
     )
     console.print(gate_table(workspace, stable))
 

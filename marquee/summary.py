@@ -83,7 +83,8 @@ def _quality_row(ref: ArtifactRef) -> list[str]:
         ref.partition,
         f"{figures['counts']['targets']:,}",
         f"{figures['counts']['users']:,}",
-        *(interval(systems[name]["hr_at_10"]) for name in ("model", *BASELINES)),
+        interval(systems["model"]["hr_at_10"]),
+        *(f"{systems[name]['hr_at_10']['value']:.3f}" for name in BASELINES),
         interval(paired, signed=True),
     ]
 

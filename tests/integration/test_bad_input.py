@@ -1,10 +1,11 @@
 """Bad input gets one clear message that says what to do, and a non-zero exit."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Run
+from tests.integration.conftest import Run, Survived
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,25 @@ from tests.integration.conftest import Run
     ],
 )
 def test_a_wrong_argument_is_explained(marquee: Run, arguments: list[str], message: str) -> None:
-    done = marquee(*arguments)
+    explained(marquee(*arguments), message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "2026-02-30"], "has the partitions 2026-01-30 to 2026-02-03"),
+        (["run", "2026-02-03", "--job", "nothing"], "want one of daily_refresh"),
+        (["similar", "nothing"], "no item 'nothing'"),
+        (["rollback", "--to", "99"], "v99"),
+    ],
+)
+def test_a_wrong_argument_for_a_workspace_is_explained(
+    survived: Survived, marquee: Run, arguments: list[str], message: str
+) -> None:
+    explained(marquee(*arguments, "--workspace", survived.workspace.root.name), message)
+
+
+def explained(done: "subprocess.CompletedProcess[str]", message: str) -> None:
     assert done.returncode != 0
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -138,7 +138,7 @@ def test_commands_answer(survived: Survived, marquee: Run, command: list[str]) -
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_rolling_back_serves_the_earlier_version_and_forward_again(
+def test_rolling_back_serves_the_earlier_version_and_changes_no_byte(
     survived: Survived, marquee: Run
 ) -> None:
     workspace = survived.workspace

@@ -25,7 +25,7 @@ def test_the_year_ends_in_december() -> None:
 def test_a_gap_names_the_first_missing_day_and_the_command() -> None:
     have = days_between(date(2026, 1, 1), date(2026, 1, 9))
     have.remove("2026-01-04")
-    with pytest.raises(GapError, match=r"2026-01-04 missing: run `marquee run 2026-01-04`"):
+    with pytest.raises(GapError, match=r"2026-01-04 missing: run `marquee run 2026-01-04 --job"):
         require_days(
             have, first=date(2026, 1, 1), as_of=datetime(2026, 1, 10, tzinfo=UTC), asset="tokens"
         )

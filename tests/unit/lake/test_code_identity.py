@@ -30,7 +30,8 @@ def identity() -> str:
 def test_comments_and_docstrings_change_nothing(package: Path) -> None:
     before = identity()
     (package / "step.py").write_text(
-        '"""Another text."""\n# a comment\nfrom planted import inner\n\nGAP = inner.GAP\n'
+        '"""Another text."""\n# a comment\nfrom planted import inner\n\n'
+        'GAP = inner.GAP\n"""Below a field."""\n'
     )
     assert identity() == before
 
