@@ -21,7 +21,7 @@ def roll_back(workspace: Workspace, *, to: int | None, by: str, why: str, consol
         confirm(workspace.root, frame=frame)
     except EXPECTED as error:
         raise CommandError(
-            f"the rollback to v{switch.number} is logged, but Feast does not serve it yet: {error}; "
+            f"the rollback to v{switch.number} is logged, Feast does not serve it yet: {error}: "
             "run `marquee reconcile`, not `rollback` again, which would go back one more"
         ) from error
     console.print(

@@ -268,7 +268,7 @@ def test_rolling_back_to_a_version_by_number(world: SmallWorld) -> None:
     assert world.publisher.rollback(1, to=1, effective_at=instant(5), why="x").number == 1
     same = world.publisher.rollback(1, to=1, effective_at=instant(6), why="x")
     assert (same.number, same.effective_at) == (1, instant(5))
-    with pytest.raises(PublicationRefusedError, match=r"v3 is not among.*promote it instead"):
+    with pytest.raises(PublicationRefusedError, match=r"v3 is not among.*see `marquee versions`"):
         world.publisher.rollback(1, to=3, effective_at=instant(7), why="x")
 
 
