@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from feast import FeatureService, FeatureStore, FeatureView, FileSource
+from google.protobuf.message import DecodeError
 
-from feature_repo.errors import LiveVersionError
+from feature_repo.errors import LiveVersionError, RenderingError
 from feature_repo.folder import PROJECT
 from feature_repo.rendering import LOG_SEQ, Rendering
 
@@ -42,7 +43,13 @@ def apply_rendering(store: FeatureStore, rendering: Rendering, *, live: Iterable
 
 def registered_views(store: FeatureStore) -> dict[str, FeatureView]:
     """Return the registry's views by name, as they stand in the file now."""
-    return {view.name: view for view in store.registry.list_feature_views(PROJECT)}
+    try:
+        return {view.name: view for view in store.registry.list_feature_views(PROJECT)}
+    except DecodeError as error:
+        raise RenderingError(
+            "the feature registry is damaged: remove feast/registry.db from the workspace and run "
+            "`marquee reconcile`, which makes it again from the log"
+        ) from error
 
 
 def registered_log_seq(store: FeatureStore) -> int:

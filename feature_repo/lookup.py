@@ -181,6 +181,7 @@ class Features:
     def service(self, side: Side | None = None) -> "FeatureService":
         """Return the FeatureService behind the stable name; raises NotServedError."""
         from feast.errors import FeatureServiceNotFoundException
+        from google.protobuf.message import DecodeError
 
         name = service_name(self._frame, self._alias, side)
         if self._held is not None:
@@ -190,6 +191,11 @@ class Features:
         except FeatureServiceNotFoundException as error:
             raise NotServedError(
                 f"no service {name}: nothing is promoted to {self._alias} in frame {self._frame}"
+            ) from error
+        except DecodeError as error:
+            raise NotServedError(
+                "the feature registry is damaged: remove feast/registry.db from the workspace and "
+                "run `marquee reconcile`, which makes it again from the log"
             ) from error
 
     def _one_side(self, side: Side, ids: Sequence[str]) -> Embeddings:
@@ -236,8 +242,9 @@ class Features:
                 raise
             if self._held is not None:
                 raise NotServedError(
-                    f"{self.version} is retired: open the features again, they follow "
-                    f"{self._alias} of frame {self._frame}"
+                    f"{self.version} has no online rows: it was retired, then open the features "
+                    f"again, they follow {self._alias} of frame {self._frame}; or its rows are "
+                    "lost, then run `marquee reconcile`"
                 ) from error
             self._store.registry.refresh()
             return read()

@@ -123,8 +123,8 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
     look_up = {"user": features.users, "item": features.items}
     for side in SIDES:
         ids, vectors = sample_rows(version, side, num_parts=1)
+        got = look_up[side](ids)  # first: it knows what to say of lost rows
         plain = _plainly(folder, service_name(frame, alias, side), side, ids)
-        got = look_up[side](ids)
         if not (np.array_equal(got.vectors, vectors) and np.array_equal(plain, vectors)):
             raise OnlineRowsError(
                 f"{alias} of frame {frame}: {side} embeddings do not read back as those of "

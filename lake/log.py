@@ -58,10 +58,23 @@ class CommitLog:
         self._known: list[Entry] = []  # entries never change, so what was read once stays true
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return every entry, in order; reads only slots that this object has not read yet."""
-        while (entry := self._read(len(self._known) + 1)) is not None:
-            self._known.append(entry)
-        return tuple(self._known)
+        """Return every entry, in order; reads only slots that this object has not read yet.
+
+        Raises CorruptArtifactError when an entry is missing while later ones exist: its slot looks
+        free, and a writer that took it would change the order of what follows.
+        """
+        while True:
+            while (entry := self._read(len(self._known) + 1)) is not None:
+                self._known.append(entry)
+            missing = self._key(len(self._known) + 1)
+            later = [key for key in self._objects.list(self._prefix) if key > missing]
+            if not later:
+                return tuple(self._known)
+            if self._read(len(self._known) + 1) is None:  # not just written between the two looks
+                raise CorruptArtifactError(
+                    f"log entry {missing} is missing while {later[0]} exists: restore it from a "
+                    "copy of the log; nothing is written until then"
+                )
 
     def append(
         self,

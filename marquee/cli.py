@@ -45,6 +45,17 @@ def _root(name: str) -> Path:
     return root
 
 
+def _identifier(value: str, what: str) -> str:
+    """Return an id as ids are: UTF-8 strings that are not empty."""
+    try:
+        is_text = bool(value.encode())
+    except UnicodeEncodeError:
+        is_text = False
+    if not is_text:
+        raise CommandError(f"{what}: want an id in UTF-8 that is not empty, got {value!r}")
+    return value
+
+
 def _open(name: str) -> Workspace:
     return Workspace.open(_root(name))
 
@@ -104,7 +115,7 @@ def lookup(
     opened = _open(workspace)
     from marquee.lookups import show_user
 
-    show_user(opened, user, console)
+    show_user(opened, _identifier(user, "USER"), console)
 
 
 @app.command()
@@ -117,7 +128,7 @@ def recommend(
     opened = _open(workspace)
     from marquee.lookups import show_recommendations
 
-    show_recommendations(opened, user, count, console)
+    show_recommendations(opened, _identifier(user, "USER"), count, console)
 
 
 @app.command()
@@ -130,7 +141,7 @@ def similar(
     opened = _open(workspace)
     from marquee.lookups import show_similar
 
-    show_similar(opened, item, count, console)
+    show_similar(opened, _identifier(item, "ITEM"), count, console)
 
 
 @app.command()

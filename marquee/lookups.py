@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from assets.workspace import Workspace
@@ -78,7 +79,9 @@ def show_recommendations(workspace: Workspace, user: str, count: int, console: C
     shelf = open_shelf(workspace)
     found = user_vector(shelf, user)
     if not found.is_found[0]:
-        console.print(f"user {user} is unknown to {found.version}: the declared default is used")
+        console.print(
+            f"user {escape(user)} is unknown to {found.version}: the declared default is used"
+        )
     console.print(recommendation_table(shelf, found, count))
 
 
@@ -101,8 +104,9 @@ def embedding_line(user: str, found: Embeddings) -> str:
     """Return one line about a looked-up user."""
     vector = found.vectors[0]
     head = ", ".join(f"{value:+.3f}" for value in vector[:4])
+    is_found = str(bool(found.is_found[0])).lower()
     return (
-        f"user {user}: found = {str(bool(found.is_found[0])).lower()}, version {found.version}, "
+        f"user {escape(user)}: found = {is_found}, version {found.version}, "
         rf"embedding \[{head}, …] of {len(vector)} dimensions, norm {np.linalg.norm(vector):.2f}"
     )
 
@@ -111,7 +115,8 @@ def history_table(shelf: Shelf, user: str) -> Table:
     """Return the newest tokens of a user as of the served version."""
     watched = shelf.library.history(user, as_of=shelf.as_of)
     table = Table(
-        box=box.SIMPLE_HEAD, title=f"History of {user}: newest {NUM_RECENT} of {len(watched)}"
+        box=box.SIMPLE_HEAD,
+        title=f"History of {escape(user)}: newest {NUM_RECENT} of {len(watched)}",
     )
     for name, justify in (("when (UTC)", "left"), ("title", "left"), ("kind", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
@@ -135,7 +140,7 @@ def recommendation_table(shelf: Shelf, found: Embeddings, count: int) -> Table:
     """Return the titles whose inner product with the user's vector is highest."""
     best = shelf.best(shelf.items.vectors @ found.vectors[0], count)
     return _titles_table(
-        f"Best {len(best)} titles for {found.ids[0]} ({found.version})", best, "score"
+        f"Best {len(best)} titles for {escape(found.ids[0])} ({found.version})", best, "score"
     )
 
 

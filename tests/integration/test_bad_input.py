@@ -30,6 +30,8 @@ def test_a_wrong_argument_is_explained(marquee: Run, arguments: list[str], messa
         (["run", "2026-02-30"], "has the partitions 2026-01-30 to 2026-02-03"),
         (["run", "2026-02-03", "--job", "nothing"], "want one of daily_refresh"),
         (["similar", "nothing"], "no item 'nothing'"),
+        (["lookup", "[/red]"], "no history in v3"),
+        (["lookup", ""], "want an id in UTF-8"),
         (["rollback", "--to", "99"], "v99"),
     ],
 )

@@ -82,6 +82,16 @@ def test_a_damaged_entry_is_named(objects: Objects) -> None:
         CommitLog(objects).entries()
 
 
+def test_a_missing_entry_is_never_taken_for_a_free_slot(objects: Objects) -> None:
+    log = CommitLog(objects)
+    for _ in range(3):
+        append(log)
+    objects.delete("log/00000000000000000002.json")
+    with pytest.raises(CorruptArtifactError, match="00000000000000000002"):
+        append(CommitLog(objects))
+    assert list(objects.list("log")) == [f"log/{seq:020d}.json" for seq in (1, 3)]
+
+
 def test_an_entry_written_by_the_first_release_still_opens(objects: Objects) -> None:
     written = {
         "body": {"alias": "stable"},
