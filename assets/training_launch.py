@@ -28,7 +28,6 @@ def launch(
     dg.Failure with its last lines; a crash may be retried, a refusal may not.
     """
     client = client or dg.PipesSubprocessClient()
-    Path(job.log_path).unlink(missing_ok=True)  # its last lines must be those of this run
     try:
         done = client.run(
             context=context.op_execution_context,  # the other has what Pipes asks for deprecated

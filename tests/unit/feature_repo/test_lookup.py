@@ -110,7 +110,7 @@ def test_pinned_features_of_a_retired_version_say_so(served: SmallWorld) -> None
     served.retire(2)
     reconcile(served.root)
 
-    with pytest.raises(NotServedError, match="v2 is retired: open the features again"):
+    with pytest.raises(NotServedError, match="v2 has no online rows: it was retired"):
         pinned.users(["u5"])
     assert features.users(["u5"]).version == "v1"
 
