@@ -152,7 +152,7 @@ def _lines_of(job: TrainingJob, pipes: PipesContext | None) -> Iterator[None]:
         root.addHandler(handler)
     try:
         yield
-    except BaseException:
+    except BaseException:  # logged and raised again: an interrupt belongs in the log as well
         logger.exception("%s failed unexpectedly", job.run_name)
         raise
     finally:

@@ -40,7 +40,7 @@ class TokenFeatures:
     """Legend: T tokens, U users, A outcome columns, C request categories, N request numbers."""
 
     item_T: Tensor
-    """int64[T+1], rows of ``ItemFeatures``; the last one is a placeholder."""
+    """int64[T+1], rows of ``ItemFeatures``; the last one stands for "no token"."""
     outcome_TA: Tensor
     """float32[T+1, actions + NUM_OUTCOME_NUMBERS]."""
     request_TC: Tensor

@@ -43,7 +43,7 @@ def gather_batch(tokens: TokenFeatures, rows: PackedRows, chosen: Int64) -> Batc
     previous = rows.previous_RL[chosen]
     current = torch.from_numpy(rows.current_RL[chosen])
     has_previous = previous != NOTHING
-    # the last outcome row is the placeholder that positions without a past read
+    # the last outcome row is the empty one, which positions without a past read
     before = torch.from_numpy(np.where(has_previous, previous, tokens.num_tokens))
     # padding reads the request of any row: nothing reads padding
     current = current.clamp(min=0)
