@@ -23,3 +23,7 @@ class UnknownFormatError(LakeError):
 
 class WorkspaceBusyError(LakeError):
     """Another process writes to the same place: wait for it, or stop it."""
+
+
+class StorageError(LakeError):
+    """The storage service refused or did not answer: check address, credentials, permissions."""

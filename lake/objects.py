@@ -36,7 +36,8 @@ class Objects(Protocol):
         ...
 
 
-def _checked(key: str) -> str:
+def checked_key(key: str) -> str:
+    """Return ``key``; raises LakeError unless it is a relative path below the store's root."""
     parts = PurePosixPath(key)
     if not key or parts.is_absolute() or ".." in parts.parts:
         raise LakeError(f"object key: want a relative path without '..', got {key!r}")
@@ -53,28 +54,28 @@ class DiskObjects:
     def get(self, key: str) -> bytes:
         """Return the file's bytes."""
         try:
-            return (self.root / _checked(key)).read_bytes()
+            return (self.root / checked_key(key)).read_bytes()
         except FileNotFoundError as error:
             raise MissingArtifactError(f"no object {key!r} in {self.root}") from error
 
     def put(self, key: str, data: bytes) -> None:
         """Write temp file, fsync, rename."""
-        replace_file(self.root / _checked(key), data)
+        replace_file(self.root / checked_key(key), data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write temp file, fsync, link."""
-        return create_file(self.root / _checked(key), data)
+        return create_file(self.root / checked_key(key), data)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the files below ``prefix``, but for unfinished temporaries."""
-        folder = self.root / _checked(prefix)
+        folder = self.root / checked_key(prefix)
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.name.endswith(".tmp"):
                 yield path.relative_to(self.root).as_posix()
 
     def delete(self, key: str) -> None:
         """Unlink the file."""
-        (self.root / _checked(key)).unlink(missing_ok=True)
+        (self.root / checked_key(key)).unlink(missing_ok=True)
 
 
 class MemoryObjects:
@@ -88,26 +89,26 @@ class MemoryObjects:
     def get(self, key: str) -> bytes:
         """Return the blob."""
         try:
-            return self._blobs[_checked(key)]
+            return self._blobs[checked_key(key)]
         except KeyError as error:
             raise MissingArtifactError(f"no object {key!r} in memory") from error
 
     def put(self, key: str, data: bytes) -> None:
         """Set the blob."""
         with self._lock:
-            self._blobs[_checked(key)] = data
+            self._blobs[checked_key(key)] = data
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Set the blob under the lock, if the key is free."""
         with self._lock:
-            return self._blobs.setdefault(_checked(key), data) is data
+            return self._blobs.setdefault(checked_key(key), data) is data
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys below ``prefix``."""
-        folder = _checked(prefix).rstrip("/") + "/"
+        folder = checked_key(prefix).rstrip("/") + "/"
         yield from sorted(key for key in list(self._blobs) if key.startswith(folder))
 
     def delete(self, key: str) -> None:
         """Drop the key."""
         with self._lock:
-            self._blobs.pop(_checked(key), None)
+            self._blobs.pop(checked_key(key), None)

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+
+from lake.errors import CorruptArtifactError, LakeError, MissingArtifactError
+from lake.folders import FILE_LIST, DiskFolders, Folders, S3Folders
+from lake.s3 import S3Objects
+
+FILES = {"manifest.json": b"{}", "user/part-0.parquet": b"u" * 100, "empty": b""}
+
+
+@pytest.fixture(params=["disk", "s3"])
+def folders(request: pytest.FixtureRequest, tmp_path: Path) -> Folders:
+    if request.param == "disk":
+        return DiskFolders(tmp_path)
+    return S3Folders(S3Objects(request.getfixturevalue("s3_url")), tmp_path / "cache")
+
+
+@pytest.fixture
+def elsewhere(s3_url: str, tmp_path: Path) -> Folders:
+    """The same bucket, seen from a machine that has read nothing yet."""
+    return S3Folders(S3Objects(s3_url), tmp_path / "another machine")
+
+
+def commit(folders: Folders, name: str) -> None:
+    with folders.staged() as staged:
+        for path, data in FILES.items():
+            target = staged / path
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(data)
+        folders.commit(staged, name)
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_what_was_committed_is_what_is_read(folders: Folders) -> None:
+    assert not folders.exists("versions/a")
+    commit(folders, "versions/a")
+    assert folders.exists("versions/a")
+    assert read(folders.path("versions/a")) == FILES
+
+
+def test_committing_again_changes_nothing(folders: Folders) -> None:
+    commit(folders, "versions/a")
+    commit(folders, "versions/a")
+    assert read(folders.path("versions/a")) == FILES
+
+
+def test_a_folder_that_is_not_there_is_named(folders: Folders) -> None:
+    with pytest.raises(MissingArtifactError, match="versions/none"):
+        folders.path("versions/none")
+
+
+def test_what_is_not_committed_leaves_nothing(folders: Folders, tmp_path: Path) -> None:
+    with folders.staged() as staged:
+        (staged / "half").write_bytes(b"x")
+    assert not list(tmp_path.rglob("half"))
+
+
+@pytest.mark.parametrize("folders", ["s3"], indirect=True)
+def test_another_machine_reads_the_same_bytes(folders: Folders, elsewhere: Folders) -> None:
+    commit(folders, "versions/a")
+    assert read(elsewhere.path("versions/a")) == FILES
+
+
+@pytest.mark.parametrize("folders", ["s3"], indirect=True)
+def test_an_upload_cut_short_is_not_seen(
+    folders: Folders, elsewhere: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as cut:
+        cut.setattr(S3Objects, "put", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            commit(folders, "versions/a")
+    assert not folders.exists("versions/a")
+    assert not elsewhere.exists("versions/a")
+    commit(folders, "versions/a")
+    assert read(elsewhere.path("versions/a")) == FILES
+
+
+@pytest.mark.parametrize("folders", ["s3"], indirect=True)
+def test_other_bytes_under_a_listed_name_are_refused(
+    folders: Folders, elsewhere: Folders, s3_url: str
+) -> None:
+    commit(folders, "versions/a")
+    S3Objects(s3_url).put("versions/a/manifest.json", b"[]")
+    with pytest.raises(CorruptArtifactError, match=r"manifest\.json: want sha256"):
+        elsewhere.path("versions/a")
+
+
+@pytest.mark.parametrize("folders", ["s3"], indirect=True)
+def test_a_listed_name_never_leaves_the_folder(
+    folders: Folders, elsewhere: Folders, s3_url: str
+) -> None:
+    commit(folders, "versions/a")
+    objects = S3Objects(s3_url)
+    listing = objects.get(f"versions/a/{FILE_LIST}").replace(b"manifest.json", b"../../../up")
+    objects.put(f"versions/a/{FILE_LIST}", listing)
+    with pytest.raises(LakeError, match="relative path without"):
+        elsewhere.path("versions/a")
