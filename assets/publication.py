@@ -10,7 +10,6 @@ import dagster as dg
 
 from assets import previews
 from assets.errors import NotPublishedError
-from assets.models import base_of_day
 from assets.partitions import daily
 from assets.reporting import code_version, shown
 from assets.timeline import end_of
@@ -49,7 +48,7 @@ def published_version(
     day = context.partition_key
     publication = Publisher(workspace.store, by="published_version").publish(
         workspace.lake.path(stabilised_embeddings),
-        origin=origin_of(workspace, day, stabilised_embeddings, fine_tuned_model),
+        origin=origin_of(day, stabilised_embeddings, fine_tuned_model),
         evidence=evidence_of_day(workspace, day, model_evaluation),
         effective_at=end_of(day),
         why=f"the daily refresh of {day}",
@@ -128,22 +127,18 @@ def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
     return True
 
 
-def origin_of(
-    workspace: Workspace, day: str, stabilised: ArtifactRef, model: ArtifactRef
-) -> Origin:
-    """Return where the day's version comes from."""
-    base = base_of_day(workspace, day)
-    tokens = workspace.lake.require("interaction_tokens", day)
+def origin_of(day: str, stabilised: ArtifactRef, model: ArtifactRef) -> Origin:
+    """Return where the day's version comes from: what its model was made of, not what is there now.
+
+    A late event rewrites the day's tokens, and the model that read the earlier ones stays.
+    """
     return Origin(
         day=day,
         as_of=end_of(day).isoformat(),
         logical_id=stabilised.logical_id,
         model_id=model.logical_id,
         model_digest=model.digest,
-        base_id=base.logical_id,
-        base_digest=base.digest,
-        tokenizer_id=tokens.logical_id,
-        tokenizer_digest=tokens.digest,
+        **model.figures["made of"],
     )
 
 
