@@ -1,6 +1,6 @@
 """Recipes side by side on the days before a world's test days: quality of the base, and its cost.
 
-    python -m benchmarks.recipes --workspace <folder> --until 2026-01-28 --days 4 demo my:recipe
+    python -m benchmarks.recipes --workspace <folder> --until 2026-01-28 demo my_module:recipe
 
 Every recipe pretrains on the tokens of the workspace before ``--until`` and is asked for the days
 from there on, full catalogue, against popularity on the same targets. The demo reports on days from
