@@ -12,6 +12,7 @@ from assets import previews
 from assets.acceptance import accept
 from assets.judgement import write_judgement
 from assets.partitions import daily, days_of_the_month, monthly
+from assets.recomputing import is_kept
 from assets.reporting import code_version, materialized
 from assets.timeline import end_of, end_of_month, start_of
 from assets.training_inputs import TrainingInputs, inputs_before
@@ -171,7 +172,7 @@ def fine_tuned_model(
             "recipe": load_recipe(workspace.config.recipe).to_json(),
             "base": base.logical_id,
         },
-        is_history=is_accepted(workspace, "fine_tuned_model", day),
+        is_history=is_kept(context, is_history=is_accepted(workspace, "fine_tuned_model", day)),
     )
     return materialized(built, metadata=previews.of_training(workspace, built.ref))
 
@@ -214,7 +215,7 @@ def model_evaluation(
             "champion": champion.digest,
             "margin": workspace.config.quality_margin,
         },
-        is_history=is_accepted(workspace, "fine_tuned_model", day),
+        is_history=is_kept(context, is_history=is_accepted(workspace, "fine_tuned_model", day)),
     )
     gate = built.ref.figures["quality gate"]
     if gate["is_passed"]:

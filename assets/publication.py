@@ -4,6 +4,7 @@ Everything here can be killed anywhere and run again: the log decides, the rest 
 """
 
 import dataclasses
+import logging
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -11,6 +12,7 @@ import dagster as dg
 from assets import previews
 from assets.errors import NotPublishedError
 from assets.partitions import daily
+from assets.recomputing import RECOMPUTE_TAG, is_recomputing
 from assets.reporting import code_version, shown
 from assets.timeline import end_of
 from assets.workspace import Workspace
@@ -23,6 +25,8 @@ from embedding_store.state import PublishedVersion
 from feature_repo.projection import confirm, reconcile
 from lake.refs import ArtifactRef
 from training.tokens.activity import users_of
+
+logger = logging.getLogger(__name__)
 
 PUBLICATION = ("embedding_store.publisher",)
 PROJECTION = ("feature_repo.projection",)
@@ -51,7 +55,8 @@ def published_version(
         origin=origin_of(day, stabilised_embeddings, fine_tuned_model),
         evidence=evidence_of_day(workspace, day, model_evaluation),
         effective_at=end_of(day),
-        why=f"the daily refresh of {day}",
+        why=context.run.tags.get(RECOMPUTE_TAG, f"the daily refresh of {day}"),
+        republish=is_recomputing(context),
     )
     version = publication.version
     record = published_record(workspace.store, version)
@@ -104,12 +109,28 @@ def served_features(
 
 
 def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
-    """Let ``canary``, then ``stable`` mean the version; return whether that was still to do."""
-    switches = workspace.store.state().stable_switches(version.frame)
-    if version.number in {switch.number for switch in switches}:
+    """Let ``canary``, then ``stable`` mean the version; return whether that was still to do.
+
+    A version of an older day than what is served is published and not promoted: consumers never go
+    back in time unless somebody rolls back.
+    """
+    state = workspace.store.state()
+    if version.number in {switch.number for switch in state.stable_switches(version.frame)}:
+        return False
+    stable = state.stable(version.frame)
+    if stable is not None and version.day < stable.day:
+        logger.warning(
+            "%s of %s is published and not promoted: %s of %s is served; `marquee promote %d` "
+            "serves it all the same",
+            version.name,
+            version.day,
+            stable.name,
+            stable.day,
+            version.number,
+        )
         return False
     publisher = Publisher(workspace.store, by="served_features")
-    effective_at = switch_instant(workspace, version.day)
+    effective_at = switch_instant(workspace, version)
     steps: tuple[tuple[Alias, str], ...] = (
         ("canary", "its online rows read back"),
         ("stable", "the canary answers as published"),
@@ -168,6 +189,14 @@ def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> 
     )
 
 
-def switch_instant(workspace: Workspace, day: str) -> datetime:
-    """Return from when on the day's version serves: in a replay a fixed delay after the day."""
-    return workspace.served_at(day) if workspace.config.is_replay else datetime.now(UTC)
+def switch_instant(workspace: Workspace, version: PublishedVersion) -> datetime:
+    """Return from when on the version serves.
+
+    In a replay that is a fixed delay after its day, or right after the last switch: what was served
+    until then stays as it is.
+    """
+    if not workspace.config.is_replay:
+        return datetime.now(UTC)
+    switches = workspace.store.state().stable_switches(version.frame)
+    earliest = [switches[-1].effective_at + timedelta(seconds=1)] if switches else []
+    return max([workspace.served_at(version.day), *earliest])
