@@ -1,7 +1,10 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -119,3 +122,59 @@ def test_no_permission_leaves_no_reference(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError):
         Lake(tmp_path).build(step(), write_one)
+
+
+def _build_slowly(root: str, asset: str, waits_for: str) -> None:
+    """Build one artifact that notes each writing, and ends once ``waits_for`` is being written."""
+
+    def write(folder: Path) -> Written:
+        with (Path(root) / f"{asset}.writings").open("a") as file:
+            file.write("written\n")
+        deadline = time.monotonic() + 30
+        while not (Path(root) / f"{waits_for}.writings").exists():
+            assert time.monotonic() < deadline, f"{waits_for} is not built meanwhile"
+            time.sleep(0.01)
+        time.sleep(0.3)
+        return write_one(folder)
+
+    built = Lake(Path(root)).build(step(asset=asset), write)
+    (Path(root) / f"{asset}.{os.getpid()}.{built.is_skipped}").touch()
+
+
+def _in_processes(*arguments: tuple[str, str, str]) -> None:
+    context = get_context("spawn")
+    builders = [context.Process(target=_build_slowly, args=one) for one in arguments]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join(60)
+        assert builder.exitcode == 0
+
+
+def test_two_processes_build_one_partition_once(tmp_path: Path) -> None:
+    _in_processes(*[(str(tmp_path), "tokens", "tokens")] * 2)
+    assert (tmp_path / "tokens.writings").read_text() == "written\n"
+    assert sorted(path.suffix for path in tmp_path.glob("tokens.*.*e")) == [".False", ".True"]
+
+
+def test_two_processes_build_two_partitions_side_by_side(tmp_path: Path) -> None:
+    # each ends only while the other one is at work
+    _in_processes((str(tmp_path), "tokens", "events"), (str(tmp_path), "events", "tokens"))
+    assert {path.suffix for path in tmp_path.glob("*.*.*e")} == {".False"}
+
+
+def test_lost_history_is_made_again_only_as_it_was(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    ref = lake.build(step(), write_one).ref
+    shutil.rmtree(lake.path(ref))
+
+    def write_other(folder: Path) -> Written:
+        (folder / "data.txt").write_text("other")
+        return Written(rows=1)
+
+    with pytest.raises(CorruptArtifactError, match="is history .* restore the folder"):
+        lake.build(step(code="other"), write_other, is_history=True)
+    assert lake.require("tokens", "2026-02-01") == ref
+    again = lake.build(step(code="other"), write_one, is_history=True)
+    assert again.ref.digest == ref.digest
+    lake.verify(again.ref)
