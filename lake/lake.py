@@ -23,6 +23,11 @@ from lake.errors import CorruptArtifactError, MissingArtifactError
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 
+_EQUAL_OR_RESTORED = (
+    "or restore it from a copy (an accepted model, a published day or a vocabulary is history: it "
+    "is only taken back when it comes out equal)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -103,8 +108,8 @@ class Lake:
         folder = self.root / ref.uri
         if not folder.is_dir():
             raise MissingArtifactError(
-                f"{ref.asset} {ref.partition}: its folder {folder} is gone; remove "
-                f"{self._ref_path(ref.asset, ref.partition)} and run the partition again"
+                f"{ref.asset} {ref.partition}: its folder {folder} is gone: run the partition "
+                f"again, {_EQUAL_OR_RESTORED}"
             )
         return folder
 
@@ -112,7 +117,10 @@ class Lake:
         """Raise CorruptArtifactError unless the files still have the recorded digest."""
         got = digest_folder(self.path(ref))
         if got != ref.digest:
-            raise CorruptArtifactError(f"{ref.uri}: want digest {ref.digest}, got {got}")
+            raise CorruptArtifactError(
+                f"{ref.asset} {ref.partition}: want digest {ref.digest}, got {got} in "
+                f"{self.path(ref)}: remove it and run the partition again, {_EQUAL_OR_RESTORED}"
+            )
 
     def build(
         self, step: Step, write: Callable[[Path], Written], *, is_history: bool = False

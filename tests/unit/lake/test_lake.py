@@ -111,6 +111,36 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
         lake.verify(ref)
 
 
+def test_a_rebuild_replaces_a_damaged_folder(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    ref = lake.build(step(), write_one).ref
+    (lake.path(ref) / "data.txt").write_text("onf")
+    again = lake.build(step(code="other"), write_one).ref
+    assert again.uri == ref.uri
+    lake.verify(again)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_rebuild_keeps_a_folder_that_holds_the_same(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    ref = lake.build(step(), write_one).ref
+    before = (lake.path(ref) / "data.txt").stat()
+    lake.build(step(code="other"), write_one)
+    assert (lake.path(ref) / "data.txt").stat().st_ino == before.st_ino
+
+
+def test_what_is_damaged_says_how_it_is_made_again(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    ref = lake.build(step(), write_one).ref
+    (lake.path(ref) / "data.txt").write_text("two")
+    with pytest.raises(CorruptArtifactError, match=r"remove it and run the partition again"):
+        lake.verify(ref)
+    shutil.rmtree(lake.path(ref))
+    with pytest.raises(MissingArtifactError, match=r"gone: run the partition again"):
+        lake.path(ref)
+    lake.verify(lake.build(step(), write_one).ref)
+
+
 def test_a_missing_partition_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(MissingArtifactError, match=r"tokens has no partition 2026-02-01: run"):
         Lake(tmp_path).require("tokens", "2026-02-01")
@@ -172,7 +202,7 @@ def test_lost_history_is_made_again_only_as_it_was(tmp_path: Path) -> None:
         (folder / "data.txt").write_text("other")
         return Written(rows=1)
 
-    with pytest.raises(CorruptArtifactError, match="is history .* restore the folder"):
+    with pytest.raises(CorruptArtifactError, match=r"is history .* restore the folder"):
         lake.build(step(code="other"), write_other, is_history=True)
     assert lake.require("tokens", "2026-02-01") == ref
     again = lake.build(step(code="other"), write_one, is_history=True)
