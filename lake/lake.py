@@ -19,13 +19,13 @@ from typing import Any
 
 from lake.atomic import commit_folder, replace_json, staged_folder, sweep_scratch
 from lake.digests import digest_folder, digest_json
-from lake.errors import CorruptArtifactError, MissingArtifactError
+from lake.errors import CorruptArtifactError, LakeError, MissingArtifactError
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 
-_EQUAL_OR_RESTORED = (
-    "or restore it from a copy (an accepted model, a published day or a vocabulary is history: it "
-    "is only taken back when it comes out equal)"
+_REMEDY = (
+    "restore it from a copy, or remove it and run the partition again (history, such as an "
+    "accepted model, a published day or a vocabulary, is taken back only if it comes out equal)"
 )
 
 
@@ -83,9 +83,12 @@ class Lake:
         self.root = root
 
     def find(self, asset: str, partition: str) -> ArtifactRef | None:
-        """Return the current reference, or None where the partition was never built."""
+        """Return the current reference, or None where the partition was never built.
+
+        Raises CorruptArtifactError, naming the file.
+        """
         try:
-            return ArtifactRef.from_json(self._ref_path(asset, partition).read_bytes())
+            return _read_ref(self._ref_path(asset, partition))
         except FileNotFoundError:
             return None
 
@@ -98,18 +101,20 @@ class Lake:
             )
         return ref
 
-    def refs(self, asset: str, *, through: str = "9999-12-31") -> list[ArtifactRef]:
-        """Return the references of all partitions up to ``through``, in order of partition."""
+    def refs(self, asset: str, *, through: str | None = None) -> list[ArtifactRef]:
+        """Return the references of all partitions, or of those up to ``through``, in their order.
+
+        Raises CorruptArtifactError, naming the file.
+        """
         found = sorted((self.root / "refs" / asset).glob("*.json"))
-        return [ArtifactRef.from_json(path.read_bytes()) for path in found if path.stem <= through]
+        return [_read_ref(path) for path in found if through is None or path.stem <= through]
 
     def path(self, ref: ArtifactRef) -> Path:
         """Return the artifact's folder; raises MissingArtifactError when it is gone."""
         folder = self.root / ref.uri
         if not folder.is_dir():
             raise MissingArtifactError(
-                f"{ref.asset} {ref.partition}: its folder {folder} is gone: run the partition "
-                f"again, {_EQUAL_OR_RESTORED}"
+                f"{ref.asset} {ref.partition}: its folder {folder} is gone: {_REMEDY}"
             )
         return folder
 
@@ -119,7 +124,7 @@ class Lake:
         if got != ref.digest:
             raise CorruptArtifactError(
                 f"{ref.asset} {ref.partition}: want digest {ref.digest}, got {got} in "
-                f"{self.path(ref)}: remove it and run the partition again, {_EQUAL_OR_RESTORED}"
+                f"{self.path(ref)}: {_REMEDY}"
             )
 
     def build(
@@ -194,3 +199,10 @@ class Lake:
 
     def _ref_path(self, asset: str, partition: str) -> Path:
         return self.root / "refs" / asset / f"{partition}.json"
+
+
+def _read_ref(path: Path) -> ArtifactRef:
+    try:
+        return ArtifactRef.from_json(path.read_bytes())
+    except LakeError as error:
+        raise type(error)(f"{path}: {error}") from error

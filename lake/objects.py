@@ -1,4 +1,4 @@
-"""Named immutable blobs: one interface over a disk, memory and, through boto3, S3.
+"""Named immutable blobs: one interface over a disk and memory.
 
 Keys are relative, ``/``-separated, and never contain ``..``.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from lake.atomic import create_file, replace_file
+from lake.atomic import create_file
 from lake.errors import LakeError, MissingArtifactError
 
 
@@ -19,10 +19,6 @@ class Objects(Protocol):
         """Return the blob; raises MissingArtifactError."""
         ...
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write the blob, replacing what was there in one step."""
-        ...
-
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write the blob only if the key is free; return whether this call wrote it."""
         ...
@@ -31,8 +27,8 @@ class Objects(Protocol):
         """Yield the keys below the folder ``prefix``, sorted."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove the blob; removing what is not there is no error."""
+    def where(self, key: str) -> str:
+        """Return where people find the blob, for messages."""
         ...
 
 
@@ -57,10 +53,6 @@ class DiskObjects:
         except FileNotFoundError as error:
             raise MissingArtifactError(f"no object {key!r} in {self.root}") from error
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write temp file, fsync, rename."""
-        replace_file(self.root / _checked(key), data)
-
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write temp file, fsync, link."""
         return create_file(self.root / _checked(key), data)
@@ -72,9 +64,9 @@ class DiskObjects:
             if path.is_file() and not path.name.endswith(".tmp"):
                 yield path.relative_to(self.root).as_posix()
 
-    def delete(self, key: str) -> None:
-        """Unlink the file."""
-        (self.root / _checked(key)).unlink(missing_ok=True)
+    def where(self, key: str) -> str:
+        """Return the file's path."""
+        return str(self.root / _checked(key))
 
 
 class MemoryObjects:
@@ -92,11 +84,6 @@ class MemoryObjects:
         except KeyError as error:
             raise MissingArtifactError(f"no object {key!r} in memory") from error
 
-    def put(self, key: str, data: bytes) -> None:
-        """Set the blob."""
-        with self._lock:
-            self._blobs[_checked(key)] = data
-
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Set the blob under the lock, if the key is free."""
         with self._lock:
@@ -107,7 +94,6 @@ class MemoryObjects:
         folder = _checked(prefix).rstrip("/") + "/"
         yield from sorted(key for key in list(self._blobs) if key.startswith(folder))
 
-    def delete(self, key: str) -> None:
-        """Drop the key."""
-        with self._lock:
-            self._blobs.pop(_checked(key), None)
+    def where(self, key: str) -> str:
+        """Return the key."""
+        return f"{_checked(key)} in memory"

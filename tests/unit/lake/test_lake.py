@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lake.errors import CorruptArtifactError, MissingArtifactError
+from lake.errors import CorruptArtifactError, MissingArtifactError, UnknownFormatError
 from lake.lake import Lake, Step, Written
 
 CODE = "c0de"
@@ -136,9 +136,41 @@ def test_what_is_damaged_says_how_it_is_made_again(tmp_path: Path) -> None:
     with pytest.raises(CorruptArtifactError, match=r"remove it and run the partition again"):
         lake.verify(ref)
     shutil.rmtree(lake.path(ref))
-    with pytest.raises(MissingArtifactError, match=r"gone: run the partition again"):
+    with pytest.raises(MissingArtifactError, match=r"is gone: restore it"):
         lake.path(ref)
     lake.verify(lake.build(step(), write_one).ref)
+
+
+@pytest.mark.parametrize("damaged", [b"", b'{"asset": "tok', b"[]", b"{}", b"\xff"])
+def test_a_damaged_reference_is_named_with_what_helps(tmp_path: Path, damaged: bytes) -> None:
+    lake = Lake(tmp_path)
+    lake.build(step(), write_one)
+    path = tmp_path / "refs" / "tokens" / "2026-02-01.json"
+    path.write_bytes(damaged)
+    for read in (lambda: lake.refs("tokens"), lambda: lake.build(step(), write_one)):
+        with pytest.raises(CorruptArtifactError, match="want an artifact reference") as caught:
+            read()
+        assert str(path) in str(caught.value)
+        assert "run the partition again" in str(caught.value)
+    path.unlink()
+    assert lake.build(step(), write_one).ref == lake.require("tokens", "2026-02-01")
+
+
+def test_a_newer_reference_asks_for_an_upgrade(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.build(step(), write_one)
+    path = tmp_path / "refs" / "tokens" / "2026-02-01.json"
+    path.write_text('{"format_version": 2}')
+    with pytest.raises(UnknownFormatError, match="want format 1, got 2"):
+        lake.require("tokens", "2026-02-01")
+
+
+def test_references_come_in_order_with_those_of_assets_without_days(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for partition in ("history", "2026-02-02", "2026-02-01"):
+        lake.build(step(partition=partition), write_one)
+    assert [ref.partition for ref in lake.refs("tokens")] == ["2026-02-01", "2026-02-02", "history"]
+    assert [ref.partition for ref in lake.refs("tokens", through="2026-02-01")] == ["2026-02-01"]
 
 
 def test_a_missing_partition_says_what_to_run(tmp_path: Path) -> None:
