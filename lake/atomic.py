@@ -73,7 +73,16 @@ def create_file(path: Path, data: bytes) -> bool:
 
 def replace_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write ``value`` as readable JSON with sorted keys, replacing what was there in one step."""
-    replace_file(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+    replace_file(path, _readable(value))
+
+
+def create_json(path: Path, value: Mapping[str, Any]) -> bool:
+    """Write as ``replace_json`` does, only if nothing is there; return whether this call did."""
+    return create_file(path, _readable(value))
+
+
+def _readable(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
 @contextmanager
