@@ -73,7 +73,7 @@ def _train(
             mlflow_folder=str(workspace.mlflow_dir),
             log_path=str(workspace.root / "logs" / f"{asset}-{partition}.log"),
             day=partition if base else None,
-            base=str(workspace.lake.root / base.uri) if base else None,
+            base=str(workspace.lake.folder(base.uri)) if base else None,
             inputs=tuple(inputs.refs),
             threads=load_recipe(workspace.config.recipe).num_threads,
         ),
@@ -201,7 +201,7 @@ def model_evaluation(
         day,
         lambda folder: write_judgement(
             workspace.lake.path(fine_tuned_model),
-            workspace.lake.root / champion.uri,
+            workspace.lake.folder(champion.uri),
             inputs.data,
             day=start_of(day).date(),
             margin=workspace.config.quality_margin,

@@ -18,7 +18,6 @@ from embedding_store.parts import parts_of, read_default_user, shards
 from embedding_store.store import EmbeddingStore
 from embedding_store.transform import STABILISATION_FILE, Stabilisation
 from embedding_store.versions import DEFAULT_USER_FILE, MANIFEST_FILE, Version, open_version
-from lake.atomic import commit_folder, staged_folder
 from lake.digests import digest_file
 from lake.hashing import buckets
 
@@ -53,7 +52,7 @@ def stage(
     Every shard is validated; raises ContractError, and then nothing is committed.
     """
     transform = Stabilisation.read(stabilised / STABILISATION_FILE)
-    with staged_folder(store.scratch) as folder:
+    with store.staged_version() as folder:
         users, coverage = _stage_users(stabilised, transform.dim, folder, active_users)
         items = _stage_items(stabilised, transform.dim, folder)
         default = read_default_user(stabilised / DEFAULT_USER_FILE, transform.dim)
@@ -71,7 +70,7 @@ def stage(
         logger.info("step files-staged: %s", manifest.digest)
         (folder / MANIFEST_FILE).write_bytes(manifest.to_bytes())
         logger.info("step manifest-staged: %s", manifest.digest)
-        commit_folder(folder, store.version_folder(manifest.digest))
+        store.commit_version(folder, manifest.digest)
     logger.info("step version-committed: %s", manifest.digest)
     return open_version(store.version_folder(manifest.digest))
 

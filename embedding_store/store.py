@@ -7,30 +7,46 @@
     history/f<frame>/{user,item}/      what ``stable`` served from when on, a part per switch
     log/<seq>.json                     the commit log: the truth
     tmp/                               unfinished work; nothing reads it
+
+Where the folder names a bucket (``lake.storage``), versions, gates and log are there, and versions
+that this machine wrote or read in ``cache/``; the history is a projection that each machine makes.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from embedding_store.contracts import Side
+from embedding_store.errors import CorruptVersionError
 from embedding_store.state import StoreState, fold
 from lake.atomic import sweep_scratch, sweep_temporaries
+from lake.errors import MissingArtifactError
 from lake.log import CommitLog
-from lake.objects import DiskObjects
+from lake.objects import Objects
+from lake.storage import Storage, open_storage
 
 
 @dataclass(frozen=True)
 class EmbeddingStore:
-    """A store below one folder; it is made on the first write."""
+    """The store of one folder; it is made on the first write."""
 
     root: Path
 
     @cached_property
-    def objects(self) -> DiskObjects:
+    def _storage(self) -> Storage:
+        return open_storage(self.root)
+
+    @property
+    def url(self) -> str:
+        """Where people find what is durable."""
+        return self._storage.url
+
+    @property
+    def objects(self) -> Objects:
         """Small immutable files: log entries and gate records."""
-        return DiskObjects(self.root)
+        return self._storage.objects
 
     @cached_property
     def log(self) -> CommitLog:
@@ -47,8 +63,19 @@ class EmbeddingStore:
         return self.root / "tmp"
 
     def version_folder(self, digest: str) -> Path:
-        """Return where the version with that digest lies."""
-        return self.root / "versions" / digest
+        """Return the version's folder on this machine; raises CorruptVersionError."""
+        try:
+            return self._storage.folders.path(_version(digest))
+        except MissingArtifactError as error:
+            raise CorruptVersionError(f"{error}: restore the folder, or roll back") from error
+
+    def staged_version(self) -> AbstractContextManager[Path]:
+        """Give an empty folder for a version."""
+        return self._storage.folders.staged()
+
+    def commit_version(self, staged: Path, digest: str) -> None:
+        """Make a staged version durable, whole."""
+        self._storage.folders.commit(staged, _version(digest))
 
     def history_folder(self, frame: int, side: Side) -> Path:
         """Return where the parts of the frame's served history lie."""
@@ -57,5 +84,10 @@ class EmbeddingStore:
     def sweep(self) -> None:
         """Remove what killed runs left behind; what living ones are at stays."""
         sweep_scratch(self.scratch)
+        self._storage.folders.sweep()
         for folder in ("log", "gates"):
             sweep_temporaries(self.root / folder)
+
+
+def _version(digest: str) -> str:
+    return f"versions/{digest}"

@@ -4,19 +4,29 @@
 
     refs/<asset>/<partition>.json             the current ArtifactRef
     artifacts/<asset>/<partition>/<digest>/   its files, immutable
+    locks/<asset>/<partition>.lock            held by the process that builds the partition
     tmp/                                      unfinished work; nothing reads it
+
+Processes share a lake without further ado: references and folders appear whole, and of those that
+want one partition at the same time one builds and the others wait for it.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lake.atomic import commit_folder, replace_json, staged_folder, sweep_scratch
 from lake.digests import digest_folder, digest_json
-from lake.errors import CorruptArtifactError, MissingArtifactError
+from lake.errors import CorruptArtifactError, LakeError, MissingArtifactError
+from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
+from lake.storage import open_storage
+
+_REMEDY = (
+    "restore it from a copy, or remove it and run the partition again (history, such as an "
+    "accepted model, a published day or a vocabulary, is taken back only if it comes out equal)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +76,21 @@ class Built:
 
 
 class Lake:
-    """Artifacts below one folder."""
+    """Artifacts of one place: below a folder, or in the bucket that the folder names."""
 
     def __init__(self, root: Path) -> None:
-        """Open the lake at ``root``; it is made on the first build."""
+        """Open the lake of the folder ``root``; it is made on the first build."""
         self.root = root
+        self._storage = open_storage(root)
 
     def find(self, asset: str, partition: str) -> ArtifactRef | None:
-        """Return the current reference, or None where the partition was never built."""
+        """Return the current reference, or None where the partition was never built.
+
+        Raises CorruptArtifactError, naming the file.
+        """
         try:
-            return ArtifactRef.from_json(self._ref_path(asset, partition).read_bytes())
-        except FileNotFoundError:
+            return self._read_ref(_ref_key(asset, partition))
+        except MissingArtifactError:
             return None
 
     def require(self, asset: str, partition: str) -> ArtifactRef:
@@ -88,47 +102,96 @@ class Lake:
             )
         return ref
 
-    def refs(self, asset: str, *, through: str = "9999-12-31") -> list[ArtifactRef]:
-        """Return the references of all partitions up to ``through``, in order of partition."""
-        found = sorted((self.root / "refs" / asset).glob("*.json"))
-        return [ArtifactRef.from_json(path.read_bytes()) for path in found if path.stem <= through]
+    def refs(self, asset: str, *, through: str | None = None) -> list[ArtifactRef]:
+        """Return the references of all partitions, or of those up to ``through``, in their order.
+
+        Raises CorruptArtifactError, naming the file.
+        """
+        keys = self._storage.objects.list(f"refs/{asset}")
+        return [
+            self._read_ref(key)
+            for key in keys
+            if through is None or PurePosixPath(key).stem <= through
+        ]
+
+    def all_refs(self) -> Iterator[ArtifactRef]:
+        """Yield the references of every asset and partition."""
+        for key in self._storage.objects.list("refs"):
+            yield self._read_ref(key)
 
     def path(self, ref: ArtifactRef) -> Path:
         """Return the artifact's folder; raises MissingArtifactError when it is gone."""
-        folder = self.root / ref.uri
-        if not folder.is_dir():
+        try:
+            return self._storage.folders.path(ref.uri)
+        except MissingArtifactError as error:
             raise MissingArtifactError(
-                f"{ref.asset} {ref.partition}: its folder {folder} is gone; remove "
-                f"{self._ref_path(ref.asset, ref.partition)} and run the partition again"
-            )
-        return folder
+                f"{ref.asset} {ref.partition}: its folder {self._storage.url}/{ref.uri} is gone: "
+                f"{_REMEDY}"
+            ) from error
+
+    def folder(self, uri: str) -> Path:
+        """Return the folder that a log entry or a reference names, on this machine.
+
+        Raises MissingArtifactError.
+        """
+        return self._storage.folders.path(uri)
 
     def verify(self, ref: ArtifactRef) -> None:
         """Raise CorruptArtifactError unless the files still have the recorded digest."""
         got = digest_folder(self.path(ref))
         if got != ref.digest:
-            raise CorruptArtifactError(f"{ref.uri}: want digest {ref.digest}, got {got}")
+            raise CorruptArtifactError(
+                f"{ref.asset} {ref.partition}: want digest {ref.digest}, got {got} in "
+                f"{self.path(ref)}: {_REMEDY}"
+            )
 
     def build(
         self, step: Step, write: Callable[[Path], Written], *, is_history: bool = False
     ) -> Built:
         """Return the step's artifact, calling ``write`` only when the work was not yet done.
 
+        While another process builds the partition this one waits for it, however long that takes
+        (a training takes hours, and failing then would fail the run), and mostly finds it done.
+
         Args:
             step: what the logical id covers.
             write: fills an empty folder, which appears under its digest whole or not at all.
-            is_history: an artifact that stands is kept, whatever became of its inputs.
+            is_history: an artifact that stands is kept, whatever became of its inputs; one whose
+                folder is gone is made again only if it comes out equal, or CorruptArtifactError.
         """
+        standing = self._standing(step, is_history=is_history)
+        if standing:
+            return standing
+        lock = self.root / "locks" / step.asset / f"{step.partition}.lock"
+        with exclusive_lock(lock, what=f"{step.asset} {step.partition}", is_waiting=True):
+            # another process may have built it while this one waited
+            return self._standing(step, is_history=is_history) or self._make(
+                step, write, is_history=is_history
+            )
+
+    def _standing(self, step: Step, *, is_history: bool) -> Built | None:
+        """Return the artifact that stands, if it is the step's or history."""
         existing = self.find(step.asset, step.partition)
-        if existing and self._is_there(existing):
-            is_same = existing.logical_id == step.logical_id
-            if is_same or is_history:
-                return Built(existing, is_skipped=True, is_superseded=not is_same)
-        with staged_folder(self.root / "tmp") as staged:
+        if existing is None or not self._is_there(existing):
+            return None
+        is_same = existing.logical_id == step.logical_id
+        if not (is_same or is_history):
+            return None
+        return Built(existing, is_skipped=True, is_superseded=not is_same)
+
+    def _make(self, step: Step, write: Callable[[Path], Written], *, is_history: bool) -> Built:
+        lost = self.find(step.asset, step.partition) if is_history else None
+        with self._storage.folders.staged() as staged:
             written = write(staged)
             digest = digest_folder(staged)
+            if lost and lost.digest != digest:
+                raise CorruptArtifactError(
+                    f"{step.asset} {step.partition} is history and its folder "
+                    f"{self._storage.url}/{lost.uri} is gone; made again it has the digest {digest}, want "
+                    f"{lost.digest}: restore the folder from a copy"
+                )
             uri = f"artifacts/{step.asset}/{step.partition}/{digest[:16]}"
-            commit_folder(staged, self.root / uri)
+            self._storage.folders.commit(staged, uri)
         ref = ArtifactRef(
             asset=step.asset,
             partition=step.partition,
@@ -142,15 +205,24 @@ class Lake:
             inputs=tuple(ref.logical_id for ref in step.inputs),
             figures=json.loads(json.dumps(dict(written.figures))),
         )
-        replace_json(self._ref_path(step.asset, step.partition), ref.to_json())
+        data = json.dumps(ref.to_json(), indent=1, sort_keys=True) + "\n"
+        self._storage.objects.put(_ref_key(step.asset, step.partition), data.encode())
         return Built(ref, is_skipped=False)
 
     def sweep(self) -> None:
         """Remove the unfinished work of killed runs."""
-        sweep_scratch(self.root / "tmp")
+        self._storage.folders.sweep()
 
     def _is_there(self, ref: ArtifactRef) -> bool:
-        return (self.root / ref.uri).is_dir()
+        return self._storage.folders.exists(ref.uri)
 
-    def _ref_path(self, asset: str, partition: str) -> Path:
-        return self.root / "refs" / asset / f"{partition}.json"
+    def _read_ref(self, key: str) -> ArtifactRef:
+        data = self._storage.objects.get(key)
+        try:
+            return ArtifactRef.from_json(data)
+        except LakeError as error:
+            raise type(error)(f"{self._storage.objects.where(key)}: {error}") from error
+
+
+def _ref_key(asset: str, partition: str) -> str:
+    return f"refs/{asset}/{partition}.json"

@@ -1,4 +1,4 @@
-"""Named immutable blobs: one interface over a disk, memory and, through boto3, S3.
+"""Named immutable blobs: one interface over a disk, memory and S3 (``lake.s3``).
 
 Keys are relative, ``/``-separated, and never contain ``..``.
 """
@@ -31,8 +31,8 @@ class Objects(Protocol):
         """Yield the keys below the folder ``prefix``, sorted."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove the blob; removing what is not there is no error."""
+    def where(self, key: str) -> str:
+        """Return where people find the blob, for messages."""
         ...
 
 
@@ -73,9 +73,9 @@ class DiskObjects:
             if path.is_file() and not path.name.endswith(".tmp"):
                 yield path.relative_to(self.root).as_posix()
 
-    def delete(self, key: str) -> None:
-        """Unlink the file."""
-        (self.root / checked_key(key)).unlink(missing_ok=True)
+    def where(self, key: str) -> str:
+        """Return the file's path."""
+        return str(self.root / checked_key(key))
 
 
 class MemoryObjects:
@@ -108,7 +108,6 @@ class MemoryObjects:
         folder = checked_key(prefix).rstrip("/") + "/"
         yield from sorted(key for key in list(self._blobs) if key.startswith(folder))
 
-    def delete(self, key: str) -> None:
-        """Drop the key."""
-        with self._lock:
-            self._blobs.pop(checked_key(key), None)
+    def where(self, key: str) -> str:
+        """Return the key."""
+        return f"{checked_key(key)} in memory"

@@ -6,8 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets.timeline import month_of
 from assets.workspace import Workspace
 from lake.atomic import replace_file
+from lake.refs import ArtifactRef
 from marquee.errors import CommandError, RunFailedError
 
 if TYPE_CHECKING:
@@ -73,6 +75,23 @@ class Orchestrator:
         if partition not in keys:
             span = f"{keys[0]} to {keys[-1]}" if keys else "none"
             raise CommandError(f"{job} has the partitions {span}; got {partition!r}")
+
+
+def command_for(workspace: Workspace, ref: ArtifactRef) -> str:
+    """Return the command that makes an artifact again once its folder is removed."""
+    from assets.automation import JOBS
+    from assets.definitions import defs
+    from assets.io_manager import UNPARTITIONED
+
+    jobs = (job.name for job in JOBS if _makes(defs.resolve_job_def(job.name), ref.asset))
+    partition = ref.partition
+    if partition == UNPARTITIONED:  # made by whichever partition comes first
+        partition = month_of(workspace.config.first_day)
+    return f"marquee run {partition} --job {next(jobs)} --workspace {workspace.root.name}"
+
+
+def _makes(job: "dg.JobDefinition", asset: str) -> bool:
+    return any(key.to_user_string() == asset for key in job.asset_layer.selected_asset_keys)
 
 
 def _cause(result: "dg.ExecuteInProcessResult") -> str:
