@@ -1,4 +1,4 @@
-"""Named immutable blobs: one interface over a disk and memory.
+"""Named immutable blobs: one interface over a disk, memory and, through boto3, S3.
 
 Keys are relative, ``/``-separated, and never contain ``..``.
 """
@@ -8,15 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from lake.atomic import create_file
+from lake.atomic import create_file, replace_file
 from lake.errors import LakeError, MissingArtifactError
 
 
 class Objects(Protocol):
-    """A store of blobs with a create-if-absent that holds between processes."""
+    """A store of blobs with a create-if-absent that holds between processes.
+
+    ``str`` says where it is, so that ``<store>/<key>`` is where people find a blob.
+    """
 
     def get(self, key: str) -> bytes:
         """Return the blob; raises MissingArtifactError."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write the blob, replacing what was there in one step."""
         ...
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -27,8 +34,8 @@ class Objects(Protocol):
         """Yield the keys below the folder ``prefix``, sorted."""
         ...
 
-    def where(self, key: str) -> str:
-        """Return where people find the blob, for messages."""
+    def delete(self, key: str) -> None:
+        """Remove the blob; removing what is not there is no error."""
         ...
 
 
@@ -46,12 +53,20 @@ class DiskObjects:
         """Take ``root`` as the folder of all keys; it is made on the first write."""
         self.root = root
 
+    def __str__(self) -> str:
+        """Return the folder."""
+        return str(self.root)
+
     def get(self, key: str) -> bytes:
         """Return the file's bytes."""
         try:
             return (self.root / _checked(key)).read_bytes()
         except FileNotFoundError as error:
             raise MissingArtifactError(f"no object {key!r} in {self.root}") from error
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write temp file, fsync, rename."""
+        replace_file(self.root / _checked(key), data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write temp file, fsync, link."""
@@ -64,9 +79,9 @@ class DiskObjects:
             if path.is_file() and not path.name.endswith(".tmp"):
                 yield path.relative_to(self.root).as_posix()
 
-    def where(self, key: str) -> str:
-        """Return the file's path."""
-        return str(self.root / _checked(key))
+    def delete(self, key: str) -> None:
+        """Unlink the file."""
+        (self.root / _checked(key)).unlink(missing_ok=True)
 
 
 class MemoryObjects:
@@ -77,12 +92,21 @@ class MemoryObjects:
         self._blobs: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
+    def __str__(self) -> str:
+        """Return where the blobs are."""
+        return "memory"
+
     def get(self, key: str) -> bytes:
         """Return the blob."""
         try:
             return self._blobs[_checked(key)]
         except KeyError as error:
             raise MissingArtifactError(f"no object {key!r} in memory") from error
+
+    def put(self, key: str, data: bytes) -> None:
+        """Set the blob."""
+        with self._lock:
+            self._blobs[_checked(key)] = data
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Set the blob under the lock, if the key is free."""
@@ -94,6 +118,7 @@ class MemoryObjects:
         folder = _checked(prefix).rstrip("/") + "/"
         yield from sorted(key for key in list(self._blobs) if key.startswith(folder))
 
-    def where(self, key: str) -> str:
-        """Return the key."""
-        return f"{_checked(key)} in memory"
+    def delete(self, key: str) -> None:
+        """Drop the key."""
+        with self._lock:
+            self._blobs.pop(_checked(key), None)
