@@ -204,4 +204,9 @@ def describe(error: BaseException) -> str:
                 f"no permission for {error.filename}: give this user access, or set MARQUEE_HOME "
                 "to a folder of their own"
             )
+        case NotADirectoryError() | OSError(errno=30):
+            return (
+                f"cannot write to {error.filename}: {error.strerror}: set MARQUEE_HOME to a folder "
+                "that can be written to"
+            )
     return str(error)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 INSTANCE = Path(__file__).resolve().parents[1] / "infra" / "dagster" / "one_machine.yaml"
 
+_AGAIN = (
+    "What was published stays. Mend the cause and run the same command again: finished work is "
+    "skipped."
+)
+
 
 @dataclass(frozen=True)
 class Orchestrator:
@@ -49,17 +54,22 @@ class Orchestrator:
         Raises RunFailedError with the cause.
         """
         self._check(job, partition)
-        result = self._definitions.resolve_job_def(job).execute_in_process(
-            instance=self._instance,
-            partition_key=partition,
-            run_config={"loggers": {"progress": {}}},
-            raise_on_error=False,
-        )
-        if not result.success:
-            raise RunFailedError(
-                f"{job} {partition} failed: {_cause(result)}\nWhat was published stays. Mend the "
-                "cause and run the same command again: finished work is skipped."
+        from sqlalchemy.exc import DatabaseError
+
+        try:
+            result = self._definitions.resolve_job_def(job).execute_in_process(
+                instance=self._instance,
+                partition_key=partition,
+                run_config={"loggers": {"progress": {}}},
+                raise_on_error=False,
             )
+        except DatabaseError as error:  # of the orchestrator's own records, such as on a full disk
+            raise RunFailedError(
+                f"{job} {partition} failed: a database in {self.workspace.root / 'dagster'}: "
+                f"{error.orig}\n{_AGAIN}"
+            ) from error
+        if not result.success:
+            raise RunFailedError(f"{job} {partition} failed: {_cause(result)}\n{_AGAIN}")
         from assets.progress import is_skipped
 
         made = [event for event in result.all_events if event.is_step_materialization]
