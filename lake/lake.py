@@ -23,9 +23,9 @@ from lake.errors import CorruptArtifactError, LakeError, MissingArtifactError
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 
-_REMEDY = (
-    "restore it from a copy, or remove it and run the partition again (history, such as an "
-    "accepted model, a published day or a vocabulary, is taken back only if it comes out equal)"
+_OF_HISTORY = (
+    "(history, such as an accepted model, a published day or a vocabulary, is taken back only if "
+    "it comes out equal)"
 )
 
 
@@ -114,7 +114,8 @@ class Lake:
         folder = self.root / ref.uri
         if not folder.is_dir():
             raise MissingArtifactError(
-                f"{ref.asset} {ref.partition}: its folder {folder} is gone: {_REMEDY}"
+                f"{ref.asset} {ref.partition}: its folder {folder} is gone: restore it from a "
+                f"copy, or run the partition again {_OF_HISTORY}"
             )
         return folder
 
@@ -124,7 +125,8 @@ class Lake:
         if got != ref.digest:
             raise CorruptArtifactError(
                 f"{ref.asset} {ref.partition}: want digest {ref.digest}, got {got} in "
-                f"{self.path(ref)}: {_REMEDY}"
+                f"{self.path(ref)}: restore it from a copy, or remove it and run the "
+                f"partition again {_OF_HISTORY}"
             )
 
     def build(

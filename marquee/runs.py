@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from assets.timeline import month_of
 from assets.workspace import Workspace
 from lake.atomic import replace_file
+from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 from marquee.errors import CommandError, RunFailedError
 
@@ -46,7 +47,10 @@ class Orchestrator:
     def _instance(self) -> "dg.DagsterInstance":
         import dagster as dg
 
-        return dg.DagsterInstance.get()
+        # dagster 1.13: two processes that make its databases at once leave them broken for good
+        lock = self.workspace.root / "dagster" / "instance.lock"
+        with exclusive_lock(lock, what="the orchestrator's home", is_waiting=True):
+            return dg.DagsterInstance.get()
 
     def run(self, job: str, partition: str) -> int:
         """Run a job for one partition; return how many assets were there already.
