@@ -9,6 +9,7 @@ from rich.console import Console
 
 from assets.workspace import Workspace
 from embedding_store.checks import check
+from lake.errors import LakeError
 from marquee.errors import EXPECTED, CommandError
 
 LIBRARIES = ("dagster", "feast", "great-expectations", "mlflow", "pyarrow", "torch")
@@ -64,7 +65,12 @@ def _artifacts(workspace: Workspace) -> str:
         for ref in workspace.lake.refs(folder.name)
     ]
     for ref in refs:
-        workspace.lake.verify(ref)
+        try:
+            workspace.lake.verify(ref)
+        except LakeError as error:
+            from marquee.runs import command_for
+
+            raise CommandError(f"{error}: `{command_for(workspace, ref)}`") from error
     return f"{len(refs)} artifacts have the digest that was recorded"
 
 
