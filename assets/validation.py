@@ -92,18 +92,27 @@ class DayValidation:
             raise KeyError(check)
         return all(one.is_passed for one in self.of(check))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form: a function of the data alone, no times and no ids of rows."""
+    def verdict(self) -> dict[str, Any]:
+        """Return what a reader of the day's events obeys, JSON: it follows from their rows alone.
+
+        Repeated deliveries change nothing here, nor do other days, which warnings look at.
+        """
         return {
             "format_version": FORMAT_VERSION,
             "day": self.day.isoformat(),
             "schema": self.schema,
+            "is_blocked": self.is_blocked,
+            "failed": list(self.failed),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the whole account, JSON: a function of the data, no times and no ids of rows."""
+        return {
+            **self.verdict(),
             "rows": self.rows,
             "rows_in": self.rows_in,
             "quarantined": self.quarantined,
             "duplicates": self.duplicates,
-            "is_blocked": self.is_blocked,
-            "failed": list(self.failed),
             "warned": list(self.warned),
             "expectations": [asdict(one) for one in self.expectations],
         }
