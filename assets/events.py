@@ -12,7 +12,7 @@ from assets.partitions import daily
 from assets.reporting import code_version, materialized
 from assets.suites import Limits
 from assets.timeline import end_of, start_of
-from assets.validation import DayValidation, validate_day
+from assets.validation import DayValidation, render_data_docs, validate_day
 from assets.workspace import Workspace
 from lake.lake import Written
 from lake.refs import ArtifactRef
@@ -86,6 +86,7 @@ def valid_events(
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's events that keep every rule, once each, in order; with the day's validation."""
     day = context.partition_key
+    docs = workspace.root / "data_docs" / day
 
     def write(folder: Path) -> Written:
         raw, titles = workspace.paths([raw_events, catalogue])
@@ -93,6 +94,7 @@ def valid_events(
         validation = _validation(workspace, folder, day, written, rows_in=raw_events.rows)
         # the digest covers the verdict; the figures, which know other days, stay out of it
         (folder / "validation.json").write_text(json.dumps(validation.verdict(), indent=1))
+        render_data_docs(validation, docs)
         return Written(written.rows, {**written.figures, "validation": validation.to_json()})
 
     built = workspace.build(
@@ -104,7 +106,7 @@ def valid_events(
         inputs=[raw_events, catalogue],
         parameters={"max_quarantined": workspace.config.max_quarantined},
     )
-    return materialized(built)
+    return materialized(built, metadata={"data docs": dg.MetadataValue.path(docs)})
 
 
 def _validation(

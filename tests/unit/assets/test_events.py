@@ -32,12 +32,18 @@ CONFIG = WorkspaceConfig(
 )
 
 
-def made(asset: dg.AssetsDefinition, workspace: Workspace, **inputs: ArtifactRef) -> ArtifactRef:
-    """Materialize a day by hand; return what stands for it."""
+def materialize(
+    asset: dg.AssetsDefinition, workspace: Workspace, **inputs: ArtifactRef
+) -> dg.MaterializeResult[ArtifactRef]:
+    """Call an asset for the day."""
     with dg.build_asset_context(partition_key=DAY) as context:
-        result = asset(context, workspace=workspace, **inputs)
-    ref: ArtifactRef = result.value
-    return ref
+        result: dg.MaterializeResult[ArtifactRef] = asset(context, workspace=workspace, **inputs)
+    return result
+
+
+def made(asset: dg.AssetsDefinition, workspace: Workspace, **inputs: ArtifactRef) -> ArtifactRef:
+    """Return what stands for the day once it is materialized."""
+    return materialize(asset, workspace, **inputs).value
 
 
 def valid(workspace: Workspace) -> ArtifactRef:
@@ -94,3 +100,17 @@ def test_a_repeated_delivery_is_no_part_of_a_days_digest(
     assert again.logical_id != once.logical_id
     assert again.digest == once.digest
     assert again.figures["duplicates"] > once.figures["duplicates"]
+
+
+def test_the_asset_page_leads_to_the_engines_own_pages(
+    week_of: Callable[[Sequence[int]], Workspace],
+) -> None:
+    workspace = week_of([])
+    inputs = {
+        asset.key.to_user_string(): made(asset, workspace) for asset in (raw_events, catalogue)
+    }
+
+    for _ in range(2):  # made, then skipped
+        metadata = materialize(valid_events, workspace, **inputs).metadata or {}
+        pages = Path(metadata["data docs"].path).glob("*.html")
+        assert {page.stem for page in pages} == {"simulated_events", "simulated_day"}
