@@ -1,7 +1,6 @@
 """From a source's raw rows to valid events, and to the catalogue they refer to."""
 
 import json
-from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +12,7 @@ from assets.reporting import code_version, materialized
 from assets.suites import Limits
 from assets.timeline import end_of, start_of
 from assets.validation import DayValidation, render_data_docs, validate_day
+from assets.watermark import Clock, require_complete, watermark_of
 from assets.workspace import Workspace
 from lake.lake import Written
 from lake.refs import ArtifactRef
@@ -31,12 +31,14 @@ OWNERS = ["team:data"]
     code_version=code_version(INGESTION),
 )
 def raw_events(
-    context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+    context: dg.AssetExecutionContext,
+    workspace: dg.ResourceParam[Workspace],
+    clock: dg.ResourceParam[Clock],
 ) -> dg.MaterializeResult[ArtifactRef]:
     """A day's events as they arrived, with duplicates, disorder and nonsense."""
     day, source = context.partition_key, workspace.source
-    received_before = end_of(day) + timedelta(hours=workspace.config.watermark_delay_h)
-    date = start_of(day).date()
+    require_complete(workspace.config, day, now=clock())
+    received_before, date = watermark_of(workspace.config, day), start_of(day).date()
     built = workspace.build(
         "raw_events",
         day,

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from assets.errors import IncompleteDayError
 from assets.events import catalogue, raw_events, valid_events
+from assets.watermark import Clock, wall_clock
 from assets.workspace import Workspace, WorkspaceConfig
 from lake.atomic import replace_json
 from lake.lake import Written
@@ -33,7 +35,7 @@ CONFIG = WorkspaceConfig(
 
 
 def materialize(
-    asset: dg.AssetsDefinition, workspace: Workspace, **inputs: ArtifactRef
+    asset: dg.AssetsDefinition, workspace: Workspace, **inputs: ArtifactRef | Clock
 ) -> dg.MaterializeResult[ArtifactRef]:
     """Call an asset for the day."""
     with dg.build_asset_context(partition_key=DAY) as context:
@@ -41,15 +43,24 @@ def materialize(
     return result
 
 
-def made(asset: dg.AssetsDefinition, workspace: Workspace, **inputs: ArtifactRef) -> ArtifactRef:
+def made(
+    asset: dg.AssetsDefinition, workspace: Workspace, **inputs: ArtifactRef | Clock
+) -> ArtifactRef:
     """Return what stands for the day once it is materialized."""
     return materialize(asset, workspace, **inputs).value
 
 
+def arrived(workspace: Workspace) -> dict[str, ArtifactRef]:
+    """Return what valid events are made of."""
+    return {
+        "raw_events": made(raw_events, workspace, clock=wall_clock),
+        "catalogue": made(catalogue, workspace),
+    }
+
+
 def valid(workspace: Workspace) -> ArtifactRef:
     """Take in and validate the day."""
-    raw, titles = made(raw_events, workspace), made(catalogue, workspace)
-    return made(valid_events, workspace, raw_events=raw, catalogue=titles)
+    return made(valid_events, workspace, **arrived(workspace))
 
 
 @pytest.fixture
@@ -82,9 +93,9 @@ def test_a_repeated_delivery_is_no_part_of_a_days_digest(
     week_of: Callable[[Sequence[int]], Workspace],
 ) -> None:
     workspace = week_of([])
-    raw, titles = made(raw_events, workspace), made(catalogue, workspace)
-    once = made(valid_events, workspace, raw_events=raw, catalogue=titles)
-    folder = workspace.lake.path(raw)
+    inputs = arrived(workspace)
+    once = made(valid_events, workspace, **inputs)
+    folder = workspace.lake.path(inputs["raw_events"])
 
     def twice(into: Path) -> Written:
         events = pq.read_table(folder / "events.parquet")
@@ -95,7 +106,7 @@ def test_a_repeated_delivery_is_no_part_of_a_days_digest(
     built = workspace.build(
         "raw_events", DAY, twice, code_of=["lake.lake"], as_of=workspace.served_at(DAY)
     )
-    again = made(valid_events, workspace, raw_events=built.ref, catalogue=titles)
+    again = made(valid_events, workspace, **{**inputs, "raw_events": built.ref})
 
     assert again.logical_id != once.logical_id
     assert again.digest == once.digest
@@ -106,11 +117,26 @@ def test_the_asset_page_leads_to_the_engines_own_pages(
     week_of: Callable[[Sequence[int]], Workspace],
 ) -> None:
     workspace = week_of([])
-    inputs = {
-        asset.key.to_user_string(): made(asset, workspace) for asset in (raw_events, catalogue)
-    }
+    inputs = arrived(workspace)
 
     for _ in range(2):  # made, then skipped
         metadata = materialize(valid_events, workspace, **inputs).metadata or {}
         pages = Path(metadata["data docs"].path).glob("*.html")
         assert {page.stem for page in pages} == {"simulated_events", "simulated_day"}
+
+
+def test_a_live_day_is_refused_until_its_watermark_has_passed(tmp_path: Path) -> None:
+    live = Workspace.create(tmp_path, replace(CONFIG, is_replay=False, watermark_delay_h=30))
+    watermark = datetime(2026, 1, 10, 6, tzinfo=UTC)
+
+    with pytest.raises(IncompleteDayError, match=r"complete at 2026-01-10 06:00 .* it is .* 05:59"):
+        made(raw_events, live, clock=lambda: watermark - timedelta(seconds=1))
+
+    assert live.lake.find("raw_events", DAY) is None
+    assert made(raw_events, live, clock=lambda: watermark).as_of == watermark.isoformat()
+
+
+def test_a_replayed_day_is_complete_whatever_the_clock_says(tmp_path: Path) -> None:
+    replayed = Workspace.create(tmp_path, CONFIG)
+
+    assert made(raw_events, replayed, clock=lambda: datetime(1999, 1, 1, tzinfo=UTC)).rows > 0
