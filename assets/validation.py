@@ -117,17 +117,6 @@ class DayValidation:
             "expectations": [asdict(one) for one in self.expectations],
         }
 
-    def to_markdown(self) -> str:
-        """Return a table for people: one line per expectation, the broken ones first."""
-        lines = ["| | check | column | observed | threshold |", "|---|---|---|---|---|"]
-        for one in sorted(self.expectations, key=lambda one: one.is_passed):
-            mark = "ok" if one.is_passed else f"**{one.severity}**"
-            observed = f"{one.observed:,.4g}" if isinstance(one.observed, float) else one.observed
-            lines.append(
-                f"| {mark} | {one.name} | {one.column or ''} | {observed} | {one.threshold} |"
-            )
-        return "\n".join(lines)
-
 
 def validate_day(  # noqa: PLR0913 (all but the table are keywords)
     events: pa.Table,
