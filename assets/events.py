@@ -1,6 +1,7 @@
 """From a source's raw rows to valid events, and to the catalogue they refer to."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -22,14 +23,10 @@ INGESTION = ("training.events.artifacts", "training.events.sources")
 VALIDATION = (*INGESTION, "assets.validation")
 OWNERS = ["team:data"]
 
+of_a_day = partial(dg.asset, partitions_def=daily, group_name="events", owners=OWNERS)
 
-@dg.asset(
-    partitions_def=daily,
-    group_name="events",
-    kinds={"parquet"},
-    owners=OWNERS,
-    code_version=code_version(INGESTION),
-)
+
+@of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
 def raw_events(
     context: dg.AssetExecutionContext,
     workspace: dg.ResourceParam[Workspace],
@@ -50,13 +47,7 @@ def raw_events(
     return materialized(built, metadata=previews.of_events(workspace, built.ref))
 
 
-@dg.asset(
-    partitions_def=daily,
-    group_name="events",
-    kinds={"parquet"},
-    owners=OWNERS,
-    code_version=code_version(INGESTION),
-)
+@of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
 def catalogue(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.MaterializeResult[ArtifactRef]:
@@ -73,13 +64,7 @@ def catalogue(
     return materialized(built)
 
 
-@dg.asset(
-    partitions_def=daily,
-    group_name="events",
-    kinds={"parquet", "greatexpectations"},
-    owners=OWNERS,
-    code_version=code_version(VALIDATION),
-)
+@of_a_day(kinds={"parquet", "greatexpectations"}, code_version=code_version(VALIDATION))
 def valid_events(
     context: dg.AssetExecutionContext,
     workspace: dg.ResourceParam[Workspace],
@@ -130,13 +115,7 @@ def _validation(
     )
 
 
-@dg.asset(
-    partitions_def=daily,
-    group_name="events",
-    kinds={"parquet"},
-    owners=OWNERS,
-    code_version=code_version(INGESTION),
-)
+@of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
 def quarantined_events(
     context: dg.AssetExecutionContext,
     workspace: dg.ResourceParam[Workspace],
