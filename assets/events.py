@@ -74,26 +74,29 @@ def valid_events(
     """The day's events that keep every rule, once each, in order; with the day's validation."""
     day = context.partition_key
     docs = workspace.root / "data_docs" / day
-
-    def write(folder: Path) -> Written:
-        raw, titles = workspace.paths([raw_events, catalogue])
-        written = artifacts.write_valid(raw, titles, start_of(day).date(), folder)
-        validation = _validation(workspace, folder, day, written, rows_in=raw_events.rows)
-        # the digest covers the verdict; the figures, which know other days, stay out of it
-        (folder / "validation.json").write_text(json.dumps(validation.verdict(), indent=1))
-        render_data_docs(validation, docs)
-        return Written(written.rows, {**written.figures, "validation": validation.to_json()})
-
     built = workspace.build(
         "valid_events",
         day,
-        write,
+        lambda folder: _write_valid(workspace, raw_events, catalogue, folder, docs),
         code_of=VALIDATION,
         as_of=end_of(day),
         inputs=[raw_events, catalogue],
         parameters={"max_quarantined": workspace.config.max_quarantined},
     )
     return materialized(built, metadata={"data docs": dg.MetadataValue.path(docs)})
+
+
+def _write_valid(
+    workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef, folder: Path, docs: Path
+) -> Written:
+    day = raw_events.partition
+    raw, titles = workspace.paths([raw_events, catalogue])
+    written = artifacts.write_valid(raw, titles, start_of(day).date(), folder)
+    validation = _validation(workspace, folder, day, written, rows_in=raw_events.rows)
+    render_data_docs(validation, docs)
+    # the digest covers the verdict; the figures, which know other days, stay out of it
+    (folder / "validation.json").write_text(json.dumps(validation.verdict(), indent=1))
+    return Written(written.rows, {**written.figures, "validation": validation.to_json()})
 
 
 def _validation(
