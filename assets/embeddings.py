@@ -11,10 +11,10 @@ from assets.errors import NotAcceptedError
 from assets.models import is_accepted
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
-from assets.timeline import end_of
 from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
 from embedding_store.stabilise import stabilise
+from lake.days import end_of
 from lake.lake import Written
 from lake.refs import ArtifactRef
 from training.data import TrainingData

@@ -11,10 +11,10 @@ from assets.io_manager import UNPARTITIONED
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
 from assets.suites import Limits
-from assets.timeline import end_of, start_of
 from assets.validation import DayValidation, render_data_docs, validate_day
 from assets.watermark import Clock, require_complete, watermark_of
 from assets.workspace import Workspace
+from lake.days import end_of, start_of
 from lake.lake import Written
 from lake.refs import ArtifactRef
 from training.events import artifacts

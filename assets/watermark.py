@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from assets.errors import IncompleteDayError
-from assets.timeline import end_of
 from assets.workspace import WorkspaceConfig
+from lake.days import end_of
 
 Clock = Callable[[], datetime]
 """Tells the time, UTC; it decides whether a day may be taken in, never what is in it."""
