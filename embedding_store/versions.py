@@ -41,11 +41,11 @@ class Version:
         try:
             data = path.read_bytes()
         except FileNotFoundError as error:
-            raise CorruptVersionError(f"{path} is missing: restore it, or roll back") from error
+            raise CorruptVersionError(f"{path} is missing: restore it from a copy") from error
         if digest_bytes(data) != record.sha256:
             raise CorruptVersionError(
                 f"{path}: want {record.bytes} bytes with sha256 {record.sha256}, got {len(data)} "
-                "other bytes: restore it, or roll back"
+                "other bytes: restore it from a copy"
             )
         return pa.py_buffer(data)
 
@@ -74,7 +74,7 @@ def open_version(folder: Path, *, manifest_sha256: str | None = None) -> Version
         data = (folder / MANIFEST_FILE).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CorruptVersionError(
-            f"{folder} has no {MANIFEST_FILE}: restore the folder, or roll back"
+            f"{folder} has no {MANIFEST_FILE}: restore the folder from a copy"
         ) from error
     if manifest_sha256 is not None and digest_bytes(data) != manifest_sha256:
         raise CorruptVersionError(f"{folder / MANIFEST_FILE}: is not what the log recorded")

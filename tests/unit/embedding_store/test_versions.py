@@ -53,7 +53,7 @@ def test_a_truncated_or_missing_file_is_found(folder: Path) -> None:
     version = open_version(folder)
     path = folder / "user/part-2.parquet"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CorruptVersionError, match="roll back"):
+    with pytest.raises(CorruptVersionError, match="restore it from a copy"):
         version.verify()
     path.unlink()
     with pytest.raises(CorruptVersionError, match=r"part-2.parquet is missing"):
