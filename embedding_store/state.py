@@ -308,7 +308,8 @@ def _retired(state: StoreState, entry: Entry, body: VersionRetired) -> StoreStat
         for frame, stack in state.stacks.items()
     }
     versions = {**state.versions, version.number: replace(version, is_retired=True)}
-    return replace(state, versions=versions, stacks=stacks)
+    canaries = {f: number for f, number in state.canaries.items() if number != version.number}
+    return replace(state, versions=versions, stacks=stacks, canaries=canaries)
 
 
 def _registered(state: StoreState, _: Entry, body: ConsumerRegistered) -> StoreState:

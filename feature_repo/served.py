@@ -117,10 +117,10 @@ def _damaged(
     needed = {"stable": state.stable(version.frame), "canary": state.canary(version.frame)}
     for alias, one in needed.items():
         if one is not None and one.number == version.number:
-            remedy = ", or run `marquee rollback`" if alias == "stable" else ""
+            remedy = "rollback" if alias == "stable" else f"retire {version.number}"
             raise RenderingError(
                 f"{version.name} is {alias} of frame {version.frame}, but cannot be read: "
-                f"{error}{remedy}"
+                f"{error}, or run `marquee {remedy}`"
             ) from error
     return DamagedVersion(version, str(error))
 
