@@ -289,7 +289,7 @@ def _similarity(
     found = compare(version, reference)
     figures = (None, None) if found is None else (found.item_mean_cosine, found.item_overlap_at_10)
     common = 0 if found is None else found.probe_items
-    note = f"{common} probe items, against {reference.digest[:12]}; below, publish another frame"
+    note = f"{common} probe items, against {reference.digest[:12]}; below, it is another frame"
     first, second = (
         Gate(
             name=name,
