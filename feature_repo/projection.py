@@ -138,7 +138,7 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
         if not (np.array_equal(got.vectors, vectors) and np.array_equal(plain, vectors)):
             raise OnlineRowsError(
                 f"{alias} of frame {frame}: {side} embeddings do not read back as those of "
-                f"{version.published.name}"
+                f"{version.published.name}: run `marquee reconcile`"
             )
         confirmed[f"{side} rows"] = version.manifest.rows(side)
         confirmed[f"{side} rows read back"] = len(ids)
