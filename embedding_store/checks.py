@@ -16,7 +16,7 @@ def check(store: EmbeddingStore) -> list[str]:
     try:
         state = store.state()
     except (LakeError, StoreError) as error:
-        return [f"the log cannot be folded: {error}; restore {store.root / 'log'} from a copy"]
+        return [f"the log cannot be folded: {error}"]
     problems = [
         problem
         for version in state.versions.values()
