@@ -115,6 +115,18 @@ class StoreState:
             )
         return max(known, key=lambda one: (one.effective_at, one.role == "base", one.seq))
 
+    def champion(self, *, at: datetime | None = None) -> ModelAcceptance | None:
+        """Return the newest daily model accepted by ``at``, or the newest base before the first.
+
+        A base is not served before a day's model proved it: only a quality gate makes a champion.
+        """
+        known = [one for one in self.models if at is None or one.effective_at <= at]
+        return max(
+            known,
+            key=lambda one: (one.role == "daily", one.effective_at, one.seq),
+            default=None,
+        )
+
     def accepted(self, logical_id: str) -> ModelAcceptance | None:
         """Return the newest acceptance of that work, or None."""
         found = [model for model in self.models if model.logical_id == logical_id]
