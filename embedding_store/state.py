@@ -224,7 +224,7 @@ def _named(state: StoreState, entry: Entry, number: int) -> PublishedVersion:
     if version is None:
         raise NoVersionError(
             f"log entry {entry.seq} ({entry.kind}) names v{number}, which was not published before "
-            "it: the log is damaged, restore it"
+            "it: the log is damaged, restore it from a copy"
         )
     return version
 
@@ -294,7 +294,7 @@ def _rolled_back(state: StoreState, entry: Entry, body: VersionRolledBack) -> St
     if body.to_number not in stack:
         raise NoVersionError(
             f"log entry {entry.seq} rolls frame {body.frame} back to v{body.to_number}, which was "
-            "not stable before it: the log is damaged, restore it"
+            "not stable before it: the log is damaged, restore it from a copy"
         )
     switch = Switch(
         seq=entry.seq,
@@ -321,18 +321,24 @@ def _retired(state: StoreState, entry: Entry, body: VersionRetired) -> StoreStat
         for frame, stack in state.stacks.items()
     }
     versions = {**state.versions, version.number: replace(version, is_retired=True)}
-    return replace(state, versions=versions, stacks=stacks)
+    canaries = {f: number for f, number in state.canaries.items() if number != version.number}
+    return replace(state, versions=versions, stacks=stacks, canaries=canaries)
 
 
 def _registered(state: StoreState, _: Entry, body: ConsumerRegistered) -> StoreState:
     return replace(state, consumers={**state.consumers, body.name: body})
 
 
-def _erased(state: StoreState, _: Entry, body: Erased) -> StoreState:
+def _erased(state: StoreState, entry: Entry, body: Erased) -> StoreState:
     versions = dict(state.versions)
     digests = dict(state.digests)
     for before, after in body.replacements.items():
-        number = digests[before]
+        number = digests.get(before)
+        if number is None:
+            raise NoVersionError(
+                f"log entry {entry.seq} erases from {before[:12]}, which was not published before "
+                "it: the log is damaged, restore it from a copy"
+            )
         digests[after["digest"]] = number
         versions[number] = replace(
             versions[number],
