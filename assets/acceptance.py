@@ -1,6 +1,12 @@
 """Accepting a model: one entry in the log, mirrored to the registry's alias ``champion``.
 
-The log is the truth. The registry follows it, so mirroring is safe to repeat.
+::
+
+    register ─► log: model_accepted ─► alias champion
+
+A model is registered before the log accepts it, so that whatever the log names is in the registry,
+also after a kill in between. The log is the truth; the registry follows it, and every step is safe
+to repeat.
 """
 
 from collections.abc import Mapping
@@ -15,12 +21,7 @@ from embedding_store.state import ModelAcceptance
 from lake.refs import ArtifactRef
 
 REGISTERED_NAME = "marquee-foundation-model"
-
-
-def champion_of(workspace: Workspace) -> ModelAcceptance:
-    """Return the newest accepted model, whichever day is being run again."""
-    models = workspace.store.state().models
-    return max(models, key=lambda one: (one.effective_at, one.role == "base", one.seq))
+_ASSET_OF_ROLE: Mapping[Role, str] = {"base": "pretrained_model", "daily": "fine_tuned_model"}
 
 
 def accept(
@@ -33,6 +34,7 @@ def accept(
     why: str,
 ) -> ModelAcceptance:
     """Log that ``model`` is accepted from ``effective_at`` on; the same one twice is one entry."""
+    _register(workspace, model, metrics)
     acceptance = Publisher(workspace.store, by=model.asset).accept_model(
         ModelAccepted(
             partition=model.partition,
@@ -45,6 +47,21 @@ def accept(
         effective_at=effective_at,
         why=why,
     )
+    _mirror(workspace)
+    return acceptance
+
+
+def _mirror(workspace: Workspace) -> None:
+    """Point ``champion`` at the newest accepted model, whichever day is being run again."""
+    champion = workspace.store.state().champion()
+    assert champion is not None  # one was accepted just now
+    held = workspace.lake.find(_ASSET_OF_ROLE[champion.role], champion.partition)
+    if held is not None and held.digest == champion.digest:
+        _register(workspace, held, champion.metrics)  # the registry may be younger than the log
+    mirror_champion(workspace.mlflow_dir, REGISTERED_NAME, champion.digest)
+
+
+def _register(workspace: Workspace, model: ArtifactRef, metrics: Mapping[str, Any]) -> None:
     register_model(
         workspace.mlflow_dir,
         REGISTERED_NAME,
@@ -52,5 +69,3 @@ def accept(
         run_id=str(model.figures["run_id"]),
         metrics=metrics,
     )
-    mirror_champion(workspace.mlflow_dir, REGISTERED_NAME, champion_of(workspace).digest)
-    return acceptance

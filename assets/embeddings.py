@@ -1,5 +1,9 @@
 """Batch inference: the day's model applied to every user and every title, and made comparable."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
 import dagster as dg
 
 from assets import previews
@@ -7,11 +11,13 @@ from assets.errors import NotAcceptedError
 from assets.models import is_accepted
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
-from assets.timeline import end_of
 from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
 from embedding_store.stabilise import stabilise
+from lake.days import end_of
+from lake.lake import Written
 from lake.refs import ArtifactRef
+from training.data import TrainingData
 from training.vectors import embed_items, embed_users
 
 INFERENCE = ("training.vectors",)
@@ -21,7 +27,8 @@ NUM_BUCKETS = 8
 """Parts of the user side: a reader of few users opens few files."""
 
 
-@dg.asset(
+inferred = partial(
+    dg.asset,
     partitions_def=daily,
     group_name="embeddings",
     kinds={"torch", "parquet"},
@@ -29,55 +36,52 @@ NUM_BUCKETS = 8
     code_version=code_version(INFERENCE),
     deps=["model_evaluation"],
 )
+
+
+@inferred()
 def user_embeddings(
     context: dg.AssetExecutionContext,
     workspace: dg.ResourceParam[Workspace],
     fine_tuned_model: ArtifactRef,
 ) -> dg.MaterializeResult[ArtifactRef]:
     """One vector per user with a history, as of the day's end; its own space every day."""
-    require_accepted(workspace, fine_tuned_model)
-    as_of = end_of(context.partition_key)
-    inputs = inputs_before(workspace, as_of)
-    built = workspace.build(
-        "user_embeddings",
-        context.partition_key,
-        lambda folder: embed_users(
-            workspace.lake.path(fine_tuned_model), inputs.data, folder, NUM_BUCKETS
-        ),
-        code_of=INFERENCE,
-        as_of=as_of,
-        inputs=[fine_tuned_model, *inputs.refs],
-        parameters={"num_buckets": NUM_BUCKETS},
-        is_history=is_published(workspace, context.partition_key),
+    embed = partial(embed_users, num_buckets=NUM_BUCKETS)
+    return _embedded(
+        context, workspace, fine_tuned_model, embed, parameters={"num_buckets": NUM_BUCKETS}
     )
-    return materialized(built)
 
 
-@dg.asset(
-    partitions_def=daily,
-    group_name="embeddings",
-    kinds={"torch", "parquet"},
-    owners=OWNERS,
-    code_version=code_version(INFERENCE),
-    deps=["model_evaluation"],
-)
+@inferred()
 def item_embeddings(
     context: dg.AssetExecutionContext,
     workspace: dg.ResourceParam[Workspace],
     fine_tuned_model: ArtifactRef,
 ) -> dg.MaterializeResult[ArtifactRef]:
     """One vector per title of the catalogue, from the same model as the users'."""
-    require_accepted(workspace, fine_tuned_model)
-    as_of = end_of(context.partition_key)
+    return _embedded(context, workspace, fine_tuned_model, embed_items)
+
+
+def _embedded(
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    model: ArtifactRef,
+    embed: Callable[[Path, TrainingData, Path], Written],
+    *,
+    parameters: Mapping[str, int] | None = None,
+) -> dg.MaterializeResult[ArtifactRef]:
+    """Apply the day's accepted model to one side of what is known at the day's end."""
+    require_accepted(workspace, model)
+    day, as_of = context.partition_key, end_of(context.partition_key)
     inputs = inputs_before(workspace, as_of)
     built = workspace.build(
-        "item_embeddings",
-        context.partition_key,
-        lambda folder: embed_items(workspace.lake.path(fine_tuned_model), inputs.data, folder),
+        context.asset_key.to_user_string(),
+        day,
+        lambda folder: embed(workspace.lake.path(model), inputs.data, folder),
         code_of=INFERENCE,
         as_of=as_of,
-        inputs=[fine_tuned_model, *inputs.refs],
-        is_history=is_published(workspace, context.partition_key),
+        inputs=[model, *inputs.refs],
+        parameters=parameters,
+        is_history=is_published(workspace, day),
     )
     return materialized(built)
 

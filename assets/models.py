@@ -12,13 +12,15 @@ from assets import previews
 from assets.acceptance import accept
 from assets.judgement import write_judgement
 from assets.partitions import daily, days_of_the_month, monthly
+from assets.recomputing import is_kept
 from assets.reporting import code_version, materialized
-from assets.timeline import end_of, end_of_month, start_of
+from assets.timeline import end_of_month
 from assets.training_inputs import TrainingInputs, inputs_before
 from assets.training_job import TrainingJob
 from assets.training_launch import launch
 from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
+from lake.days import end_of, start_of
 from lake.lake import Written
 from lake.refs import ArtifactRef
 from training.recipes import load_recipe
@@ -32,6 +34,16 @@ OWNERS = ["team:foundation-model"]
 def base_of_day(workspace: Workspace, day: str) -> ModelAcceptance:
     """Return the accepted model that a day starts from."""
     return workspace.store.state().base_of_day(day)
+
+
+def champion_of_day(workspace: Workspace, day: str) -> ModelAcceptance:
+    """Return the model that the day's model has to match: what is served while the day passes.
+
+    On the first day after a monthly base that is yesterday's model, not the base: nothing judged
+    the base yet, and the day's model stands for it.
+    """
+    champion = workspace.store.state().champion(at=start_of(day))
+    return champion or base_of_day(workspace, day)
 
 
 def is_accepted(workspace: Workspace, asset: str, partition: str) -> bool:
@@ -71,12 +83,22 @@ def _train(
         result.rows,
         {
             **result.figures,
+            "made of": _made_of(inputs, base),
             "run_id": result.run_id,
             "mlflow run": result.run_url,
             "training seconds": result.wall_s,
             "peak memory (MiB)": result.peak_rss_mb,
         },
     )
+
+
+def _made_of(inputs: TrainingInputs, base: ModelAcceptance | None) -> dict[str, str]:
+    """Return what a published version says of its model's origin, also after inputs changed."""
+    newest = inputs.tokens[-1]
+    made_of = {"tokenizer_id": newest.logical_id, "tokenizer_digest": newest.digest}
+    if base:
+        made_of |= {"base_id": base.logical_id, "base_digest": base.digest}
+    return made_of
 
 
 @dg.asset(
@@ -151,7 +173,7 @@ def fine_tuned_model(
             "recipe": load_recipe(workspace.config.recipe).to_json(),
             "base": base.logical_id,
         },
-        is_history=is_accepted(workspace, "fine_tuned_model", day),
+        is_history=is_kept(context, is_history=is_accepted(workspace, "fine_tuned_model", day)),
     )
     return materialized(built, metadata=previews.of_training(workspace, built.ref))
 
@@ -173,14 +195,14 @@ def model_evaluation(
     Passing the quality gate accepts the model: tomorrow starts from it.
     """
     day, as_of = context.partition_key, end_of(context.partition_key)
-    base = base_of_day(workspace, day)
+    champion = champion_of_day(workspace, day)
     inputs = inputs_before(workspace, as_of)
     built = workspace.build(
         "model_evaluation",
         day,
         lambda folder: write_judgement(
             workspace.lake.path(fine_tuned_model),
-            workspace.lake.root / base.uri,
+            workspace.lake.root / champion.uri,
             inputs.data,
             day=start_of(day).date(),
             margin=workspace.config.quality_margin,
@@ -191,10 +213,10 @@ def model_evaluation(
         inputs=[fine_tuned_model, *inputs.refs],
         parameters={
             "candidate": fine_tuned_model.digest,
-            "champion": base.digest,
+            "champion": champion.digest,
             "margin": workspace.config.quality_margin,
         },
-        is_history=is_accepted(workspace, "fine_tuned_model", day),
+        is_history=is_kept(context, is_history=is_accepted(workspace, "fine_tuned_model", day)),
     )
     gate = built.ref.figures["quality gate"]
     if gate["is_passed"]:

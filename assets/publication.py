@@ -4,16 +4,16 @@ Everything here can be killed anywhere and run again: the log decides, the rest 
 """
 
 import dataclasses
+import logging
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from assets import previews
 from assets.errors import NotPublishedError
-from assets.models import base_of_day
 from assets.partitions import daily
+from assets.recomputing import RECOMPUTE_TAG, is_recomputing
 from assets.reporting import code_version, shown
-from assets.timeline import end_of
 from assets.workspace import Workspace
 from embedding_store.entries import Alias
 from embedding_store.gates import GatePolicy, QualityComparison, published_record
@@ -22,8 +22,11 @@ from embedding_store.publisher import Evidence, Publisher
 from embedding_store.staging import ActiveUsers
 from embedding_store.state import PublishedVersion
 from feature_repo.projection import confirm, reconcile
+from lake.days import end_of
 from lake.refs import ArtifactRef
 from training.tokens.activity import users_of
+
+logger = logging.getLogger(__name__)
 
 PUBLICATION = ("embedding_store.publisher",)
 PROJECTION = ("feature_repo.projection",)
@@ -49,10 +52,11 @@ def published_version(
     day = context.partition_key
     publication = Publisher(workspace.store, by="published_version").publish(
         workspace.lake.path(stabilised_embeddings),
-        origin=origin_of(workspace, day, stabilised_embeddings, fine_tuned_model),
+        origin=origin_of(day, stabilised_embeddings, fine_tuned_model),
         evidence=evidence_of_day(workspace, day, model_evaluation),
         effective_at=end_of(day),
-        why=f"the daily refresh of {day}",
+        why=context.run.tags.get(RECOMPUTE_TAG, f"the daily refresh of {day}"),
+        republish=is_recomputing(context),
     )
     version = publication.version
     record = published_record(workspace.store, version)
@@ -105,12 +109,28 @@ def served_features(
 
 
 def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
-    """Let ``canary``, then ``stable`` mean the version; return whether that was still to do."""
-    switches = workspace.store.state().stable_switches(version.frame)
-    if version.number in {switch.number for switch in switches}:
+    """Let ``canary``, then ``stable`` mean the version; return whether that was still to do.
+
+    A version of an older day than what is served is published and not promoted: consumers never go
+    back in time unless somebody rolls back.
+    """
+    state = workspace.store.state()
+    if version.number in {switch.number for switch in state.stable_switches(version.frame)}:
+        return False
+    stable = state.stable(version.frame)
+    if stable is not None and version.day < stable.day:
+        logger.warning(
+            "%s of %s is published and not promoted: %s of %s is served; `marquee promote %d` "
+            "serves it all the same",
+            version.name,
+            version.day,
+            stable.name,
+            stable.day,
+            version.number,
+        )
         return False
     publisher = Publisher(workspace.store, by="served_features")
-    effective_at = switch_instant(workspace, version.day)
+    effective_at = switch_instant(workspace, version)
     steps: tuple[tuple[Alias, str], ...] = (
         ("canary", "its online rows read back"),
         ("stable", "the canary answers as published"),
@@ -128,22 +148,18 @@ def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
     return True
 
 
-def origin_of(
-    workspace: Workspace, day: str, stabilised: ArtifactRef, model: ArtifactRef
-) -> Origin:
-    """Return where the day's version comes from."""
-    base = base_of_day(workspace, day)
-    tokens = workspace.lake.require("interaction_tokens", day)
+def origin_of(day: str, stabilised: ArtifactRef, model: ArtifactRef) -> Origin:
+    """Return where the day's version comes from: what its model was made of, not what is there now.
+
+    A late event rewrites the day's tokens, and the model that read the earlier ones stays.
+    """
     return Origin(
         day=day,
         as_of=end_of(day).isoformat(),
         logical_id=stabilised.logical_id,
         model_id=model.logical_id,
         model_digest=model.digest,
-        base_id=base.logical_id,
-        base_digest=base.digest,
-        tokenizer_id=tokens.logical_id,
-        tokenizer_digest=tokens.digest,
+        **model.figures["made of"],
     )
 
 
@@ -173,6 +189,14 @@ def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> 
     )
 
 
-def switch_instant(workspace: Workspace, day: str) -> datetime:
-    """Return from when on the day's version serves: in a replay a fixed delay after the day."""
-    return workspace.served_at(day) if workspace.config.is_replay else datetime.now(UTC)
+def switch_instant(workspace: Workspace, version: PublishedVersion) -> datetime:
+    """Return from when on the version serves.
+
+    In a replay that is a fixed delay after its day, or right after the last switch: what was served
+    until then stays as it is.
+    """
+    if not workspace.config.is_replay:
+        return datetime.now(UTC)
+    switches = workspace.store.state().stable_switches(version.frame)
+    earliest = [switches[-1].effective_at + timedelta(seconds=1)] if switches else []
+    return max([workspace.served_at(version.day), *earliest])

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, get_origin
 
 from assets.errors import WorkspaceError
-from assets.timeline import end_of, require_days
+from assets.timeline import require_days
 from embedding_store.store import EmbeddingStore
 from lake.atomic import create_json
 from lake.code_identity import code_identity
+from lake.days import end_of
 from lake.lake import Built, Lake, Step, Written
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef

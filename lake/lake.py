@@ -12,7 +12,7 @@ want one partition at the same time one builds and the others wait for it.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,11 @@ class Lake:
         """
         found = sorted((self.root / "refs" / asset).glob("*.json"))
         return [_read_ref(path) for path in found if through is None or path.stem <= through]
+
+    def built(self) -> Iterator[tuple[str, str]]:
+        """Yield the asset and the partition of every reference, in their order."""
+        for path in sorted((self.root / "refs").glob("*/*.json")):
+            yield path.parent.name, path.stem
 
     def path(self, ref: ArtifactRef) -> Path:
         """Return the artifact's folder; raises MissingArtifactError when it is gone."""

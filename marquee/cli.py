@@ -32,6 +32,7 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 WorkspaceName = Annotated[
     str, typer.Option("--workspace", "-w", help="Workspace: one world with all that belongs to it.")
 ]
+Number = Annotated[int, typer.Argument(help="Version number, such as 3 for v3.")]
 By = Annotated[str, typer.Option("--by", help="Who asks; recorded in the log.")]
 Why = Annotated[str, typer.Option("--why", help="Why; recorded in the log.")]
 
@@ -155,6 +156,36 @@ def rollback(
 
     with opened.writing():
         roll_back(opened, to=to, by=by, why=why, console=console)
+
+
+@app.command()
+def promote(
+    number: Number,
+    workspace: WorkspaceName = "simulated",
+    by: By = "operator",
+    why: Why = "asked for on the command line",
+) -> None:
+    """Let ``stable`` mean a published version: go forward again after a rollback."""
+    opened = _open(workspace)
+    from marquee.operations import promote_version
+
+    with opened.writing():
+        promote_version(opened, number, by=by, why=why, console=console)
+
+
+@app.command()
+def retire(
+    number: Number,
+    workspace: WorkspaceName = "simulated",
+    by: By = "operator",
+    why: Why = "asked for on the command line",
+) -> None:
+    """Take a version that is not stable out of use for good."""
+    opened = _open(workspace)
+    from marquee.operations import retire_version
+
+    with opened.writing():
+        retire_version(opened, number, by=by, why=why, console=console)
 
 
 @app.command()

@@ -10,7 +10,6 @@ from assets.timeline import month_of
 from assets.workspace import Workspace
 from lake.atomic import replace_file
 from lake.lock import exclusive_lock
-from lake.refs import ArtifactRef
 from marquee.errors import CommandError, RunFailedError
 
 if TYPE_CHECKING:
@@ -91,14 +90,13 @@ class Orchestrator:
             raise CommandError(f"{job} has the partitions {span}; got {partition!r}")
 
 
-def command_for(workspace: Workspace, ref: ArtifactRef) -> str:
+def command_for(workspace: Workspace, asset: str, partition: str) -> str:
     """Return the command that makes an artifact again once its folder is removed."""
     from assets.automation import JOBS
     from assets.definitions import defs
     from assets.io_manager import UNPARTITIONED
 
-    jobs = (job.name for job in JOBS if _makes(defs.resolve_job_def(job.name), ref.asset))
-    partition = ref.partition
+    jobs = (job.name for job in JOBS if _makes(defs.resolve_job_def(job.name), asset))
     if partition == UNPARTITIONED:  # made by whichever partition comes first
         partition = month_of(workspace.config.first_day)
     return f"marquee run {partition} --job {next(jobs)} --workspace {workspace.root.name}"

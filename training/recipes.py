@@ -12,11 +12,11 @@ def demo() -> RunConfig:
     """Return the run for the simulated world: 50 k tokens of 4,000 users, 1,200 items."""
     return RunConfig(
         model=ModelConfig(),
-        optim=OptimConfig(learning_rate=5e-3),
+        optim=OptimConfig(learning_rate=1e-2),
         fine_tune_optim=OptimConfig(learning_rate=1e-3),
-        num_epochs=15,
+        num_epochs=12,
         fine_tune_epochs=2,
-        batch_tokens=1024,
+        batch_tokens=2048,
     )
 
 
@@ -25,7 +25,7 @@ def kuairand() -> RunConfig:
     return RunConfig(
         model=ModelConfig(),
         targets=TargetConfig(prefix_weight=0.25),
-        optim=OptimConfig(learning_rate=2e-3),
+        optim=OptimConfig(learning_rate=5e-3),
         fine_tune_optim=OptimConfig(learning_rate=5e-4),
         num_epochs=3,
         fine_tune_epochs=2,

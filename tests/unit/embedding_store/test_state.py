@@ -101,6 +101,18 @@ def test_a_model_accepted_again_replaces_its_predecessor_of_the_same_instant() -
     assert folded.base_of_day(day_name(0)).digest == "other"
 
 
+def test_the_champion_is_the_newest_daily_model_until_a_daily_model_follows_the_base() -> None:
+    folded = state(
+        (instant(0), model("first base", "base")),
+        (instant(1), model("day 0")),
+        (instant(2), model("day 1")),
+        (instant(2), model("second base", "base")),
+    )
+    champions = [folded.champion(at=instant(n)) for n in (-1, 0, 1, 2)]
+    assert [one and one.digest for one in champions] == [None, "first base", "day 0", "day 1"]
+    assert folded.champion() == champions[-1]
+
+
 def test_a_day_without_a_model_names_the_partition_to_run() -> None:
     folded = state((instant(1), model("too late", "base")))
     with pytest.raises(NoBaseModelError, match="pretrained_model for partition 2024-02-01"):
@@ -195,6 +207,12 @@ def test_an_erasure_changes_the_digest_and_nothing_else() -> None:
     assert folded.is_same("digest-1", stable)
     assert folded.is_same("rewritten", stable)
     assert not folded.is_same(None, stable)
+
+
+def test_an_erasure_from_an_unpublished_version_is_a_damaged_log() -> None:
+    after = {"digest-7": {"digest": "rewritten", "manifest_sha256": "rewritten manifest"}}
+    with pytest.raises(NoVersionError, match=r"entry 1 erases from digest-7.*from a copy"):
+        state((instant(0), Erased(subject="h", replacements=after)))
 
 
 def test_consumers_are_known_by_name() -> None:

@@ -28,14 +28,14 @@ def asked(
     ]
 
 
-def test_a_position_is_asked_for_its_own_token_and_the_next_targets(
+def test_a_target_is_asked_for_at_its_own_position_and_at_targets_before(
     make_histories: Callable[..., Histories],
 ) -> None:
     histories = make_histories({"ana": [("A", 0), ("b", 1), ("C", 2), ("D", 3)]})
 
     assert asked(histories, [1, 0, 1, 1]) == [
         [("A", 1.0), ("C", 0.5), ("D", 0.25)],
-        [("C", 0.5), ("D", 0.25)],
+        [],
         [("C", 1.0), ("D", 0.5)],
         [("D", 1.0)],
     ]
