@@ -100,13 +100,14 @@ def _artifacts(workspace: Workspace) -> Answer:
 
 
 def _of_artifact(workspace: Workspace, asset: str, partition: str) -> Iterator[str]:
-    """Yield what is wrong with an artifact, and the command that makes it again."""
+    """Yield what is wrong with an artifact, with the command that makes it again."""
     from marquee.runs import command_for
 
     try:
         workspace.lake.verify(workspace.lake.require(asset, partition))
     except (LakeError, OSError) as error:
-        yield f"{error}: `{command_for(workspace, asset, partition)}`"
+        command = command_for(workspace, asset, partition)
+        yield f"{error}: `{command}`" if command else str(error)
 
 
 def _store(workspace: Workspace) -> Answer:

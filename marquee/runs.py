@@ -90,16 +90,18 @@ class Orchestrator:
             raise CommandError(f"{job} has the partitions {span}; got {partition!r}")
 
 
-def command_for(workspace: Workspace, asset: str, partition: str) -> str:
-    """Return the command that makes an artifact again once its folder is removed."""
+def command_for(workspace: Workspace, asset: str, partition: str) -> str | None:
+    """Return the command that makes an artifact again, or None for one that no job makes."""
     from assets.automation import JOBS
     from assets.definitions import defs
     from assets.io_manager import UNPARTITIONED
 
-    jobs = (job.name for job in JOBS if _makes(defs.resolve_job_def(job.name), asset))
+    jobs = [job.name for job in JOBS if _makes(defs.resolve_job_def(job.name), asset)]
+    if not jobs:
+        return None
     if partition == UNPARTITIONED:  # made by whichever partition comes first
         partition = month_of(workspace.config.first_day)
-    return f"marquee run {partition} --job {next(jobs)} --workspace {workspace.root.name}"
+    return f"marquee run {partition} --job {jobs[0]} --workspace {workspace.root.name}"
 
 
 def _makes(job: "dg.JobDefinition", asset: str) -> bool:
