@@ -1,4 +1,4 @@
-"""The commands that the pages show: in fences of a shell, in shown output, and in the text."""
+"""The commands that the pages show: in fences and blocks, amid shown output, and in the text."""
 
 import re
 import shlex
@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELLS = {"sh", "bash", "shell", "console"}
+_INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
 _INLINE = re.compile(r"`([^`]+)`")
 _STARTS = ("make ", "marquee ", ".venv/bin/", "python ")
 _TARGET = re.compile(r"^([a-z-]+):.*## ", re.MULTILINE)
@@ -36,7 +37,8 @@ def commands(page: str) -> Iterator[str]:
         else:  # a command amid shown output ends where the columns beside it start
             shown = (re.split(r"\s{2,}", line.strip())[0] for line in lines)
             yield from (line for line in shown if line.startswith(_STARTS))
-    for code in _INLINE.findall(_FENCE.sub("", page)):
+    text = _FENCE.sub("", page)
+    for code in [*_INDENTED.findall(text), *_INLINE.findall(text)]:
         if code.startswith(_STARTS):
             yield _one_line(code)
 

@@ -71,6 +71,8 @@ def test_commands_are_found_wherever_a_page_shows_them() -> None:
     page = """Run `make one`, or `.venv/bin/marquee
 status`; `lake/` and `python` are no commands.
 
+    python -m six --seven
+
 ```sh
 # a comment
 make two FILE=<a file>   # another
@@ -88,6 +90,7 @@ $ marquee three \\
         "make two FILE=<a file>",
         "marquee three --four 4",
         "make five",
+        "python -m six --seven",
         "make one",
         ".venv/bin/marquee status",
     ]
