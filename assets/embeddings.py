@@ -1,6 +1,6 @@
 """Batch inference: the day's model applied to every user and every title, and made comparable."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +10,12 @@ from assets import previews
 from assets.errors import NotAcceptedError
 from assets.models import is_accepted
 from assets.partitions import daily
+from assets.recomputing import is_kept, is_recomputing
 from assets.reporting import code_version, materialized
 from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
 from embedding_store.stabilise import stabilise
+from lake.code_identity import code_identity
 from lake.days import end_of
 from lake.lake import Written
 from lake.refs import ArtifactRef
@@ -81,7 +83,7 @@ def _embedded(
         as_of=as_of,
         inputs=[model, *inputs.refs],
         parameters=parameters,
-        is_history=is_published(workspace, day),
+        is_history=is_kept(context, is_history=is_published(workspace, day)),
     )
     return materialized(built)
 
@@ -101,8 +103,9 @@ def stabilised_embeddings(
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's vectors turned into the frame's coordinates, inner products unchanged."""
     day, frame = context.partition_key, workspace.config.frame
-    reference = reference_of(workspace, day)
-    users, items = workspace.paths([user_embeddings, item_embeddings])
+    inputs = [user_embeddings, item_embeddings]
+    reference = reference_of(workspace, day, inputs=inputs, is_recomputing=is_recomputing(context))
+    users, items = workspace.paths(inputs)
     built = workspace.build(
         "stabilised_embeddings",
         day,
@@ -115,23 +118,34 @@ def stabilised_embeddings(
         ),
         code_of=STABILISATION,
         as_of=end_of(day),
-        inputs=[user_embeddings, item_embeddings],
+        inputs=inputs,
         parameters={"frame": frame, "reference": reference},
-        is_history=is_published(workspace, day),
+        is_history=is_kept(context, is_history=is_published(workspace, day)),
     )
     return materialized(built, metadata=previews.of_embeddings(workspace, built.ref))
 
 
-def reference_of(workspace: Workspace, day: str) -> str | None:
+def reference_of(
+    workspace: Workspace, day: str, *, inputs: Sequence[ArtifactRef], is_recomputing: bool
+) -> str | None:
     """Return the digest of the version that the day's vectors are turned to; None opens a frame.
 
     For a published day that is the version it was judged against, otherwise what is stable now:
-    when ``stable`` moved since an earlier attempt, running again stabilises and gates again.
+    when ``stable`` moved since an earlier attempt, running again stabilises and gates again. A
+    published day that is recomputed counts as published once its version is made of ``inputs``.
     """
     state = workspace.store.state()
     published = state.version_of_day(day)
     if published is not None:
-        return published.judged_against
+        made = workspace.lake.find("stabilised_embeddings", day)
+        is_of_inputs = (
+            made is not None
+            and made.logical_id == published.logical_id
+            and list(made.inputs) == [ref.logical_id for ref in inputs]
+            and made.producer == code_identity(*STABILISATION)
+        )
+        if is_of_inputs or not is_recomputing:
+            return published.judged_against
     stable = state.stable(workspace.config.frame)
     return stable.digest if stable else None
 

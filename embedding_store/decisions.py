@@ -30,8 +30,7 @@ def held_publication(
     if not republish:
         raise AlreadyPublishedError(
             f"{origin.day} is already published as {newest.name}, from other inputs: what is "
-            f"published stays; `marquee retire {newest.number}` lets the day be run again, as "
-            "another version"
+            f"published stays; `marquee republish {origin.day}` makes another version of that day"
         )
     return None
 

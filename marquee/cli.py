@@ -189,6 +189,20 @@ def retire(
 
 
 @app.command()
+def republish(
+    day: Annotated[str, typer.Argument(help="Published day, YYYY-MM-DD.")],
+    workspace: WorkspaceName = "simulated",
+    why: Why = "asked for on the command line",
+) -> None:
+    """Make a published day again from what is known now, as another version."""
+    opened = _open(workspace)
+    from marquee.operations import republish_day
+
+    with opened.writing():
+        republish_day(opened, day, why=why, console=console)
+
+
+@app.command()
 def reconcile(workspace: WorkspaceName = "simulated") -> None:
     """Rebuild the feature registry, the online rows and the served history from the log."""
     opened = _open(workspace)

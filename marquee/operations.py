@@ -75,6 +75,27 @@ def retire_version(
     )
 
 
+def republish_day(workspace: Workspace, day: str, *, why: str, console: Console) -> None:
+    """Make a published day again from what is known of it now, judged like any, as a version."""
+    before = workspace.store.state().version_of_day(day)
+    if before is None:
+        raise CommandError(f"{day} has no published version: `marquee run {day}` makes its first")
+    from assets.recomputing import RECOMPUTE_TAG
+    from marquee.runs import Orchestrator
+
+    Orchestrator(workspace).run("daily_refresh", day, tags={RECOMPUTE_TAG: why})
+    state = workspace.store.state()
+    version = state.version_of_day(day)
+    stable = state.stable(before.frame)
+    assert version is not None
+    if version.number == before.number:
+        console.print(f"{day} comes out as it is published, in {version.name}: nothing was changed")
+        return
+    is_stable = stable is not None and stable.number == version.number
+    then = "stable" if is_stable else f"not stable: `marquee promote {version.number}`"
+    console.print(f"{day} is published again, as {version.name} beside {before.name}; it is {then}")
+
+
 def reconcile_features(workspace: Workspace, console: Console) -> None:
     """Make registry, online rows and served history what the log says."""
     console.print(sentence(reconcile(workspace.root)))

@@ -1,6 +1,7 @@
 """Runs of the orchestrator inside this process, with its real instance, partitions and events."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +52,7 @@ class Orchestrator:
         with exclusive_lock(lock, what="the orchestrator's home", is_waiting=True):
             return dg.DagsterInstance.get()
 
-    def run(self, job: str, partition: str) -> int:
+    def run(self, job: str, partition: str, *, tags: Mapping[str, str] | None = None) -> int:
         """Run a job for one partition; return how many assets were there already.
 
         Raises RunFailedError with the cause.
@@ -63,6 +64,7 @@ class Orchestrator:
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
                 partition_key=partition,
+                tags=dict(tags or {}),
                 run_config={"loggers": {"progress": {}}},
                 raise_on_error=False,
             )
