@@ -11,7 +11,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +48,7 @@ class WorkspaceConfig:
     """First day of events (UTC)."""
 
     last_day: date
-    """Last day of events (UTC)."""
+    """Last day of events (UTC); a live world, which has no end, ignores it."""
 
     recipe: str
     """Training recipe, by name or as ``package.module:function``."""
@@ -122,7 +122,6 @@ class Workspace:
 
     root: Path
     config: WorkspaceConfig
-    _sources: dict[str, EventSource] = field(default_factory=dict, repr=False)
 
     @classmethod
     def create(cls, root: Path, config: WorkspaceConfig) -> "Workspace":
