@@ -11,17 +11,18 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_origin
 
 from assets.errors import WorkspaceError
-from assets.timeline import end_of, require_days
+from assets.timeline import require_days
 from embedding_store.store import EmbeddingStore
 from lake.atomic import create_json
 from lake.code_identity import code_identity
+from lake.days import end_of
 from lake.lake import Built, Lake, Step, Written
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
@@ -47,7 +48,7 @@ class WorkspaceConfig:
     """First day of events (UTC)."""
 
     last_day: date
-    """Last day of events (UTC)."""
+    """Last day of events (UTC); a live world, which has no end, ignores it."""
 
     recipe: str
     """Training recipe, by name or as ``package.module:function``."""
@@ -121,7 +122,6 @@ class Workspace:
 
     root: Path
     config: WorkspaceConfig
-    _sources: dict[str, EventSource] = field(default_factory=dict, repr=False)
 
     @classmethod
     def create(cls, root: Path, config: WorkspaceConfig) -> "Workspace":

@@ -1,4 +1,4 @@
-"""Is the store what its log says? Every problem found, as a sentence; none raises."""
+"""Is the store what its log says? Every problem and its remedy, as a sentence; none raises."""
 
 from collections.abc import Iterator
 
@@ -21,21 +21,26 @@ def check(store: EmbeddingStore) -> list[str]:
         problem
         for version in state.versions.values()
         if not version.is_retired
-        for problem in _of_version(store, version)
+        for problem in _of_version(store, state, version)
     ]
     return problems + list(_of_history(store, state))
 
 
-def _of_version(store: EmbeddingStore, version: PublishedVersion) -> Iterator[str]:
+def _of_version(
+    store: EmbeddingStore, state: StoreState, version: PublishedVersion
+) -> Iterator[str]:
+    stable = state.stable(version.frame)
+    is_stable = stable is not None and stable.number == version.number
+    instead = "rollback" if is_stable else f"retire {version.number}"
     try:
         folder = store.version_folder(version.digest)
         open_version(folder, manifest_sha256=version.manifest_sha256).verify()
     except StoreError as error:
-        yield f"{version.name}: {error}"
+        yield f"{version.name}: {error}, or run `marquee {instead}`"
     try:
         record = published_record(store, version)
         if not record.is_passed:
-            yield f"{version.name}: its gate record did not pass"
+            yield f"{version.name}: its gate record did not pass: run `marquee {instead}`"
     except StoreError as error:
         yield f"{version.name}: {error}"
 
@@ -47,8 +52,14 @@ def _of_history(store: EmbeddingStore, state: StoreState) -> Iterator[str]:
             wanted = {part_path(store, switch, side): switch for switch in switches}
             for path, switch in wanted.items():
                 if not is_part_of(path, switch, state.version(switch.number)):
-                    yield f"history of frame {frame}: {path} is missing or not of its switch"
+                    yield (
+                        f"history of frame {frame}: {path} is missing or not of its switch: run "
+                        "`marquee reconcile`"
+                    )
             folder = store.history_folder(frame, side)
             found = set(folder.glob("*")) if folder.is_dir() else set()
             for path in sorted(found - set(wanted)):
-                yield f"history of frame {frame}: {path} is not of any switch in the log"
+                yield (
+                    f"history of frame {frame}: {path} is not of any switch in the log: run "
+                    "`marquee reconcile`, which removes it"
+                )

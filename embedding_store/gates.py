@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any
 
 from embedding_store.errors import (
@@ -107,19 +108,25 @@ class GateRecord:
         return (json.dumps(fields, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "GateRecord":
-        """Read what ``to_bytes`` wrote; raises UnknownEntryError for another format."""
+    def from_bytes(cls, data: bytes, *, name: str = "gate record") -> "GateRecord":
+        """Read what ``to_bytes`` wrote, called ``name`` in errors.
+
+        Raises CorruptVersionError, or UnknownEntryError for another format.
+        """
         try:
-            fields: dict[str, Any] = json.loads(data)
-        except ValueError as error:
-            raise CorruptVersionError(f"gate record: want JSON, got {len(data)} bytes") from error
-        version = fields.pop("format_version", None)
-        if version != FORMAT_VERSION:
-            raise UnknownEntryError(
-                f"gate record: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
-            )
-        gates = tuple(Gate(**gate) for gate in fields["gates"])
-        return cls(**{**fields, "gates": gates, "policy": GatePolicy(**fields["policy"])})
+            fields: dict[str, Any] = dict(json.loads(data))
+            version = fields.pop("format_version")
+            if version != FORMAT_VERSION:
+                raise UnknownEntryError(
+                    f"{name}: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
+                )
+            gates = tuple(Gate(**gate) for gate in fields["gates"])
+            return cls(**{**fields, "gates": gates, "policy": GatePolicy(**fields["policy"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorruptVersionError(
+                f"{name}: want a gate record in JSON, got {len(data)} bytes that are none "
+                f"({error}): restore it from a copy"
+            ) from error
 
 
 def evidence_of(version: Version, quality: QualityComparison | None, policy: GatePolicy) -> str:
@@ -201,12 +208,14 @@ def require_passed(
 
 def published_record(store: EmbeddingStore, version: PublishedVersion) -> GateRecord:
     """Return the record that the version was published with; raises PublicationRefusedError."""
-    for record, sha256 in _records(store, version.published_digest):
-        if sha256 == version.gate_sha256:
-            return record
+    held = [data for _, data in _stored(store, version.published_digest)]
+    for data in held:
+        if digest_bytes(data) == version.gate_sha256:
+            return GateRecord.from_bytes(data)
     raise PublicationRefusedError(
-        f"the gate record that {version.name} was published with is gone or changed: restore "
-        f"gates/{version.published_digest}.json"
+        f"the gate record that {version.name} was published with is gone or changed: want a file "
+        f"with sha256 {version.gate_sha256} among {store.root / _key(version.published_digest, 1)} "
+        f"and those beside it, got {len(held)} of others: restore it from a copy"
     )
 
 
@@ -227,14 +236,19 @@ def _key(digest: str, slot: int) -> str:
 
 
 def _records(store: EmbeddingStore, digest: str) -> Iterator[tuple[GateRecord, str]]:
-    slot = 1
-    while True:
+    for key, data in _stored(store, digest):
+        yield GateRecord.from_bytes(data, name=str(store.root / key)), digest_bytes(data)
+
+
+def _stored(store: EmbeddingStore, digest: str) -> Iterator[tuple[str, bytes]]:
+    """Yield key and bytes of every record of a version, in the order they were made."""
+    for slot in count(1):
+        key = _key(digest, slot)
         try:
-            data = store.objects.get(_key(digest, slot))
+            data = store.objects.get(key)
         except MissingArtifactError:
             return
-        yield GateRecord.from_bytes(data), digest_bytes(data)
-        slot += 1
+        yield key, data
 
 
 def _coverage(version: Version, policy: GatePolicy) -> Gate:
@@ -289,7 +303,7 @@ def _similarity(
     found = compare(version, reference)
     figures = (None, None) if found is None else (found.item_mean_cosine, found.item_overlap_at_10)
     common = 0 if found is None else found.probe_items
-    note = f"{common} probe items, against {reference.digest[:12]}; below, publish another frame"
+    note = f"{common} probe items, against {reference.digest[:12]}; below, it is another frame"
     first, second = (
         Gate(
             name=name,

@@ -14,6 +14,7 @@ other rows follow the version's parts. A projection: ``rebuild`` makes exactly w
 import json
 import logging
 import os
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -29,9 +30,10 @@ from embedding_store.contracts import (
     Ids,
     Side,
 )
+from embedding_store.errors import CorruptVersionError
 from embedding_store.manifest import Manifest
 from embedding_store.parts import ROW_GROUP, open_part
-from embedding_store.state import PublishedVersion, Switch
+from embedding_store.state import PublishedVersion, StoreState, Switch
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import open_version
 from lake.atomic import staged_folder, sync_folder
@@ -57,30 +59,56 @@ def history_schema(side: Side) -> pa.Schema:
     return pa.schema(columns)
 
 
-def rebuild(store: EmbeddingStore, frame: int | None = None) -> tuple[Path, ...]:
-    """Make the history exactly what the log implies; return the parts that were written.
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild of the history did."""
 
-    Parts that stand are kept (their footer says what they are of), foreign files are removed.
+    written: tuple[Path, ...]
+    lost: tuple[str, ...]
+    """Parts that are missing and whose version cannot be read, a sentence each. A join that needs
+    one fails; the others do not."""
+
+
+def rebuild(store: EmbeddingStore, frame: int | None = None) -> Rebuilt:
+    """Make the history exactly what the log implies.
+
+    Parts that stand are kept (their footer says what they are of) and need no version's files;
+    foreign files are removed. Raises CorruptVersionError when a part is missing of what is served
+    now and cannot be written.
     """
     state = store.state()
     written: list[Path] = []
-    frames = state.frames if frame is None else (frame,)
-    for one in frames:
+    lost: list[str] = []
+    for one in state.frames if frame is None else (frame,):
+        _remove_foreign(store, state, one)
         switches = state.stable_switches(one)
-        for side in SIDES:
-            folder = store.history_folder(one, side)
-            wanted = {part_path(store, switch, side): switch for switch in switches}
-            for path in sorted(folder.glob("*")) if folder.is_dir() else []:
-                if path not in wanted:
-                    path.unlink()
-                    logger.info("history: removed %s, which the log does not imply", path)
-            for path, switch in wanted.items():
-                version = state.version(switch.number)
-                if not is_part_of(path, switch, version):
-                    _write(store, path, switch, version, side)
-                    written.append(path)
-                    logger.info("step history-written: %s", path)
-    return tuple(written)
+        for switch, side in ((switch, side) for side in SIDES for switch in switches):
+            version, path = state.version(switch.number), part_path(store, switch, side)
+            if is_part_of(path, switch, version):
+                continue
+            try:
+                _write(store, path, switch, version, side)
+            except CorruptVersionError as error:
+                path.unlink(missing_ok=True)  # of something else, such as from before an erasure
+                lost.append(
+                    f"the {side}s' history since {switch.effective_at.isoformat()} cannot be "
+                    f"written, the files of {version.name} are damaged: {error}"
+                )
+                if switch is switches[-1]:
+                    raise CorruptVersionError(lost[-1]) from error
+            else:
+                written.append(path)
+                logger.info("step history-written: %s", path)
+    return Rebuilt(tuple(written), tuple(lost))
+
+
+def _remove_foreign(store: EmbeddingStore, state: StoreState, frame: int) -> None:
+    for side in SIDES:
+        folder = store.history_folder(frame, side)
+        wanted = {part_path(store, switch, side) for switch in state.stable_switches(frame)}
+        for path in sorted(set(folder.glob("*")) - wanted) if folder.is_dir() else []:
+            path.unlink()
+            logger.info("history: removed %s, which the log does not imply", path)
 
 
 def part_path(store: EmbeddingStore, switch: Switch, side: Side) -> Path:

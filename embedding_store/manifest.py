@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from embedding_store.errors import UnknownEntryError
+from embedding_store.errors import CorruptVersionError, UnknownEntryError
 from lake.digests import digest_json
 
 FORMAT_VERSION = 1
@@ -90,23 +90,32 @@ class Manifest:
         return (json.dumps(self.to_json(), indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Manifest":
-        """Read what ``to_bytes`` wrote; raises UnknownEntryError for another format."""
-        fields = json.loads(data)
-        version = fields.pop("format_version", None)
-        if version != FORMAT_VERSION:
-            raise UnknownEntryError(
-                f"manifest: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
+    def from_bytes(cls, data: bytes, *, name: str = "manifest") -> "Manifest":
+        """Read what ``to_bytes`` wrote, called ``name`` in errors.
+
+        Raises CorruptVersionError, or UnknownEntryError for another format.
+        """
+        try:
+            fields: dict[str, Any] = dict(json.loads(data))
+            version = fields.pop("format_version")
+            if version != FORMAT_VERSION:
+                raise UnknownEntryError(
+                    f"{name}: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
+                )
+            return cls(
+                **{
+                    **fields,
+                    "origin": Origin(**fields["origin"]),
+                    "files": tuple(FileRecord(**one) for one in fields["files"]),
+                    "coverage": Coverage(**fields["coverage"]),
+                    "default_user": tuple(fields["default_user"]),
+                }
             )
-        return cls(
-            **{
-                **fields,
-                "origin": Origin(**fields["origin"]),
-                "files": tuple(FileRecord(**one) for one in fields["files"]),
-                "coverage": Coverage(**fields["coverage"]),
-                "default_user": tuple(fields["default_user"]),
-            }
-        )
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorruptVersionError(
+                f"{name}: want a manifest in JSON, got {len(data)} bytes that are none ({error}): "
+                "restore it from a copy"
+            ) from error
 
     def rows(self, side: str) -> int:
         """Return the number of ``user`` or ``item`` rows."""

@@ -16,8 +16,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from embedding_store.decisions import (
+    check_stable,
+    held_publication,
+    version_to_promote,
+    version_to_retire,
+    version_to_return_to,
+)
 from embedding_store.entries import (
-    ALIASES,
     ROLES,
     Alias,
     AliasSet,
@@ -30,10 +36,8 @@ from embedding_store.entries import (
     to_body,
 )
 from embedding_store.errors import (
-    AlreadyPublishedError,
-    NoVersionError,
+    CorruptVersionError,
     PublicationRefusedError,
-    StableMovedError,
 )
 from embedding_store.gates import (
     GatePolicy,
@@ -133,9 +137,9 @@ class Publisher:
         transform = Stabilisation.read(stabilised / STABILISATION_FILE)
 
         def check(state: StoreState) -> PublishedVersion | None:
-            held = _held(state, origin, republish=republish)
+            held = held_publication(state, origin, republish=republish)
             if held is None:
-                _check_stable(state, transform.frame, transform.reference)
+                check_stable(state, transform.frame, transform.reference)
             return held
 
         if held := check(self.store.state()):
@@ -186,17 +190,20 @@ class Publisher:
             PublicationRefusedError: retired, no passed gate record, or an instant that is not
                 after the frame's last switch.
         """
-        if alias not in ALIASES:
-            raise PublicationRefusedError(f"alias: want one of {ALIASES}, got {alias!r}")
 
         def decide(state: StoreState) -> AliasSet | None:
-            version = state.version(number)
-            if _is_promoted(state, alias, version, again=again):
+            version = version_to_promote(
+                state,
+                alias,
+                number,
+                judged_against=judged_against,
+                effective_at=effective_at,
+                again=again,
+            )
+            if version is None:
                 return None
-            _check_stable(state, version.frame, judged_against)
-            _check_promotable(state, version, effective_at)
             _check_gates(self.store, version)
-            self.open(version).verify()
+            self._prove(version)
             return AliasSet(
                 alias=alias,
                 frame=version.frame,
@@ -221,24 +228,18 @@ class Publisher:
 
         ``to`` defaults to the version that ``stable`` rested on; rolling back twice goes back two.
         """
-        start = self.store.state().stable(frame)
+        stable = self.store.state().stable(frame)
+        start = None if stable is None else stable.number
 
         def decide(state: StoreState) -> VersionRolledBack | None:
-            current = state.stable(frame)
-            if current is None or start is None:
-                raise NoVersionError(f"frame {frame} has no stable version to roll back")
-            if current.number != start.number:
-                raise StableMovedError(
-                    f"stable of frame {frame} moved to {current.name} meanwhile: ask again"
-                )
-            target = _rollback_target(state, frame, to)
-            if target.number == current.number:
+            target = version_to_return_to(state, frame, to, start=start, effective_at=effective_at)
+            if target is None:
                 return None
-            _check_after_last_switch(state, frame, effective_at)
-            self.open(target).verify()
+            self._prove(target)
+            assert start is not None
             return VersionRolledBack(
                 frame=frame,
-                from_number=current.number,
+                from_number=start,
                 to_number=target.number,
                 to_version=target.digest,
             )
@@ -249,19 +250,13 @@ class Publisher:
         return self.store.state().stable_switches(frame)[-1]
 
     def retire(self, number: int, *, effective_at: datetime, why: str) -> PublishedVersion:
-        """Take a version out of use for good; refuses what an alias still means."""
+        """Take a version out of use for good, also one on trial; refuses the stable one."""
 
         def decide(state: StoreState) -> VersionRetired | None:
-            version = state.version(number)
-            if version.is_retired:
-                return None
-            for alias in (state.stable(version.frame), state.canary(version.frame)):
-                if alias is not None and alias.number == number:
-                    raise PublicationRefusedError(
-                        f"{version.name} is in use in frame {version.frame}: promote another "
-                        "version, or roll back, first"
-                    )
-            return VersionRetired(number=number, version=version.digest)
+            version = version_to_retire(state, number)
+            return (
+                None if version is None else VersionRetired(number=number, version=version.digest)
+            )
 
         self._append(decide, effective_at, why)
         return self.store.state().version(number)
@@ -281,6 +276,15 @@ class Publisher:
         return open_version(
             self.store.version_folder(version.digest), manifest_sha256=version.manifest_sha256
         )
+
+    def _prove(self, version: PublishedVersion) -> None:
+        """Raise CorruptVersionError unless every file of the version is as it was published."""
+        try:
+            self.open(version).verify()
+        except CorruptVersionError as error:
+            raise CorruptVersionError(
+                f"{version.name} cannot be served: {error}, or choose another version"
+            ) from error
 
     def _judge(self, version: Version, evidence: Evidence) -> str:
         """Return the sha256 of the passed record, as it lies on the disk."""
@@ -323,85 +327,11 @@ class Publisher:
                 return True
 
 
-def _held(state: StoreState, origin: Origin, *, republish: bool) -> PublishedVersion | None:
-    """Return the day's version of the same work; refuse another one unless asked for."""
-    newest = state.version_of_day(origin.day)
-    if newest is None:
-        return None
-    if newest.logical_id == origin.logical_id:
-        return newest
-    if not republish:
-        raise AlreadyPublishedError(
-            f"{origin.day} is already published as {newest.name}, from other inputs: what is "
-            "published stays; publish(..., republish=True) makes another version of that day"
-        )
-    return None
-
-
-def _check_stable(state: StoreState, frame: int, judged_against: str | None) -> None:
-    stable = state.stable(frame)
-    if not state.is_same(judged_against, stable):
-        raise StableMovedError(
-            f"stable of frame {frame} is {stable.name if stable else 'not set'}, this was judged "
-            f"against {judged_against[:12] if judged_against else 'nothing'}: stabilise and gate "
-            "again"
-        )
-
-
-def _check_promotable(state: StoreState, version: PublishedVersion, effective_at: datetime) -> None:
-    if version.is_retired:
-        raise PublicationRefusedError(f"{version.name} is retired: publish another version")
-    if effective_at < version.effective_at:
-        raise PublicationRefusedError(
-            f"{version.name} is published from {version.effective_at.isoformat()} on, it cannot be "
-            f"promoted at {effective_at.isoformat()}"
-        )
-    _check_after_last_switch(state, version.frame, effective_at)
-
-
 def _check_gates(store: EmbeddingStore, version: PublishedVersion) -> None:
     record = published_record(store, version)
     if record.digest != version.published_digest or not record.is_passed:
         raise PublicationRefusedError(f"the gate record of {version.name} does not let it pass")
 
 
-def _check_after_last_switch(state: StoreState, frame: int, effective_at: datetime) -> None:
-    """What was served does not change afterwards, and no two versions at one instant."""
-    switches = state.stable_switches(frame)
-    if switches and effective_at <= switches[-1].effective_at:
-        raise PublicationRefusedError(
-            f"frame {frame} switched at {switches[-1].effective_at.isoformat()}: what was served "
-            f"until then stays as it is, choose an instant after it, not {effective_at.isoformat()}"
-        )
-
-
-def _is_promoted(
-    state: StoreState, alias: Alias, version: PublishedVersion, *, again: bool
-) -> bool:
-    current = state.stable(version.frame) if alias == "stable" else state.canary(version.frame)
-    if current is not None and current.number == version.number:
-        return True
-    return not again and any(
-        (switch.alias, switch.number) == (alias, version.number) and not switch.is_rollback
-        for switch in state.switches
-    )
-
-
 def _last_switch(state: StoreState, alias: Alias, number: int) -> Switch:
     return [one for one in state.switches if (one.alias, one.number) == (alias, number)][-1]
-
-
-def _rollback_target(state: StoreState, frame: int, to: int | None) -> PublishedVersion:
-    if to is None:
-        previous = state.previous(frame)
-        if previous is None:
-            raise NoVersionError(
-                f"frame {frame} has no version before the stable one to roll back to"
-            )
-        return previous
-    if to not in state.stacks.get(frame, ()):
-        raise PublicationRefusedError(
-            f"{state.version(to).name} is not among the versions that stable of frame {frame} "
-            "rests on: see `marquee versions` for those that are"
-        )
-    return state.version(to)

@@ -9,7 +9,7 @@ Entries are folded in the log's own order; those that take effect after ``as_of`
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from embedding_store.entries import (
@@ -26,6 +26,7 @@ from embedding_store.entries import (
     parse,
 )
 from embedding_store.errors import NoBaseModelError, NoVersionError
+from lake.days import start_of
 from lake.log import Entry
 
 
@@ -105,7 +106,7 @@ class StoreState:
         At the same instant a monthly base comes before a daily model, and a later entry before an
         earlier one. Raises NoBaseModelError, naming the partition to run.
         """
-        start = datetime.combine(date.fromisoformat(day), time(), tzinfo=UTC)
+        start = start_of(day)
         known = [model for model in self.models if model.effective_at <= start]
         if not known:
             month = (start - timedelta(days=1)).strftime("%Y-%m-01")
@@ -223,7 +224,7 @@ def _named(state: StoreState, entry: Entry, number: int) -> PublishedVersion:
     if version is None:
         raise NoVersionError(
             f"log entry {entry.seq} ({entry.kind}) names v{number}, which was not published before "
-            "it: the log is damaged, restore it"
+            "it: the log is damaged, restore it from a copy"
         )
     return version
 
@@ -293,7 +294,7 @@ def _rolled_back(state: StoreState, entry: Entry, body: VersionRolledBack) -> St
     if body.to_number not in stack:
         raise NoVersionError(
             f"log entry {entry.seq} rolls frame {body.frame} back to v{body.to_number}, which was "
-            "not stable before it: the log is damaged, restore it"
+            "not stable before it: the log is damaged, restore it from a copy"
         )
     switch = Switch(
         seq=entry.seq,
@@ -320,18 +321,24 @@ def _retired(state: StoreState, entry: Entry, body: VersionRetired) -> StoreStat
         for frame, stack in state.stacks.items()
     }
     versions = {**state.versions, version.number: replace(version, is_retired=True)}
-    return replace(state, versions=versions, stacks=stacks)
+    canaries = {f: number for f, number in state.canaries.items() if number != version.number}
+    return replace(state, versions=versions, stacks=stacks, canaries=canaries)
 
 
 def _registered(state: StoreState, _: Entry, body: ConsumerRegistered) -> StoreState:
     return replace(state, consumers={**state.consumers, body.name: body})
 
 
-def _erased(state: StoreState, _: Entry, body: Erased) -> StoreState:
+def _erased(state: StoreState, entry: Entry, body: Erased) -> StoreState:
     versions = dict(state.versions)
     digests = dict(state.digests)
     for before, after in body.replacements.items():
-        number = digests[before]
+        number = digests.get(before)
+        if number is None:
+            raise NoVersionError(
+                f"log entry {entry.seq} erases from {before[:12]}, which was not published before "
+                "it: the log is damaged, restore it from a copy"
+            )
         digests[after["digest"]] = number
         versions[number] = replace(
             versions[number],

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embedding_store.errors import UnknownEntryError
+from embedding_store.errors import StabilisationError, UnknownEntryError
 from lake.atomic import replace_json
 
 FORMAT_VERSION = 1
@@ -36,11 +36,20 @@ class Stabilisation:
 
     @classmethod
     def read(cls, path: Path) -> "Stabilisation":
-        """Read what ``write`` wrote; raises UnknownEntryError for another format."""
-        fields = json.loads(path.read_bytes())
-        version = fields.pop("format_version", None)
-        if version != FORMAT_VERSION:
-            raise UnknownEntryError(
-                f"{path}: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
-            )
-        return cls(**{**fields, "singular_values": tuple(fields["singular_values"])})
+        """Read what ``write`` wrote.
+
+        Raises StabilisationError, or UnknownEntryError for another format.
+        """
+        try:
+            fields: dict[str, Any] = dict(json.loads(path.read_bytes()))
+            version = fields.pop("format_version")
+            if version != FORMAT_VERSION:
+                raise UnknownEntryError(
+                    f"{path}: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
+                )
+            return cls(**{**fields, "singular_values": tuple(fields["singular_values"])})
+        except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
+            raise StabilisationError(
+                f"{path}: want the record of a stabilisation in JSON, got none ({error}): remove "
+                "the folder and stabilise again"
+            ) from error

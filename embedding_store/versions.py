@@ -6,7 +6,6 @@
                       user/part-<bucket>.parquet  item/part-<n>.parquet
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,11 +40,11 @@ class Version:
         try:
             data = path.read_bytes()
         except FileNotFoundError as error:
-            raise CorruptVersionError(f"{path} is missing: restore it, or roll back") from error
+            raise CorruptVersionError(f"{path} is missing: restore it from a copy") from error
         if digest_bytes(data) != record.sha256:
             raise CorruptVersionError(
                 f"{path}: want {record.bytes} bytes with sha256 {record.sha256}, got {len(data)} "
-                "other bytes: restore it, or roll back"
+                "other bytes: restore it from a copy"
             )
         return pa.py_buffer(data)
 
@@ -70,20 +69,22 @@ def open_version(folder: Path, *, manifest_sha256: str | None = None) -> Version
 
     Raises CorruptVersionError when it is missing or changed.
     """
+    path = folder / MANIFEST_FILE
     try:
-        data = (folder / MANIFEST_FILE).read_bytes()
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CorruptVersionError(
-            f"{folder} has no {MANIFEST_FILE}: restore the folder, or roll back"
+            f"{folder} has no {MANIFEST_FILE}: restore the folder from a copy"
         ) from error
     if manifest_sha256 is not None and digest_bytes(data) != manifest_sha256:
-        raise CorruptVersionError(f"{folder / MANIFEST_FILE}: is not what the log recorded")
-    try:
-        manifest = Manifest.from_bytes(data)
-    except (json.JSONDecodeError, TypeError, KeyError, UnicodeDecodeError) as error:
-        raise CorruptVersionError(f"{folder / MANIFEST_FILE}: is no manifest: {error}") from error
+        raise CorruptVersionError(
+            f"{path}: want sha256 {manifest_sha256}, as the log recorded, got {len(data)} other "
+            f"bytes: restore it from a copy"
+        )
+    manifest = Manifest.from_bytes(data, name=str(path))
     if manifest.digest != folder.name:
         raise CorruptVersionError(
-            f"{folder / MANIFEST_FILE}: its content has the digest {manifest.digest}"
+            f"{path}: want content with the digest {folder.name}, as the folder is named, got "
+            f"{manifest.digest}: restore it from a copy"
         )
     return Version(folder, manifest)

@@ -31,8 +31,8 @@ def apply_rendering(store: FeatureStore, rendering: Rendering, *, live: Iterable
     lost = sorted({view.name for view in surplus} & set(live) | set(live) - set(rendering.views))
     if lost:
         raise LiveVersionError(
-            f"this apply would delete the views of live versions: {', '.join(lost)}; retire a "
-            "version first, or run `marquee reconcile`, which applies what the log holds"
+            f"this apply would delete the views of live versions: {', '.join(lost)}; run `marquee "
+            "reconcile`, which applies what the log holds, or `marquee retire` them first"
         )
     if _pictures(views, services) == _pictures(rendering.views, rendering.services):
         return False

@@ -26,14 +26,16 @@ def _rendered(workspace: Path) -> Rendering:
     folder = FeastFolder.of(workspace)
     embeddings = EmbeddingStore(folder.store)
     state = read_state(embeddings)
-    frames = served_frames(embeddings, state)
-    rendering = render(frames, log_seq=state.seq)
+    served = served_frames(embeddings, state)
+    if served.damaged:  # leaving out what Feast may serve is for `marquee reconcile` to decide
+        raise RenderingError("; ".join(str(one) for one in served.damaged))
+    rendering = render(served.frames, log_seq=state.seq)
     if not folder.registry.exists():
         raise RenderingError(f"{folder.path} has no registry yet: run `marquee reconcile` first")
     store: FeatureStore = open_for_reading(folder)
     tags = [view.tags for view in registered_views(store).values()]
     check_log_covers(state, tags, log_seq=registered_log_seq(store))
-    for version, side in live_sides(frames):
+    for version, side in live_sides(served.frames):
         view = rendering.views[version.view(side)]
         OnlineRows(folder=folder, store=store, version=version, side=side, view=view).check()
     return rendering

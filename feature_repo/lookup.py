@@ -82,7 +82,10 @@ def open_features(feast_folder: Path, *, frame: int = 1, alias: str = "stable") 
     folder = FeastFolder(feast_folder.resolve())
     # opening Feast without a registry would write an empty one, in place
     if not folder.registry.exists():
-        raise NotServedError(f"{feast_folder} serves nothing yet: publish a version first")
+        raise NotServedError(
+            f"{feast_folder} serves nothing yet: publish a version, or run `marquee reconcile` "
+            "where the log has one"
+        )
     from feature_repo.registry import open_for_reading
 
     features = Features(open_for_reading(folder), frame=frame, alias=alias)

@@ -40,10 +40,12 @@ class OnlineRows:
     def complete(self) -> int:
         """Write the rows unless they are there, and read them back; return how many were written.
 
-        Raises OnlineRowsError when they do not read back as published.
+        Raises OnlineRowsError when they do not read back as published, and CorruptVersionError,
+        with nothing written, when a file of either side is damaged.
         """
         if self._fault(num_parts=1) is None:
             return 0
+        self.version.files.verify()
         self._create_table()
         written = self._write()
         if self._count() != written:

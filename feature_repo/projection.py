@@ -18,14 +18,14 @@ import numpy as np
 
 from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32, Side
 from embedding_store.history import rebuild
-from embedding_store.state import StoreState
 from embedding_store.store import EmbeddingStore
 from feature_repo.errors import NotServedError, OnlineRowsError
 from feature_repo.folder import FeastFolder
 from feature_repo.lookup import open_features
 from feature_repo.served import (
     SIDES,
-    ServedFrame,
+    Served,
+    ServedVersion,
     live_sides,
     read_state,
     served_frames,
@@ -53,6 +53,8 @@ class Reconciled:
     """Online rows written, by view; empty when every row was there."""
     is_applied: bool
     """Whether the registry had to change."""
+    damaged: tuple[str, ...]
+    """What is lost or left out, since a version's files are not those published; with remedy."""
     seconds: float
 
     @property
@@ -64,32 +66,40 @@ class Reconciled:
 def reconcile(workspace: Path) -> Reconciled:
     """Make the workspace's Feast folder show what its log holds; a second call changes nothing.
 
-    Raises RenderingError when the log cannot be read, is empty, or holds less than the registry;
-    OnlineRowsError when rows do not read back; WorkspaceBusyError while another process applies.
+    A damaged version that no alias needs does not stop it: see ``served.Served``.
+
+    Raises RenderingError when the log cannot be read, is empty, or holds less than the registry,
+    or when ``stable`` or ``canary`` is damaged; OnlineRowsError when rows do not read back;
+    WorkspaceBusyError while another process applies.
     """
     folder = FeastFolder.of(workspace)
     embeddings = EmbeddingStore(folder.store)
     started = time.perf_counter()
     with exclusive_lock(folder.lock, what=f"the feature registry in {folder.path}"):
         state = read_state(embeddings)
-        frames = served_frames(embeddings, state)
+        readable = served_frames(embeddings, state)
         folder.prepare()
-        store, rendering = _opened(folder, state, frames)
+        store, rendering = _opened(folder, readable)
         history = rebuild(embeddings)
-        written = _write_online(folder, store, rendering, frames)
+        served, written = _write_online(folder, store, rendering, readable)
         from feature_repo.apply import apply_rendering
+        from feature_repo.rendering import render
 
-        live = [version.view(side) for version, side in live_sides(frames)]
+        rendering = render(served.frames, log_seq=state.seq)
+        live = [version.view(side) for version, side in live_sides(served.frames)]
         is_applied = apply_rendering(store, rendering, live=live)
     report = Reconciled(
         log_seq=state.seq,
-        history=tuple(path.relative_to(embeddings.root).as_posix() for path in history),
+        history=tuple(path.relative_to(embeddings.root).as_posix() for path in history.written),
         live_views=tuple(rendering.views),
         written=written,
         is_applied=is_applied,
+        damaged=(*(str(one) for one in served.damaged), *history.lost),
         seconds=time.perf_counter() - started,
     )
     logger.info("reconciled Feast with the log at entry %d: %s", state.seq, report)
+    for damage in report.damaged:
+        logger.warning("%s", damage)
     return report
 
 
@@ -103,8 +113,8 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
 
     folder = FeastFolder.of(workspace)
     embeddings = EmbeddingStore(folder.store)
-    frames = served_frames(embeddings, read_state(embeddings))
-    version = next((one.aliases.get(alias) for one in frames if one.number == frame), None)
+    served = served_frames(embeddings, read_state(embeddings))
+    version = next((one.aliases.get(alias) for one in served.frames if one.number == frame), None)
     if version is None:
         raise NotServedError(
             f"the log gives {alias} of frame {frame} no version: promote one first"
@@ -128,7 +138,7 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
         if not (np.array_equal(got.vectors, vectors) and np.array_equal(plain, vectors)):
             raise OnlineRowsError(
                 f"{alias} of frame {frame}: {side} embeddings do not read back as those of "
-                f"{version.published.name}"
+                f"{version.published.name}: run `marquee reconcile`"
             )
         confirmed[f"{side} rows"] = version.manifest.rows(side)
         confirmed[f"{side} rows read back"] = len(ids)
@@ -149,32 +159,32 @@ def _plainly(folder: FeastFolder, service: str, side: Side, ids: Sequence[str]) 
     return np.array([one for one in vectors if one is not None], dtype=np.float32)
 
 
-def _opened(
-    folder: FeastFolder, state: StoreState, frames: Sequence[ServedFrame]
-) -> "tuple[FeatureStore, Rendering]":
+def _opened(folder: FeastFolder, served: Served) -> "tuple[FeatureStore, Rendering]":
     from feature_repo.apply import registered_log_seq, registered_views
     from feature_repo.registry import open_for_applying
     from feature_repo.rendering import check_log_covers, render
 
     store = open_for_applying(folder)
     tags = [view.tags for view in registered_views(store).values()]
-    check_log_covers(state, tags, log_seq=registered_log_seq(store))
-    return store, render(frames, log_seq=state.seq)
+    check_log_covers(served.state, tags, log_seq=registered_log_seq(store))
+    return store, render(served.frames, log_seq=served.state.seq)
 
 
 def _write_online(
-    folder: FeastFolder,
-    store: "FeatureStore",
-    rendering: "Rendering",
-    frames: Sequence[ServedFrame],
-) -> dict[str, int]:
-    """Bring every live version's rows online and read them back, before any service names them."""
+    folder: FeastFolder, store: "FeatureStore", rendering: "Rendering", served: Served
+) -> tuple[Served, dict[str, int]]:
+    """Bring every live version's rows online and read them back, before any service names them.
+
+    Returns what is proven, and the number of rows written by view.
+    """
     from feature_repo.online import OnlineRows
 
     written: dict[str, int] = {}
-    for version, side in live_sides(frames):
+
+    def complete(version: ServedVersion, side: Side) -> None:
         view = rendering.views[version.view(side)]
         rows = OnlineRows(folder=folder, store=store, version=version, side=side, view=view)
         if num_rows := rows.complete():
             written[view.name] = num_rows
-    return written
+
+    return served.proven(complete), written

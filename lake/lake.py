@@ -23,9 +23,9 @@ from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 from lake.storage import open_storage
 
-_REMEDY = (
-    "restore it from a copy, or remove it and run the partition again (history, such as an "
-    "accepted model, a published day or a vocabulary, is taken back only if it comes out equal)"
+_OF_HISTORY = (
+    "(history, such as an accepted model, a published day or a vocabulary, is taken back only if "
+    "it comes out equal)"
 )
 
 
@@ -114,10 +114,10 @@ class Lake:
             if through is None or PurePosixPath(key).stem <= through
         ]
 
-    def all_refs(self) -> Iterator[ArtifactRef]:
-        """Yield the references of every asset and partition."""
-        for key in self._storage.objects.list("refs"):
-            yield self._read_ref(key)
+    def built(self) -> Iterator[tuple[str, str]]:
+        """Yield the asset and the partition of every reference, in their order."""
+        for key in map(PurePosixPath, self._storage.objects.list("refs")):
+            yield key.parent.name, key.stem
 
     def path(self, ref: ArtifactRef) -> Path:
         """Return the artifact's folder; raises MissingArtifactError when it is gone."""
@@ -126,7 +126,7 @@ class Lake:
         except MissingArtifactError as error:
             raise MissingArtifactError(
                 f"{ref.asset} {ref.partition}: its folder {self._storage.url}/{ref.uri} is gone: "
-                f"{_REMEDY}"
+                f"restore it from a copy, or run the partition again {_OF_HISTORY}"
             ) from error
 
     def folder(self, uri: str) -> Path:
@@ -142,7 +142,8 @@ class Lake:
         if got != ref.digest:
             raise CorruptArtifactError(
                 f"{ref.asset} {ref.partition}: want digest {ref.digest}, got {got} in "
-                f"{self.path(ref)}: {_REMEDY}"
+                f"{self.path(ref)}: restore it from a copy, or remove it and run the "
+                f"partition again {_OF_HISTORY}"
             )
 
     def build(
@@ -187,8 +188,8 @@ class Lake:
             if lost and lost.digest != digest:
                 raise CorruptArtifactError(
                     f"{step.asset} {step.partition} is history and its folder "
-                    f"{self._storage.url}/{lost.uri} is gone; made again it has the digest {digest}, want "
-                    f"{lost.digest}: restore the folder from a copy"
+                    f"{self._storage.url}/{lost.uri} is gone; made again it has the digest "
+                    f"{digest}, want {lost.digest}: restore the folder from a copy"
                 )
             uri = f"artifacts/{step.asset}/{step.partition}/{digest[:16]}"
             self._storage.folders.commit(staged, uri)
@@ -221,7 +222,7 @@ class Lake:
         try:
             return ArtifactRef.from_json(data)
         except LakeError as error:
-            raise type(error)(f"{self._storage.objects.where(key)}: {error}") from error
+            raise type(error)(f"{self._storage.url}/{key}: {error}") from error
 
 
 def _ref_key(asset: str, partition: str) -> str:

@@ -74,7 +74,7 @@ class CommitLog:
                 return tuple(self._known)
             if self._read(len(self._known) + 1) is None:  # not just written between the two looks
                 raise CorruptArtifactError(
-                    f"log entry {self._objects.where(missing)} is missing while {later[0]} exists: "
+                    f"log entry {self._objects}/{missing} is missing while {later[0]} exists: "
                     f"{_RESTORE}"
                 )
 
@@ -145,7 +145,7 @@ class CommitLog:
             fields = {**json.loads(data)}  # a TypeError unless it is an object
             if (version := fields.pop("format_version")) != FORMAT_VERSION:
                 raise UnknownFormatError(
-                    f"log entry {self._objects.where(key)}: want format {FORMAT_VERSION}, got "
+                    f"log entry {self._objects}/{key}: want format {FORMAT_VERSION}, got "
                     f"{version!r}: use the release that wrote it, or a newer one"
                 )
             entry = Entry(**fields)
@@ -158,6 +158,6 @@ class CommitLog:
 
     def _damaged(self, seq: int, got: str) -> CorruptArtifactError:
         return CorruptArtifactError(
-            f"log entry {self._objects.where(self._key(seq))}: want the entry {seq} in JSON, "
+            f"log entry {self._objects}/{self._key(seq)}: want the entry {seq} in JSON, "
             f"{got}: {_RESTORE}"
         )

@@ -1,4 +1,4 @@
-"""Named immutable blobs: one interface over a disk, memory and S3 (``lake.s3``).
+"""Named immutable blobs: one interface over a disk, memory and, through boto3, S3.
 
 Keys are relative, ``/``-separated, and never contain ``..``.
 """
@@ -13,7 +13,10 @@ from lake.errors import LakeError, MissingArtifactError
 
 
 class Objects(Protocol):
-    """A store of blobs with a create-if-absent that holds between processes."""
+    """A store of blobs with a create-if-absent that holds between processes.
+
+    ``str`` says where it is, so that ``<store>/<key>`` is where people find a blob.
+    """
 
     def get(self, key: str) -> bytes:
         """Return the blob; raises MissingArtifactError."""
@@ -31,8 +34,8 @@ class Objects(Protocol):
         """Yield the keys below the folder ``prefix``, sorted."""
         ...
 
-    def where(self, key: str) -> str:
-        """Return where people find the blob, for messages."""
+    def delete(self, key: str) -> None:
+        """Remove the blob; removing what is not there is no error."""
         ...
 
 
@@ -50,6 +53,10 @@ class DiskObjects:
     def __init__(self, root: Path) -> None:
         """Take ``root`` as the folder of all keys; it is made on the first write."""
         self.root = root
+
+    def __str__(self) -> str:
+        """Return the folder."""
+        return str(self.root)
 
     def get(self, key: str) -> bytes:
         """Return the file's bytes."""
@@ -73,9 +80,9 @@ class DiskObjects:
             if path.is_file() and not path.name.endswith(".tmp"):
                 yield path.relative_to(self.root).as_posix()
 
-    def where(self, key: str) -> str:
-        """Return the file's path."""
-        return str(self.root / checked_key(key))
+    def delete(self, key: str) -> None:
+        """Unlink the file."""
+        (self.root / checked_key(key)).unlink(missing_ok=True)
 
 
 class MemoryObjects:
@@ -85,6 +92,10 @@ class MemoryObjects:
         """Start empty."""
         self._blobs: dict[str, bytes] = {}
         self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        """Return where the blobs are."""
+        return "memory"
 
     def get(self, key: str) -> bytes:
         """Return the blob."""
@@ -108,6 +119,7 @@ class MemoryObjects:
         folder = checked_key(prefix).rstrip("/") + "/"
         yield from sorted(key for key in list(self._blobs) if key.startswith(folder))
 
-    def where(self, key: str) -> str:
-        """Return the key."""
-        return f"{checked_key(key)} in memory"
+    def delete(self, key: str) -> None:
+        """Drop the key."""
+        with self._lock:
+            self._blobs.pop(checked_key(key), None)

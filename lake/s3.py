@@ -80,7 +80,7 @@ class S3Objects:
             else:
                 return True
         raise StorageError(
-            f"{self.where(key)}: other writers were in the way {_CONFLICT_ATTEMPTS} times: run again"
+            f"{self}/{key}: other writers were in the way {_CONFLICT_ATTEMPTS} times: run again"
         )
 
     def list(self, prefix: str) -> Iterator[str]:
@@ -93,9 +93,10 @@ class S3Objects:
                 for found in page.get("Contents", ()):
                     yield found["Key"][skipped:]
 
-    def where(self, key: str) -> str:
-        """Return the object's URL."""
-        return f"{self}/{checked_key(key)}"
+    def delete(self, key: str) -> None:
+        """Delete the object."""
+        with self._explained(key):
+            self._client.delete_object(**self._at(key))
 
     def upload(self, key: str, path: Path) -> None:
         """Put a local file, in parts where it is large; readers see it whole or not at all."""
@@ -118,7 +119,7 @@ class S3Objects:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 
-        where = self.where(key)
+        where = f"{self}/{key}"
         try:
             yield
         except ClientError as error:

@@ -32,6 +32,7 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 WorkspaceName = Annotated[
     str, typer.Option("--workspace", "-w", help="Workspace: one world with all that belongs to it.")
 ]
+Number = Annotated[int, typer.Argument(help="Version number, such as 3 for v3.")]
 By = Annotated[str, typer.Option("--by", help="Who asks; recorded in the log.")]
 Why = Annotated[str, typer.Option("--why", help="Why; recorded in the log.")]
 
@@ -158,6 +159,50 @@ def rollback(
 
 
 @app.command()
+def promote(
+    number: Number,
+    workspace: WorkspaceName = "simulated",
+    by: By = "operator",
+    why: Why = "asked for on the command line",
+) -> None:
+    """Let ``stable`` mean a published version: go forward again after a rollback."""
+    opened = _open(workspace)
+    from marquee.operations import promote_version
+
+    with opened.writing():
+        promote_version(opened, number, by=by, why=why, console=console)
+
+
+@app.command()
+def retire(
+    number: Number,
+    workspace: WorkspaceName = "simulated",
+    by: By = "operator",
+    why: Why = "asked for on the command line",
+) -> None:
+    """Take a version that is not stable out of use for good."""
+    opened = _open(workspace)
+    from marquee.operations import retire_version
+
+    with opened.writing():
+        retire_version(opened, number, by=by, why=why, console=console)
+
+
+@app.command()
+def republish(
+    day: Annotated[str, typer.Argument(help="Published day, YYYY-MM-DD.")],
+    workspace: WorkspaceName = "simulated",
+    why: Why = "asked for on the command line",
+) -> None:
+    """Make a published day again from what is known now, as another version."""
+    opened = _open(workspace)
+    from marquee.operations import republish_day
+
+    with opened.writing():
+        republish_day(opened, day, why=why, console=console)
+
+
+@app.command()
 def reconcile(workspace: WorkspaceName = "simulated") -> None:
     """Rebuild the feature registry, the online rows and the served history from the log."""
     opened = _open(workspace)
@@ -203,5 +248,10 @@ def describe(error: BaseException) -> str:
             return (
                 f"no permission for {error.filename}: give this user access, or set MARQUEE_HOME "
                 "to a folder of their own"
+            )
+        case NotADirectoryError() | OSError(errno=30):
+            return (
+                f"cannot write to {error.filename}: {error.strerror}: set MARQUEE_HOME to a folder "
+                "that can be written to"
             )
     return str(error)

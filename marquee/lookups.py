@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from assets.workspace import Workspace
+from embedding_store.state import PublishedVersion
 from feature_repo.lookup import Embeddings, Features, open_features, require_one_version
 from marquee.errors import CommandError
 from marquee.titles import Library, Title
@@ -29,11 +31,11 @@ class Shelf:
     """Pinned: users and items are of the version that was stable when the shelf was opened."""
     items: Embeddings
 
-    @property
-    def as_of(self) -> datetime:
-        """Exclusive bound of what the served version has seen."""
+    @cached_property
+    def served(self) -> PublishedVersion:
+        """The version that the vectors are of."""
         state = self.library.workspace.store.state()
-        return datetime.fromisoformat(state.version(int(self.features.version[1:])).as_of)
+        return state.version(int(self.features.version[1:]))
 
     def best(self, scores: Float32, count: int) -> list[tuple[Title, float]]:
         """Return the ``count`` titles with the highest scores that have a vector, best first."""
@@ -97,7 +99,9 @@ def show_similar(workspace: Workspace, item: str, count: int, console: Console) 
     cosines = shelf.items.vectors @ one.vectors[0] / np.maximum(lengths, 1e-12)
     others = [(t, s) for t, s in shelf.best(cosines, count + 1) if t.item_id != item][:count]
     title = shelf.library.title(item)
-    console.print(_titles_table(f"Nearest to {title.name} ({one.version})", others, "cosine"))
+    console.print(
+        _titles_table(f"Nearest to {escape(title.name)} ({one.version})", others, "cosine")
+    )
 
 
 def embedding_line(user: str, found: Embeddings) -> str:
@@ -113,7 +117,8 @@ def embedding_line(user: str, found: Embeddings) -> str:
 
 def history_table(shelf: Shelf, user: str) -> Table:
     """Return the newest tokens of a user as of the served version."""
-    watched = shelf.library.history(user, as_of=shelf.as_of)
+    as_of = datetime.fromisoformat(shelf.served.as_of)  # exclusive: what the version has seen
+    watched = shelf.library.history(user, as_of=as_of)
     table = Table(
         box=box.SIMPLE_HEAD,
         title=f"History of {escape(user)}: newest {NUM_RECENT} of {len(watched)}",
@@ -127,9 +132,9 @@ def history_table(shelf: Shelf, user: str) -> Table:
         title = one.title
         table.add_row(
             one.first_at,
-            title.name,
-            title.kind,
-            title.genres,
+            escape(title.name),
+            escape(title.kind),
+            escape(title.genres),
             f"{one.minutes:.0f}" if one.minutes >= 1 else f"{one.minutes:.1f}",
             str(one.num_events),
         )
@@ -151,7 +156,6 @@ def _titles_table(heading: str, titles: list[tuple[Title, float]], figure: str) 
         table.add_column(name)
     table.add_column(figure, justify="right")
     for rank, (title, score) in enumerate(titles, start=1):
-        table.add_row(
-            str(rank), title.item_id, title.name, title.kind, title.genres, f"{score:.2f}"
-        )
+        words = (title.item_id, title.name, title.kind, title.genres)
+        table.add_row(str(rank), *(escape(word) for word in words), f"{score:.2f}")
     return table

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from assets.workspace import Workspace
@@ -20,12 +21,15 @@ def show_status(workspace: Workspace, console: Console) -> None:
         raise CommandError(
             f"workspace {workspace.root.name} serves nothing yet: `make demo` publishes its days"
         )
-    since = state.stable_switches(stable.frame)[-1].effective_at
+    switch = state.stable_switches(stable.frame)[-1]
+    how = f", by a rollback: {switch.why}" if switch.is_rollback else ""
     previous = state.previous(stable.frame)
     newest = workspace.lake.refs("interaction_tokens")[-1].partition
     behind = (datetime.fromisoformat(newest) - datetime.fromisoformat(stable.day)).days
     console.print(f"stable   {stable.name} of {stable.day} (frame {stable.frame}), {stable.digest}")
-    console.print(f"serving  since {since:%Y-%m-%d %H:%M} UTC of the world's time")
+    console.print(
+        f"serving  since {switch.effective_at:%Y-%m-%d %H:%M} UTC of the world's time{escape(how)}"
+    )
     console.print(
         f"age      sees data before {stable.as_of}; newest day taken in is {newest}"
         f" ({behind} {'day' if behind == 1 else 'days'} later)"
@@ -33,6 +37,9 @@ def show_status(workspace: Workspace, console: Console) -> None:
     console.print(
         f"rollback {'to ' + previous.name if previous else 'impossible: nothing lies below it'}"
     )
+    newer = [one for one in state.live_versions(stable.frame) if one.number > stable.number]
+    if newer:
+        console.print(f"forward  to {newer[-1].name}: `marquee promote {newer[-1].number}`")
     console.print(gate_table(workspace, stable))
 
 
@@ -47,7 +54,7 @@ def gate_table(workspace: Workspace, version: PublishedVersion) -> Table:
             "–" if gate.figure is None else f"{gate.figure:.4f}",
             "–" if gate.threshold is None else f"{gate.threshold:.4f}",
             "pass" if gate.is_passed else "FAIL",
-            gate.note,
+            escape(gate.note),
         )
     return table
 

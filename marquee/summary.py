@@ -5,12 +5,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from assets.workspace import Workspace
 from lake.refs import ArtifactRef
 from marquee.lookups import (
     NUM_BEST,
+    Shelf,
     embedding_line,
     history_table,
     open_shelf,
@@ -26,7 +28,7 @@ BASELINES = ("popularity", "recent_popularity")
 def show_summary(workspace: Workspace, console: Console, *, seconds: float) -> None:
     """Print the summary of a replayed workspace."""
     console.print()
-    console.rule(f"[bold]{workspace.root.name}: {seconds:.0f} s[/]")
+    console.rule(f"[bold]{escape(workspace.root.name)}: {seconds:.0f} s[/]")
     console.print(_data_line(workspace))
     console.print(_tokens_line(workspace))
     console.print(_quality_table(workspace))
@@ -121,7 +123,7 @@ def _show_ranker(workspace: Workspace, console: Console) -> None:
 
 def _show_lookup(workspace: Workspace, console: Console) -> None:
     shelf = open_shelf(workspace)
-    user = _typical_user(workspace)
+    user = typical_user(shelf)
     found = user_vector(shelf, user)
     console.print("\nOne consumer's look-up through the feature service")
     console.print(embedding_line(user, found))
@@ -129,11 +131,10 @@ def _show_lookup(workspace: Workspace, console: Console) -> None:
     console.print(recommendation_table(shelf, found, NUM_BEST))
 
 
-def _typical_user(workspace: Workspace) -> str:
-    """Return a user who was active on the last published day: their look-up shows something."""
-    day = max(version.day for version in workspace.store.state().versions.values())
-    ref = workspace.lake.require("interaction_tokens", day)
-    users = users_of([workspace.lake.path(ref)])
+def typical_user(shelf: Shelf) -> str:
+    """Return a user who was active on the day of the served version: it knows them."""
+    lake = shelf.library.workspace.lake
+    users = users_of([lake.path(lake.require("interaction_tokens", shelf.served.day))])
     return users[len(users) // 2]
 
 

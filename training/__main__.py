@@ -14,9 +14,9 @@ from datetime import date
 from pathlib import Path
 
 from lake.atomic import move_folder, staged_folder
+from lake.days import end_of
 from training.data import TrainingData
 from training.errors import NoDataError, TrainingError
-from training.held_out import end_of
 from training.pretrain import pretrain
 from training.recipes import load_recipe
 from training.tracker import LoggingTracker

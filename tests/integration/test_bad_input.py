@@ -58,7 +58,7 @@ def test_a_folder_without_the_files_is_named(marquee: Run, tmp_path: Path) -> No
 
 def test_help_is_there_for_every_command(marquee: Run) -> None:
     commands = ["demo", "run", "status", "versions", "lookup", "recommend", "similar"]
-    commands += ["rollback", "reconcile", "doctor"]
+    commands += ["rollback", "promote", "retire", "republish", "reconcile", "doctor"]
     listed = marquee("--help").stdout
     assert all(command in listed for command in commands)
     shown = marquee("lookup", "--help")

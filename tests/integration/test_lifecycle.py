@@ -157,3 +157,25 @@ def test_rolling_back_serves_the_earlier_version_and_changes_no_byte(
         for path in (workspace.root / "store" / "versions").rglob("*.parquet")
     }
     assert before == after
+
+
+def test_a_published_day_is_made_again_where_something_changed(
+    survived: Survived, marquee: Run
+) -> None:
+    workspace = survived.workspace
+    same = marquee("republish", DAYS[-1], "--workspace", NAME)
+    assert same.returncode == 0, same.stderr
+    assert "comes out as it is published, in v3" in same.stdout
+
+    path = workspace.root / "workspace.json"
+    before = path.read_text()
+    path.write_text(before.replace('"tiny"', '"tests.integration.recipes:longer"'))
+    for told in ("is published again, as v4 beside v3; it is stable", "comes out as it is"):
+        done = marquee("republish", DAYS[-1], "--workspace", NAME, "--why", "a longer training")
+        assert done.returncode == 0, done.stderr
+        assert told in done.stdout
+    path.write_text(before)
+
+    entries = workspace.store.log.entries()
+    published = [entry for entry in entries if entry.kind == "version_published"]
+    assert [entry.why for entry in published[3:]] == ["a longer training"]

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from embedding_store.errors import PublicationRefusedError, StoreError
+from embedding_store.errors import CorruptVersionError, PublicationRefusedError, StoreError
 from embedding_store.gates import (
     GATE_NAMES,
     GatePolicy,
     GateRecord,
     QualityComparison,
     judge,
+    published_record,
     require_passed,
 )
 from embedding_store.staging import ActiveUsers, stage
@@ -161,13 +162,35 @@ def test_a_record_without_one_of_the_gates_is_a_refusal(world: SmallWorld) -> No
         require_passed(world.store, version.digest)
 
 
-def test_a_damaged_record_is_a_refusal(world: SmallWorld) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [b"{", b"[]", b"\xff", b'{"format_version": 1}', b'{"digest": "x"}'],
+    ids=["half", "no object", "no text", "without gates", "without format"],
+)
+def test_a_damaged_record_is_a_refusal_that_names_the_file(
+    world: SmallWorld, damage: bytes
+) -> None:
     version = candidate(world)
     verdict(world, version)
     path = world.store.root / "gates" / f"{version.digest}.json"
-    path.write_text("{")
-    with pytest.raises(StoreError, match="want JSON"):
+    path.write_bytes(damage)
+    want = f"{path}: want a gate record in JSON, got {len(damage)} bytes.*restore it from a copy"
+    with pytest.raises(CorruptVersionError, match=want):
         require_passed(world.store, version.digest)
+
+
+def test_the_record_of_a_published_version_is_found_beside_a_damaged_one(
+    world: SmallWorld,
+) -> None:
+    version = candidate(world)
+    verdict(world, version, quality(lower=-0.5, evidence="one"))
+    published = world.publish(1, evidence=world.evidence(policy=POLICY)).version
+    path = world.store.root / "gates" / f"{version.digest}.json"
+    path.write_text("{")
+    assert published_record(world.store, published).is_passed
+    path.with_name(f"{version.digest}.2.json").write_text("{")
+    with pytest.raises(PublicationRefusedError, match=f"{published.gate_sha256}.*{path}.*got 2 of"):
+        published_record(world.store, published)
 
 
 def test_a_later_format_asks_for_an_upgrade(world: SmallWorld) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from embedding_store.client import EmbeddingClient
 from embedding_store.errors import CorruptVersionError
-from embedding_store.history import INSTANT, SIDES, history_schema, rebuild
+from embedding_store.history import INSTANT, SIDES, Rebuilt, history_schema, rebuild
 from lake.digests import digest_files
 from tests.unit.embedding_store.small_world import SmallWorld, instant
 
@@ -88,7 +89,7 @@ def test_a_rollback_appends_a_part_and_touches_no_other(world: SmallWorld) -> No
 def test_rebuilding_a_whole_history_writes_nothing(world: SmallWorld) -> None:
     world.serve(0, 1)
     before = digest_files(history(world))
-    assert rebuild(world.store) == ()
+    assert rebuild(world.store) == Rebuilt((), ())
     assert digest_files(history(world)) == before
 
 
@@ -97,10 +98,10 @@ def test_a_lost_history_is_rebuilt_byte_for_byte(world: SmallWorld) -> None:
     before = digest_files(history(world))
     lost = sorted(world.store.history_folder(1, "user").iterdir())
     lost[0].unlink()
-    assert rebuild(world.store, 1) == (lost[0],)
+    assert rebuild(world.store, 1) == Rebuilt((lost[0],), ())
     for path in history(world).rglob("*.parquet"):
         path.unlink()
-    assert len(rebuild(world.store)) == 4
+    assert len(rebuild(world.store).written) == 4
     assert digest_files(history(world)) == before
 
 
@@ -123,7 +124,39 @@ def test_a_history_of_a_corrupted_version_is_not_written(world: SmallWorld) -> N
         path.unlink()
     folder = world.store.version_folder(publication.version.digest)
     (folder / "user/part-3.parquet").write_bytes(b"")
-    with pytest.raises(CorruptVersionError):
+    with pytest.raises(CorruptVersionError, match="files of v1 are damaged"):
         rebuild(world.store)
     assert not list(history(world).rglob("*.parquet"))
     assert not list(world.store.scratch.iterdir())
+
+
+def test_parts_that_stand_need_no_files_of_their_version(world: SmallWorld) -> None:
+    _, second = world.serve(0, 1)
+    world.publisher.rollback(1, effective_at=instant(3), why="damaged")
+    shutil.rmtree(world.store.version_folder(second.version.digest))
+    before = digest_files(history(world))
+
+    assert rebuild(world.store) == Rebuilt((), ())
+    assert digest_files(history(world)) == before
+
+
+def test_a_lost_part_of_a_damaged_version_is_named_and_the_others_are_written(
+    world: SmallWorld,
+) -> None:
+    _, second = world.serve(0, 1)
+    folder = world.store.version_folder(second.version.digest)
+    folder.rename(folder.with_name("elsewhere"))
+    world.publisher.rollback(1, effective_at=instant(3), why="damaged")
+    before = digest_files(history(world))
+    for path in history(world).rglob("*.parquet"):
+        path.write_bytes(b"half")
+
+    rebuilt = rebuild(world.store)
+
+    assert len(rebuilt.written) == 4
+    assert len(rebuilt.lost) == 2
+    assert all("files of v2 are damaged" in one for one in rebuilt.lost)
+    assert digest_files(history(world)).items() < before.items()
+    folder.with_name("elsewhere").rename(folder)
+    assert len(rebuild(world.store).written) == 2
+    assert digest_files(history(world)) == before

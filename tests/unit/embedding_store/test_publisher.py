@@ -58,7 +58,8 @@ def test_running_everything_again_changes_nothing(world: SmallWorld) -> None:
 
 def test_a_day_with_a_version_of_other_work_is_refused(world: SmallWorld) -> None:
     world.serve(0)
-    with pytest.raises(AlreadyPublishedError, match=r"already published as v1.*republish"):
+    advice = r"already published as v1.*`marquee republish 2024-03-01`"
+    with pytest.raises(AlreadyPublishedError, match=advice):
         world.publish(0, origin=world.origin(0, "other work"))
     assert kinds(world) == ["version_published", "alias_set"]
 
@@ -268,7 +269,9 @@ def test_rolling_back_to_a_version_by_number(world: SmallWorld) -> None:
     assert world.publisher.rollback(1, to=1, effective_at=instant(5), why="x").number == 1
     same = world.publisher.rollback(1, to=1, effective_at=instant(6), why="x")
     assert (same.number, same.effective_at) == (1, instant(5))
-    with pytest.raises(PublicationRefusedError, match=r"v3 is not among.*see `marquee versions`"):
+    with pytest.raises(
+        PublicationRefusedError, match=r"v3 is not among.*\(none\): `marquee promote 3`"
+    ):
         world.publisher.rollback(1, to=3, effective_at=instant(7), why="x")
 
 
@@ -283,7 +286,7 @@ def test_there_must_be_something_to_roll_back_to(world: SmallWorld) -> None:
 def test_a_rollback_to_a_corrupted_version_is_refused(world: SmallWorld) -> None:
     first, _ = world.serve(0, 1)
     (world.store.version_folder(first.version.digest) / "item/part-0.parquet").unlink()
-    with pytest.raises(CorruptVersionError):
+    with pytest.raises(CorruptVersionError, match=r"v1 cannot be served.*another version"):
         world.publisher.rollback(1, effective_at=instant(5), why="x")
     assert world.store.state().stable(1).number == 2
 
@@ -311,7 +314,7 @@ def test_the_day_after_a_rollback_is_judged_against_what_it_returned_to(world: S
 
 def test_a_retired_version_is_never_named_again(world: SmallWorld) -> None:
     first, second = world.serve(0, 1)
-    with pytest.raises(PublicationRefusedError, match="v2 is in use"):
+    with pytest.raises(PublicationRefusedError, match="v2 is stable of frame 1"):
         world.publisher.retire(2, effective_at=instant(5), why="x")
     retired = world.publisher.retire(1, effective_at=instant(5), why="old")
     assert retired.is_retired
@@ -323,6 +326,24 @@ def test_a_retired_version_is_never_named_again(world: SmallWorld) -> None:
         world.promote(
             first, judged_against=second.version.digest, effective_at=instant(6), again=True
         )
+
+
+def test_a_version_on_trial_may_be_given_up(world: SmallWorld) -> None:
+    world.serve(0)
+    publication = world.publish(1)
+    world.promote(publication, alias="canary")
+    world.publisher.retire(2, effective_at=instant(5), why="its files are lost")
+    state = world.store.state()
+    assert state.canary(1) is None
+    assert state.stable(1).number == 1
+    assert state.version_of_day("2024-03-02") is None
+
+
+def test_a_damaged_version_can_be_rolled_back_from(world: SmallWorld) -> None:
+    _, second = world.serve(0, 1)
+    (world.store.version_folder(second.version.digest) / "item/part-0.parquet").unlink()
+    assert world.publisher.rollback(1, effective_at=instant(5), why="damaged").number == 1
+    assert world.publisher.retire(2, effective_at=instant(6), why="lost").is_retired
 
 
 def model(digest: str = "d") -> ModelAccepted:

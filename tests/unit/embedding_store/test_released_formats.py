@@ -7,7 +7,7 @@ from shutil import copytree
 import pytest
 
 from embedding_store.checks import check
-from embedding_store.history import rebuild
+from embedding_store.history import Rebuilt, rebuild
 from embedding_store.store import EmbeddingStore
 from tests.unit.embedding_store.released_format import answers
 
@@ -29,7 +29,7 @@ def test_a_store_of_a_released_format_answers_as_it_did(released: Path) -> None:
 @pytest.mark.parametrize("released", FORMATS, ids=lambda path: path.name)
 def test_a_history_of_a_released_format_is_kept(released: Path, tmp_path: Path) -> None:
     store = EmbeddingStore(Path(copytree(released / "store", tmp_path / "store")))
-    assert rebuild(store) == ()
+    assert rebuild(store) == Rebuilt((), ())
 
 
 def test_the_first_format_is_among_them() -> None:

@@ -209,6 +209,12 @@ def test_an_erasure_changes_the_digest_and_nothing_else() -> None:
     assert not folded.is_same(None, stable)
 
 
+def test_an_erasure_from_an_unpublished_version_is_a_damaged_log() -> None:
+    after = {"digest-7": {"digest": "rewritten", "manifest_sha256": "rewritten manifest"}}
+    with pytest.raises(NoVersionError, match=r"entry 1 erases from digest-7.*from a copy"):
+        state((instant(0), Erased(subject="h", replacements=after)))
+
+
 def test_consumers_are_known_by_name() -> None:
     folded = state((instant(0), ConsumerRegistered(name="ranker", frame=1)))
     assert folded.consumers["ranker"].frame == 1

@@ -32,7 +32,7 @@ def test_a_switch_replaces_the_registry_file_whole(served: SmallWorld) -> None:
 
 def test_applying_the_same_again_does_not_touch_the_registry(served: SmallWorld) -> None:
     folder = FeastFolder.of(served.root)
-    rendering = render(served_frames(served.store, read_state(served.store)), log_seq=2)
+    rendering = render(served_frames(served.store, read_state(served.store)).frames, log_seq=2)
     before = folder.registry.stat()
 
     assert not apply_rendering(open_for_applying(folder), rendering, live=rendering.views)
@@ -44,7 +44,7 @@ def test_an_apply_that_would_delete_a_live_version_is_refused(served: SmallWorld
     served.promote(2, at=instant(3))
     reconcile(served.root)
     folder = FeastFolder.of(served.root)
-    frames = served_frames(served.store, read_state(served.store))
+    frames = served_frames(served.store, read_state(served.store)).frames
     everything = render(frames, log_seq=4)
     frames[0].aliases.pop("previous")
     fewer = dataclasses.replace(frames[0], versions=frames[0].versions[1:])
@@ -73,6 +73,19 @@ def test_a_plain_feast_apply_in_the_folder_deletes_no_live_version(
     assert features.version == "v2"
     assert features.users(["u5"]).is_found.all()
     assert reconcile(served.root).is_noop
+
+
+def test_a_plain_feast_apply_fails_where_a_version_is_damaged(
+    served: SmallWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.publish(2)
+    reconcile(served.root)
+    before = FeastFolder.of(served.root).registry.read_bytes()
+    (served.store.version_folder(served.digests[2]) / "manifest.json").unlink()
+
+    with pytest.raises(Exception, match="v2 is damaged"):
+        plain_apply(served.feast, monkeypatch)
+    assert FeastFolder.of(served.root).registry.read_bytes() == before
 
 
 def test_a_plain_feast_apply_fails_where_the_log_is_gone(

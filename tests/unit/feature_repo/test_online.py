@@ -25,7 +25,7 @@ def online(world: SmallWorld) -> Iterator[sqlite3.Connection]:
 
 
 def user_rows(world: SmallWorld) -> OnlineRows:
-    frames = served_frames(world.store, read_state(world.store))
+    frames = served_frames(world.store, read_state(world.store)).frames
     folder = FeastFolder.of(world.root)
     version = frames[0].versions[0]
     return OnlineRows(

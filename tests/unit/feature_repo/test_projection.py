@@ -2,13 +2,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from feature_repo.apply import _pictures
+from feature_repo.apply import _pictures, registered_views
 from feature_repo.errors import NotServedError, OnlineRowsError, RenderingError
 from feature_repo.folder import PROJECT, FeastFolder
 from feature_repo.lookup import open_features
@@ -138,6 +139,104 @@ def test_a_retired_version_loses_its_views_and_tables(served: SmallWorld) -> Non
     after = picture(served)
     assert not any("__v2" in name for name in (*after["registry"], *after["rows"]))
     assert open_features(served.feast).version == "v1"
+
+
+def first_part(world: SmallWorld, number: int) -> Path:
+    return world.store.version_folder(world.digests[number]) / "user" / "part-0.parquet"
+
+
+def lose_folder(world: SmallWorld, number: int) -> None:
+    shutil.rmtree(world.store.version_folder(world.digests[number]))
+
+
+def flip_a_bit(world: SmallWorld, number: int) -> None:
+    path = first_part(world, number)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:9] + bytes([whole[9] ^ 1]) + whole[10:])
+
+
+HARMS = pytest.mark.parametrize("harm", [lose_folder, flip_a_bit])
+
+
+@HARMS
+def test_rolling_back_from_a_damaged_version_serves_the_earlier_one(
+    served: SmallWorld, harm: Callable[[SmallWorld, int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    served.publish(2)
+    served.promote(2, at=instant(3))
+    reconcile(served.root)
+    pinned = open_features(served.feast).pinned()
+    harm(served, 2)
+    served.roll_back(1, at=instant(4))
+
+    report = reconcile(served.root)
+
+    (damage,) = report.damaged
+    assert "v2 is damaged" in damage
+    assert "`marquee retire 2`" in damage
+    assert [one.message for one in caplog.records if one.levelname == "WARNING"] == [damage]
+    assert report.live_views == ("user_embedding__f1__v1", "item_embedding__f1__v1")
+    assert confirm(served.root)["version"] == "v1"
+    found = open_features(served.feast).users(["u1"])
+    assert np.array_equal(found.vectors[0], served.contents[1].users["u1"])
+    with pytest.raises(NotServedError, match="v2 has no online rows"):
+        pinned.users(["u2"])
+    assert reconcile(served.root).is_noop
+
+
+def test_a_damaged_version_returns_with_its_files(served: SmallWorld) -> None:
+    served.publish(2)
+    reconcile(served.root)
+    before = picture(served)
+    whole = first_part(served, 2).read_bytes()
+    first_part(served, 2).write_bytes(b"")
+    assert reconcile(served.root).damaged
+    assert picture(served) != before
+
+    first_part(served, 2).write_bytes(whole)
+
+    assert not reconcile(served.root).damaged
+    assert picture(served) == before
+
+
+def test_a_version_that_was_rolled_back_to_and_damaged_has_no_service(served: SmallWorld) -> None:
+    served.publish(2)
+    served.promote(2, at=instant(3))
+    reconcile(served.root)
+    assert open_features(served.feast, alias="previous").version == "v1"
+    lose_folder(served, 1)
+
+    reconcile(served.root)
+
+    assert confirm(served.root)["version"] == "v2"
+    with pytest.raises(NotServedError, match="nothing is promoted to previous"):
+        open_features(served.feast, alias="previous")
+
+
+@HARMS
+@pytest.mark.parametrize("alias", ["stable", "canary"])
+def test_a_damaged_version_that_an_alias_needs_stops_everything(
+    served: SmallWorld, harm: Callable[[SmallWorld, int], None], alias: str
+) -> None:
+    served.publish(2)
+    served.promote(2, at=instant(3), alias=alias)
+    reconcile(served.root)
+    before = picture(served)
+    harm(served, 2)
+
+    with pytest.raises(RenderingError, match=f"v2 is {alias} of frame 1, but cannot be read"):
+        reconcile(served.root)
+    assert picture(served) == before
+
+
+def test_where_every_version_is_damaged_nothing_is_taken_out(world: SmallWorld) -> None:
+    world.publish(1)
+    reconcile(world.root)
+    lose_folder(world, 1)
+
+    with pytest.raises(RenderingError, match="v1 is damaged"):
+        reconcile(world.root)
+    assert len(registered_views(open_for_reading(FeastFolder.of(world.root)))) == 2
 
 
 def test_a_lost_log_stops_everything_and_changes_nothing(served: SmallWorld) -> None:

@@ -9,7 +9,7 @@ from tests.unit.feature_repo.small_world import SmallWorld, instant
 
 def rendered(world: SmallWorld) -> Rendering:
     state = read_state(world.store)
-    return render(served_frames(world.store, state), log_seq=state.seq)
+    return render(served_frames(world.store, state).frames, log_seq=state.seq)
 
 
 def columns(rendering: Rendering, service: str) -> set[str]:
@@ -125,7 +125,7 @@ def test_a_live_version_without_its_files_renders_nothing_but_an_error(world: Sm
     world.publish(1)
     (world.store.version_folder(world.digests[1]) / "manifest.json").unlink()
 
-    with pytest.raises(RenderingError, match="v1 is live, but cannot be read"):
+    with pytest.raises(RenderingError, match="v1 is damaged"):
         rendered(world)
 
 

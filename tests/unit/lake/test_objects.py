@@ -59,6 +59,13 @@ def test_a_folder_is_listed_in_order_and_without_its_neighbours(objects: Objects
     assert list(objects.list("empty")) == []
 
 
+def test_a_deleted_key_is_free(objects: Objects) -> None:
+    objects.put("slot", b"x")
+    objects.delete("slot")
+    objects.delete("slot")
+    assert objects.put_if_absent("slot", b"y")
+
+
 @pytest.mark.parametrize("key", ["", "/etc/passwd", "../up", "a/../../up"])
 def test_a_key_never_leaves_its_root(objects: Objects, key: str) -> None:
     calls: list[Callable[[], object]] = [
@@ -66,6 +73,7 @@ def test_a_key_never_leaves_its_root(objects: Objects, key: str) -> None:
         lambda: objects.put(key, b""),
         lambda: objects.put_if_absent(key, b""),
         lambda: list(objects.list(key)),
+        lambda: objects.delete(key),
     ]
     for call in calls:
         with pytest.raises(LakeError, match="relative path"):

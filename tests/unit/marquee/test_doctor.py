@@ -1,53 +1,93 @@
-import io
-from datetime import date
-from pathlib import Path
+import json
+import re
+import shutil
 
 import pytest
-from rich.console import Console
 
-from assets.workspace import Workspace, WorkspaceConfig
+from assets.workspace import Workspace
 from lake.lake import Step, Written
-from marquee.doctor import examine
+from tests.unit.marquee.conftest import Marquee
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    config = WorkspaceConfig(
-        source="simulated",
-        source_parameters={},
-        first_day=date(2026, 1, 30),
-        last_day=date(2026, 2, 3),
-        recipe="tiny",
-    )
-    return Workspace.create(tmp_path / "world", config)
+def make_artifact(workspace: Workspace, asset: str, partition: str = "2024-03-01") -> None:
+    step = Step(asset=asset, partition=partition, schema_id="x/1", as_of="2024-03-02", code="c")
+
+    def write(folder):
+        (folder / "content").write_text(asset)
+        return Written(1)
+
+    workspace.lake.build(step, write)
 
 
-# the orchestrator tells of features in beta when the code location is loaded
-@pytest.mark.filterwarnings("ignore::dagster_shared.utils.warnings.BetaWarning")
-@pytest.mark.parametrize(
-    ("asset", "partition", "command"),
-    [
-        ("valid_events", "2026-02-01", "marquee run 2026-02-01 --job ingestion"),
-        ("item_embeddings", "2026-02-01", "marquee run 2026-02-01 --job daily_refresh"),
-        ("pretrained_model", "2026-01-01", "marquee run 2026-01-01 --job monthly_pretraining"),
-        ("history_prefix", "history", "marquee run 2026-01-01 --job monthly_pretraining"),
-    ],
-)
-def test_a_flipped_byte_is_told_with_the_command_that_mends_it(
-    workspace: Workspace, asset: str, partition: str, command: str
+def test_a_consistent_workspace_has_no_finding(workspace: Workspace, marquee: Marquee) -> None:
+    make_artifact(workspace, "valid_events")
+    answer = marquee("doctor")
+    assert answer.status == 0, answer.out
+    assert len(re.findall("good (the|what) ", answer.out)) == 5
+    assert "bad" not in answer.out
+    assert "1 artifacts have the digest" in answer.out
+    assert "embeddings_f1_stable answers with v2" in answer.out
+
+
+def test_every_finding_is_listed_with_a_remedy(workspace: Workspace, marquee: Marquee) -> None:
+    for asset in ("raw_events", "valid_events", "catalogue", "vocabulary", "interaction_tokens"):
+        make_artifact(workspace, asset)
+    lake = workspace.lake
+    (lake.path(lake.require("raw_events", "2024-03-01")) / "content").write_text("other")
+    shutil.rmtree(lake.path(lake.require("valid_events", "2024-03-01")))
+    references = lake.root / "refs"
+    (references / "catalogue" / "2024-03-01.json").write_text("{")
+    fields = json.loads((references / "vocabulary" / "2024-03-01.json").read_text())
+    (references / "vocabulary" / "2024-03-01.json").write_text(json.dumps({**fields, "uri_": 1}))
+    state = workspace.store.state()
+    shutil.rmtree(workspace.store.version_folder(state.version(1).digest))
+    (workspace.store.root / "gates" / f"{state.version(2).digest}.json").write_text("{")
+
+    answer = marquee("doctor")
+
+    assert answer.status == 1
+    assert "the artifacts: 4 findings" in answer.out
+    for asset in ("raw_events", "valid_events", "catalogue", "vocabulary"):
+        assert re.search(rf"{asset}[^`]*`marquee run 2024-03-01 --job ingestion", answer.out)
+    assert "the log and the versions: 2 findings" in answer.out
+    assert "run `marquee retire 1`" in answer.out
+    assert "good what Feast serves" in answer.out
+
+
+def test_a_damaged_stable_version_is_told_with_what_to_run(
+    workspace: Workspace, marquee: Marquee
 ) -> None:
-    def write(folder: Path) -> Written:
-        (folder / "data.bin").write_bytes(b"\x00")
-        return Written(rows=1)
+    shutil.rmtree(workspace.store.version_folder(workspace.store.state().version(2).digest))
+    answer = marquee("doctor")
+    assert answer.status == 1
+    assert answer.out.count("or run `marquee rollback`") == 2
+    assert marquee("rollback").status == 0
+    assert "or run `marquee retire 2`" in marquee("doctor").out
 
-    step = Step(asset=asset, partition=partition, schema_id="s/1", as_of="", code="c")
-    ref = workspace.lake.build(step, write).ref
-    (workspace.lake.path(ref) / "data.bin").write_bytes(b"\x01")
-    shown = io.StringIO()
 
-    assert not examine(workspace.root, Console(file=shown, width=5000))
+def test_a_lost_registry_is_told_with_what_to_run(workspace: Workspace, marquee: Marquee) -> None:
+    (workspace.feast_dir / "registry.db").unlink()
+    assert "run `marquee reconcile`" in marquee("doctor").out
 
-    (line,) = [one for one in shown.getvalue().splitlines() if "the artifacts" in one]
-    assert line.startswith("bad")
-    assert str(workspace.lake.path(ref)) in line
-    assert f"`{command} --workspace world`" in line
+
+@pytest.mark.parametrize("name", ["[x]", "[bold]"])
+def test_a_name_that_looks_like_markup_is_printed_as_it_is(
+    workspace: Workspace, marquee: Marquee, name: str
+) -> None:
+    missing = marquee("doctor", name=name)
+    assert missing.status == 1
+    assert f"/{name}: `make demo` makes one" in missing.out
+    shutil.copytree(workspace.root, workspace.root.with_name(name), dirs_exist_ok=True)
+    there = marquee("doctor", name=name)
+    assert there.status == 0
+    assert f"/{name}, source simulated" in there.out
+
+
+def test_a_workspace_that_cannot_be_opened_is_one_finding(
+    workspace: Workspace, marquee: Marquee
+) -> None:
+    (workspace.root / "workspace.json").write_text("{")
+    answer = marquee("doctor")
+    assert answer.status == 1
+    assert "the workspace: 1 finding - " in answer.out
+    assert answer.out.count("restore it from a copy") == 1

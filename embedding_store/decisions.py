@@ -1,0 +1,150 @@
+"""What may follow in the log, decided on one fold of it.
+
+Pure functions of the state: when somebody else appended meanwhile, they are asked again with the
+new fold. Each returns the version to act on, or None where the log holds the act already, and
+raises what forbids it. That files and gate records bear it out is for the publisher to prove.
+"""
+
+from datetime import datetime
+
+from embedding_store.entries import ALIASES, Alias
+from embedding_store.errors import (
+    AlreadyPublishedError,
+    NoVersionError,
+    PublicationRefusedError,
+    StableMovedError,
+)
+from embedding_store.manifest import Origin
+from embedding_store.state import PublishedVersion, StoreState
+
+
+def held_publication(
+    state: StoreState, origin: Origin, *, republish: bool
+) -> PublishedVersion | None:
+    """Return the day's version of the same work; refuse another one unless asked for."""
+    newest = state.version_of_day(origin.day)
+    if newest is None:
+        return None
+    if newest.logical_id == origin.logical_id:
+        return newest
+    if not republish:
+        raise AlreadyPublishedError(
+            f"{origin.day} is already published as {newest.name}, from other inputs: what is "
+            f"published stays; `marquee republish {origin.day}` makes another version of that day"
+        )
+    return None
+
+
+def check_stable(state: StoreState, frame: int, judged_against: str | None) -> None:
+    """Raise StableMovedError unless ``stable`` is what was judged against."""
+    stable = state.stable(frame)
+    if not state.is_same(judged_against, stable):
+        raise StableMovedError(
+            f"stable of frame {frame} is {stable.name if stable else 'not set'}, this was judged "
+            f"against {judged_against[:12] if judged_against else 'nothing'}: stabilise and gate "
+            "again"
+        )
+
+
+def version_to_promote(
+    state: StoreState,
+    alias: Alias,
+    number: int,
+    *,
+    judged_against: str | None,
+    effective_at: datetime,
+    again: bool,
+) -> PublishedVersion | None:
+    """Return what ``alias`` shall mean; a version that it meant before only with ``again``."""
+    if alias not in ALIASES:
+        raise PublicationRefusedError(f"alias: want one of {ALIASES}, got {alias!r}")
+    version = state.version(number)
+    if _is_promoted(state, alias, version, again=again):
+        return None
+    check_stable(state, version.frame, judged_against)
+    _check_promotable(state, version, effective_at)
+    return version
+
+
+def version_to_return_to(
+    state: StoreState, frame: int, to: int | None, *, start: int | None, effective_at: datetime
+) -> PublishedVersion | None:
+    """Return what ``stable`` goes back to from version ``start``, by default the previous one."""
+    current = state.stable(frame)
+    if current is None:
+        raise NoVersionError(f"frame {frame} has no stable version to roll back")
+    if current.number != start:
+        raise StableMovedError(
+            f"stable of frame {frame} moved to {current.name} meanwhile: ask again"
+        )
+    target = _rollback_target(state, frame, to)
+    if target.number == current.number:
+        return None
+    _check_after_last_switch(state, frame, effective_at)
+    return target
+
+
+def version_to_retire(state: StoreState, number: int) -> PublishedVersion | None:
+    """Return what shall never be named again; a canary may be given up so, ``stable`` may not."""
+    version = state.version(number)
+    stable = state.stable(version.frame)
+    if stable is not None and stable.number == number:
+        raise PublicationRefusedError(
+            f"{version.name} is stable of frame {version.frame}: let another version be that "
+            "first, with `marquee rollback` or `marquee promote`"
+        )
+    return None if version.is_retired else version
+
+
+def _check_promotable(state: StoreState, version: PublishedVersion, effective_at: datetime) -> None:
+    if version.is_retired:
+        raise PublicationRefusedError(
+            f"{version.name} is retired for good: choose another version, or run its day again"
+        )
+    if effective_at < version.effective_at:
+        raise PublicationRefusedError(
+            f"{version.name} is published from {version.effective_at.isoformat()} on, it cannot be "
+            f"promoted at {effective_at.isoformat()}"
+        )
+    _check_after_last_switch(state, version.frame, effective_at)
+
+
+def _check_after_last_switch(state: StoreState, frame: int, effective_at: datetime) -> None:
+    """What was served does not change afterwards, and no two versions at one instant."""
+    switches = state.stable_switches(frame)
+    if switches and effective_at <= switches[-1].effective_at:
+        raise PublicationRefusedError(
+            f"frame {frame} switched at {switches[-1].effective_at.isoformat()}: what was served "
+            f"until then stays as it is, choose an instant after it, not {effective_at.isoformat()}"
+        )
+
+
+def _is_promoted(
+    state: StoreState, alias: Alias, version: PublishedVersion, *, again: bool
+) -> bool:
+    current = state.stable(version.frame) if alias == "stable" else state.canary(version.frame)
+    if current is not None and current.number == version.number:
+        return True
+    return not again and any(
+        (switch.alias, switch.number) == (alias, version.number) and not switch.is_rollback
+        for switch in state.switches
+    )
+
+
+def _rollback_target(state: StoreState, frame: int, to: int | None) -> PublishedVersion:
+    if to is None:
+        previous = state.previous(frame)
+        if previous is None:
+            raise NoVersionError(
+                f"frame {frame} has no version before the stable one to roll back to"
+            )
+        return previous
+    stack = state.stacks.get(frame, ())
+    target = state.version(to)
+    if to not in stack:
+        below = ", ".join(f"v{one}" for one in stack[:-1]) or "none"
+        raise PublicationRefusedError(
+            f"{target.name} is not among the versions that stable of frame {frame} rests on "
+            f"({below}): `marquee promote {to}` goes forward to one that is not"
+        )
+    return target

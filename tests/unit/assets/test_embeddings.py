@@ -1,0 +1,90 @@
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from assets.workspace import Workspace, WorkspaceConfig
+from lake.lake import Written
+from lake.refs import ArtifactRef
+from tests.unit.embedding_store.small_world import SmallWorld, day_name, instant
+
+# the orchestrator tells of features in beta when its partitions are loaded
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::dagster_shared.utils.warnings.BetaWarning",
+)
+
+USERS = ArtifactRef(
+    asset="user_embeddings",
+    partition=day_name(1),
+    uri="x",
+    logical_id="users",
+    digest="d",
+    schema_id="x/1",
+    rows=1,
+    as_of="",
+    producer="p",
+)
+ITEMS = replace(USERS, asset="item_embeddings", logical_id="items")
+OTHERS = replace(ITEMS, logical_id="other items")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """Two days, the second one stable, made of USERS and ITEMS onto the first."""
+    from assets.embeddings import STABILISATION
+
+    world = SmallWorld(tmp_path)
+    world.serve(0)
+    config = WorkspaceConfig(
+        source="simulated",
+        source_parameters={},
+        first_day=date(2024, 3, 1),
+        last_day=date(2024, 3, 9),
+        recipe="tiny",
+    )
+    workspace = Workspace.create(tmp_path, config)
+    built = workspace.build(
+        "stabilised_embeddings",
+        day_name(1),
+        lambda _: Written(1),
+        code_of=STABILISATION,
+        as_of=instant(2),
+        inputs=[USERS, ITEMS],
+    )
+    world.promote(world.publish(1, origin=world.origin(1, built.ref.logical_id)))
+    return workspace
+
+
+@pytest.mark.parametrize(
+    ("day", "inputs", "is_recomputing", "reference"),
+    [
+        (1, [USERS, ITEMS], False, 1),
+        (1, [USERS, OTHERS], False, 1),
+        (1, [USERS, ITEMS], True, 1),
+        (1, [USERS, OTHERS], True, 2),
+        (0, [USERS, ITEMS], True, 2),
+        (2, [USERS, ITEMS], False, 2),
+        (2, [USERS, ITEMS], True, 2),
+    ],
+    ids=[
+        "published",
+        "published, other inputs",
+        "recomputed, nothing changed",
+        "recomputed, other inputs",
+        "recomputed, an older day",
+        "a day to publish",
+        "a day to publish, recomputed",
+    ],
+)
+def test_a_day_is_turned_to_what_its_version_was_or_will_be_judged_against(
+    workspace: Workspace,
+    day: int,
+    inputs: list[ArtifactRef],
+    is_recomputing: bool,
+    reference: int,
+) -> None:
+    from assets.embeddings import reference_of
+
+    found = reference_of(workspace, day_name(day), inputs=inputs, is_recomputing=is_recomputing)
+    assert found == workspace.store.state().version(reference).digest

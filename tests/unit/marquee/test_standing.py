@@ -1,0 +1,38 @@
+from assets.workspace import Workspace
+from lake.lake import Step, Written
+from tests.unit.marquee.conftest import Marquee
+
+
+def take_in(workspace: Workspace, day: str) -> None:
+    step = Step(asset="interaction_tokens", partition=day, schema_id="x/1", as_of=day, code="c")
+    workspace.lake.build(step, lambda _: Written(0))
+
+
+def test_the_status_tells_what_is_stable_and_how_old_it_is(
+    workspace: Workspace, marquee: Marquee
+) -> None:
+    take_in(workspace, "2024-03-03")
+    answer = marquee("status")
+    assert answer.status == 0
+    assert "stable v2 of 2024-03-02" in answer.out
+    assert "(1 day later)" in answer.out
+    assert "rollback to v1" in answer.out
+    assert "forward" not in answer.out
+
+
+def test_the_status_after_a_rollback_tells_why_and_the_way_forward(
+    workspace: Workspace, marquee: Marquee
+) -> None:
+    take_in(workspace, "2024-03-02")
+    marquee("rollback", "--why", "clicks fell [by half]")
+    answer = marquee("status")
+    assert "stable v1 of 2024-03-01" in answer.out
+    assert "by a rollback: clicks fell [by half]" in answer.out
+    assert "rollback impossible" in answer.out
+    assert "forward to v2: `marquee promote 2`" in answer.out
+
+
+def test_a_workspace_without_a_stable_version_says_so(marquee: Marquee) -> None:
+    answer = marquee("status", name="elsewhere")
+    assert answer.status == 1
+    assert "`make demo` makes one" in answer.err
