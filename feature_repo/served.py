@@ -169,9 +169,7 @@ def read_state(store: EmbeddingStore) -> StoreState:
     try:
         state = store.state()
     except (LakeError, StoreError, OSError) as error:
-        raise RenderingError(
-            f"the log in {store.root / 'log'} cannot be read: {error}"
-        ) from error
+        raise RenderingError(f"the log in {store.root / 'log'} cannot be read: {error}") from error
     if not state.seq:
         raise RenderingError(
             f"the log in {store.root / 'log'} is empty: nothing was ever published; if something "
