@@ -81,6 +81,7 @@ lock: $(READY) ## Resolve the dependencies anew, with hashes
 	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
 	  --no-emit-package torch --no-emit-find-links --no-emit-index-url --no-header \
 	  --output-file requirements.lock.txt
+	sed -i '1i # Every dependency of the development environment but torch, with hashes.\n# Made by `make lock`; torch is installed first and exactly, see the Makefile.' requirements.lock.txt
 
 .PHONY: clean
 clean: ## Remove every workspace below MARQUEE_HOME

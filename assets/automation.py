@@ -9,8 +9,12 @@ from datetime import date
 
 import dagster as dg
 
-from assets.timeline import days_between
+from assets.partitions import CONFIG, complete_days, refresh_is_due_at
+from assets.watermark import Clock
 from assets.workspace import Workspace
+
+_PRETRAINING_DELAY_H = 5
+"""How long after the refresh of a month's last day its base is trained."""
 
 ingestion_assets = dg.AssetSelection.assets(
     "raw_events",
@@ -53,28 +57,35 @@ downstream_team = dg.define_asset_job(
 
 JOBS = [ingestion, daily_refresh, monthly_pretraining, downstream_team]
 
+_midnights, _hour = refresh_is_due_at(CONFIG)
+_months_midnights, _months_hour = divmod(_hour + _PRETRAINING_DELAY_H, 24)
+
 SCHEDULES = [
-    # after the watermark of the day has passed, see WorkspaceConfig.watermark_delay_h
-    dg.build_schedule_from_partitioned_job(daily_refresh, hour_of_day=7),
+    dg.build_schedule_from_partitioned_job(daily_refresh, hour_of_day=_hour),
     # after the daily refresh has taken in the last day of the month
-    dg.build_schedule_from_partitioned_job(monthly_pretraining, hour_of_day=12, day_of_month=1),
+    dg.build_schedule_from_partitioned_job(
+        monthly_pretraining,
+        hour_of_day=_months_hour,
+        day_of_month=1 + _midnights + _months_midnights,
+    ),
 ]
 
 
 @dg.sensor(job=ingestion, minimum_interval_seconds=60)
 def newly_arrived_events(
-    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]
+    context: dg.SensorEvaluationContext,
+    workspace: dg.ResourceParam[Workspace],
+    clock: dg.ResourceParam[Clock],
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Take in each day whose arrived files are others than at the last look."""
+    """Take in each complete day whose arrived files are others than at the last look."""
     seen: dict[str, str] = json.loads(context.cursor or "{}")
-    first, last = workspace.config.first_day, workspace.config.last_day
     arrived = {
         day: workspace.source.fingerprint(date.fromisoformat(day))
-        for day in days_between(first, last)
+        for day in complete_days(workspace.config, now=clock())
     }
     changed = [day for day, fingerprint in arrived.items() if seen.get(day) != fingerprint]
     if not changed:
-        yield dg.SkipReason("no file has arrived since the last look")
+        yield dg.SkipReason("no file of a complete day has arrived since the last look")
     for day in changed:
         yield dg.RunRequest(run_key=f"{day}:{arrived[day]}", partition_key=day)
     context.update_cursor(json.dumps(arrived))

@@ -1,10 +1,9 @@
 """The contracts as asset checks: each shows its figure beside its threshold, and blocks the run.
 
-What a check shows was computed with the artifact and is stored in it, so it holds in every later
-run as well: the readers of the artifacts refuse what was blocked, whoever calls them.
+What a check shows was computed with the artifact and is stored beside it, so it holds in every
+later run as well: the readers of the artifacts refuse what was blocked, whoever calls them.
 """
 
-import json
 from collections.abc import Iterator
 
 import dagster as dg
@@ -24,7 +23,7 @@ def day_validation(
 ) -> Iterator[dg.AssetCheckResult]:
     """Great Expectations over the day's events: schema, ranges, sets, quarantine, volume."""
     ref = workspace.lake.require("valid_events", context.partition_key)
-    stored = json.loads((workspace.lake.path(ref) / "validation.json").read_bytes())
+    stored = ref.figures["validation"]
     for name in (*BLOCKING_CHECKS, *WARNING_CHECKS):
         behind = [one for one in stored["expectations"] if one["name"] == name]
         is_blocking = name in BLOCKING_CHECKS

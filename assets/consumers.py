@@ -10,9 +10,9 @@ from assets import previews
 from assets.next_title_ranker import train_ranker
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
-from assets.timeline import end_of
 from assets.workspace import Workspace
 from feature_repo.lookup import open_features
+from lake.days import end_of
 from lake.lake import Written
 from lake.refs import ArtifactRef
 

@@ -14,6 +14,7 @@ from assets import (
     tokens,
 )
 from assets.resources import ref_io_manager, workspace_resource
+from assets.watermark import wall_clock
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
@@ -25,6 +26,7 @@ defs = dg.Definitions(
     sensors=[automation.newly_arrived_events],
     resources={
         "workspace": workspace_resource.configured({"root": {"env": "MARQUEE_WORKSPACE"}}),
+        "clock": wall_clock,
         "io_manager": ref_io_manager,
     },
     # the steps of a run share imports of seconds; training runs in a process of its own anyway

@@ -1,6 +1,8 @@
 """Batch inference: the day's model applied to every user and every title, and made comparable."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import dagster as dg
 
@@ -10,12 +12,14 @@ from assets.models import is_accepted
 from assets.partitions import daily
 from assets.recomputing import is_kept, is_recomputing
 from assets.reporting import code_version, materialized
-from assets.timeline import end_of
 from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
 from embedding_store.stabilise import stabilise
 from lake.code_identity import code_identity
+from lake.days import end_of
+from lake.lake import Written
 from lake.refs import ArtifactRef
+from training.data import TrainingData
 from training.vectors import embed_items, embed_users
 
 INFERENCE = ("training.vectors",)
@@ -25,7 +29,8 @@ NUM_BUCKETS = 8
 """Parts of the user side: a reader of few users opens few files."""
 
 
-@dg.asset(
+inferred = partial(
+    dg.asset,
     partitions_def=daily,
     group_name="embeddings",
     kinds={"torch", "parquet"},
@@ -33,55 +38,52 @@ NUM_BUCKETS = 8
     code_version=code_version(INFERENCE),
     deps=["model_evaluation"],
 )
+
+
+@inferred()
 def user_embeddings(
     context: dg.AssetExecutionContext,
     workspace: dg.ResourceParam[Workspace],
     fine_tuned_model: ArtifactRef,
 ) -> dg.MaterializeResult[ArtifactRef]:
     """One vector per user with a history, as of the day's end; its own space every day."""
-    require_accepted(workspace, fine_tuned_model)
-    as_of = end_of(context.partition_key)
-    inputs = inputs_before(workspace, as_of)
-    built = workspace.build(
-        "user_embeddings",
-        context.partition_key,
-        lambda folder: embed_users(
-            workspace.lake.path(fine_tuned_model), inputs.data, folder, NUM_BUCKETS
-        ),
-        code_of=INFERENCE,
-        as_of=as_of,
-        inputs=[fine_tuned_model, *inputs.refs],
-        parameters={"num_buckets": NUM_BUCKETS},
-        is_history=is_kept(context, is_history=is_published(workspace, context.partition_key)),
+    embed = partial(embed_users, num_buckets=NUM_BUCKETS)
+    return _embedded(
+        context, workspace, fine_tuned_model, embed, parameters={"num_buckets": NUM_BUCKETS}
     )
-    return materialized(built)
 
 
-@dg.asset(
-    partitions_def=daily,
-    group_name="embeddings",
-    kinds={"torch", "parquet"},
-    owners=OWNERS,
-    code_version=code_version(INFERENCE),
-    deps=["model_evaluation"],
-)
+@inferred()
 def item_embeddings(
     context: dg.AssetExecutionContext,
     workspace: dg.ResourceParam[Workspace],
     fine_tuned_model: ArtifactRef,
 ) -> dg.MaterializeResult[ArtifactRef]:
     """One vector per title of the catalogue, from the same model as the users'."""
-    require_accepted(workspace, fine_tuned_model)
-    as_of = end_of(context.partition_key)
+    return _embedded(context, workspace, fine_tuned_model, embed_items)
+
+
+def _embedded(
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    model: ArtifactRef,
+    embed: Callable[[Path, TrainingData, Path], Written],
+    *,
+    parameters: Mapping[str, int] | None = None,
+) -> dg.MaterializeResult[ArtifactRef]:
+    """Apply the day's accepted model to one side of what is known at the day's end."""
+    require_accepted(workspace, model)
+    day, as_of = context.partition_key, end_of(context.partition_key)
     inputs = inputs_before(workspace, as_of)
     built = workspace.build(
-        "item_embeddings",
-        context.partition_key,
-        lambda folder: embed_items(workspace.lake.path(fine_tuned_model), inputs.data, folder),
+        context.asset_key.to_user_string(),
+        day,
+        lambda folder: embed(workspace.lake.path(model), inputs.data, folder),
         code_of=INFERENCE,
         as_of=as_of,
-        inputs=[fine_tuned_model, *inputs.refs],
-        is_history=is_kept(context, is_history=is_published(workspace, context.partition_key)),
+        inputs=[model, *inputs.refs],
+        parameters=parameters,
+        is_history=is_kept(context, is_history=is_published(workspace, day)),
     )
     return materialized(built)
 

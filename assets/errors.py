@@ -13,6 +13,10 @@ class GapError(PlatformError):
     """Days are missing between the first one and the one asked for."""
 
 
+class IncompleteDayError(PlatformError):
+    """Events of a day can still arrive, so it cannot be taken in yet."""
+
+
 class NotAcceptedError(PlatformError):
     """A model was not accepted, so nothing may be made with it."""
 

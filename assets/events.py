@@ -1,7 +1,7 @@
 """From a source's raw rows to valid events, and to the catalogue they refer to."""
 
 import json
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -11,9 +11,10 @@ from assets.io_manager import UNPARTITIONED
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
 from assets.suites import Limits
-from assets.timeline import end_of, start_of
-from assets.validation import DayValidation, validate_day
+from assets.validation import DayValidation, render_data_docs, validate_day
+from assets.watermark import Clock, require_complete, watermark_of
 from assets.workspace import Workspace
+from lake.days import end_of, start_of
 from lake.lake import Written
 from lake.refs import ArtifactRef
 from training.events import artifacts
@@ -22,21 +23,19 @@ INGESTION = ("training.events.artifacts", "training.events.sources")
 VALIDATION = (*INGESTION, "assets.validation")
 OWNERS = ["team:data"]
 
+of_a_day = partial(dg.asset, partitions_def=daily, group_name="events", owners=OWNERS)
 
-@dg.asset(
-    partitions_def=daily,
-    group_name="events",
-    kinds={"parquet"},
-    owners=OWNERS,
-    code_version=code_version(INGESTION),
-)
+
+@of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
 def raw_events(
-    context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+    context: dg.AssetExecutionContext,
+    workspace: dg.ResourceParam[Workspace],
+    clock: dg.ResourceParam[Clock],
 ) -> dg.MaterializeResult[ArtifactRef]:
     """A day's events as they arrived, with duplicates, disorder and nonsense."""
     day, source = context.partition_key, workspace.source
-    received_before = end_of(day) + timedelta(hours=workspace.config.watermark_delay_h)
-    date = start_of(day).date()
+    require_complete(workspace.config, day, now=clock())
+    received_before, date = watermark_of(workspace.config, day), start_of(day).date()
     built = workspace.build(
         "raw_events",
         day,
@@ -48,13 +47,7 @@ def raw_events(
     return materialized(built, metadata=previews.of_events(workspace, built.ref))
 
 
-@dg.asset(
-    partitions_def=daily,
-    group_name="events",
-    kinds={"parquet"},
-    owners=OWNERS,
-    code_version=code_version(INGESTION),
-)
+@of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
 def catalogue(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.MaterializeResult[ArtifactRef]:
@@ -71,13 +64,7 @@ def catalogue(
     return materialized(built)
 
 
-@dg.asset(
-    partitions_def=daily,
-    group_name="events",
-    kinds={"parquet", "greatexpectations"},
-    owners=OWNERS,
-    code_version=code_version(VALIDATION),
-)
+@of_a_day(kinds={"parquet", "greatexpectations"}, code_version=code_version(VALIDATION))
 def valid_events(
     context: dg.AssetExecutionContext,
     workspace: dg.ResourceParam[Workspace],
@@ -86,24 +73,30 @@ def valid_events(
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's events that keep every rule, once each, in order; with the day's validation."""
     day = context.partition_key
-
-    def write(folder: Path) -> Written:
-        raw, titles = workspace.paths([raw_events, catalogue])
-        written = artifacts.write_valid(raw, titles, start_of(day).date(), folder)
-        validation = _validation(workspace, folder, day, written, rows_in=raw_events.rows)
-        (folder / "validation.json").write_text(json.dumps(validation.to_json(), indent=1))
-        return written
-
+    docs = workspace.root / "data_docs" / day
     built = workspace.build(
         "valid_events",
         day,
-        write,
+        lambda folder: _write_valid(workspace, raw_events, catalogue, folder, docs),
         code_of=VALIDATION,
         as_of=end_of(day),
         inputs=[raw_events, catalogue],
         parameters={"max_quarantined": workspace.config.max_quarantined},
     )
-    return materialized(built)
+    return materialized(built, metadata={"data docs": dg.MetadataValue.path(docs)})
+
+
+def _write_valid(
+    workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef, folder: Path, docs: Path
+) -> Written:
+    day = raw_events.partition
+    raw, titles = workspace.paths([raw_events, catalogue])
+    written = artifacts.write_valid(raw, titles, start_of(day).date(), folder)
+    validation = _validation(workspace, folder, day, written, rows_in=raw_events.rows)
+    render_data_docs(validation, docs)
+    # the digest covers the verdict; the figures, which know other days, stay out of it
+    (folder / "validation.json").write_text(json.dumps(validation.verdict(), indent=1))
+    return Written(written.rows, {**written.figures, "validation": validation.to_json()})
 
 
 def _validation(
@@ -125,13 +118,7 @@ def _validation(
     )
 
 
-@dg.asset(
-    partitions_def=daily,
-    group_name="events",
-    kinds={"parquet"},
-    owners=OWNERS,
-    code_version=code_version(INGESTION),
-)
+@of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
 def quarantined_events(
     context: dg.AssetExecutionContext,
     workspace: dg.ResourceParam[Workspace],

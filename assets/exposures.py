@@ -4,9 +4,10 @@ One row per exposure, in order of time::
 
     user_id  item_id  event_timestamp  day  page  label | numeric context ... | categorical ...
 
-The label is 1 when the user began a target action on the item within the window after the exposure.
-Everything else was known when it was shown: counts are of the days before. A page is what one user
-was shown without a longer pause.
+The label is 1 when the user began a target action on the item within the window after the exposure,
+as far as the last of the days asked for tells: what is logged later is not known yet. Everything
+else was known when it was shown: counts are of the days before. A page is what one user was shown
+without a longer pause.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,12 +37,6 @@ class Exposures:
     categories: tuple[str, ...]
     """String columns, missing values are null."""
 
-    def on(self, days: Sequence[str]) -> "Exposures":
-        """Return those of some days."""
-        return Exposures(
-            self.rows.filter(pl.col("day").is_in(list(days))), self.numbers, self.categories
-        )
-
 
 def read_exposures(
     events: Mapping[str, Path], *, days: Sequence[str], window: timedelta
@@ -49,7 +44,8 @@ def read_exposures(
     """Return the exposures of ``days``, labelled and counted from valid_events folders.
 
     Args:
-        events: ``valid_events`` folders by day; the counts are over all that are given.
+        events: ``valid_events`` folders by day; those after the last of ``days`` are not opened,
+            the others are counted.
         days: keys of ``events`` whose exposures are wanted.
         window: how long after an exposure a choice still counts as its success. A choice is dated
             by its beginning: logs that write a watch at its end state its duration.
@@ -58,7 +54,7 @@ def read_exposures(
     """
     schema: EventSchema | None = None
     shown, chosen = [], []
-    for day in sorted(events):
+    for day in sorted(day for day in events if day <= max(days)):
         schema, table = read_events(events[day])
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)
@@ -97,25 +93,24 @@ def _choices(events: pl.DataFrame, schema: EventSchema, day: str) -> pl.DataFram
     ).select(
         "user_id",
         "item_id",
-        ended_at="occurred_at",
         began_at=pl.col("occurred_at") - pl.duration(milliseconds=lasted),
         day=pl.lit(day),
     )
 
 
 def _labelled(shown: pl.DataFrame, choices: pl.DataFrame, window: timedelta) -> pl.DataFrame:
-    """The first choice that ends at or after the exposure decides: did it begin in the window?"""
-    following = choices.drop("day").sort("ended_at")
+    """The next choice to begin decides: a play that was running is none, whenever it ends."""
     joined = shown.sort("event_timestamp", "user_id", "item_id").join_asof(
-        following,
+        choices.select("user_id", "item_id", "began_at").sort("began_at"),
         left_on="event_timestamp",
-        right_on="ended_at",
+        right_on="began_at",
         by=["user_id", "item_id"],
         strategy="forward",
+        tolerance=window,
         check_sortedness=False,
     )
-    is_chosen = (pl.col("began_at") <= pl.col("event_timestamp") + window).fill_null(value=False)
-    return joined.with_columns(label=is_chosen.cast(pl.Int8)).drop("began_at", "ended_at")
+    is_chosen = pl.col("began_at").is_not_null()
+    return joined.with_columns(label=is_chosen.cast(pl.Int8)).drop("began_at")
 
 
 def _counted(exposures: pl.DataFrame, choices: pl.DataFrame) -> pl.DataFrame:

@@ -14,12 +14,13 @@ from assets.judgement import write_judgement
 from assets.partitions import daily, days_of_the_month, monthly
 from assets.recomputing import is_kept
 from assets.reporting import code_version, materialized
-from assets.timeline import end_of, end_of_month, start_of
+from assets.timeline import end_of_month
 from assets.training_inputs import TrainingInputs, inputs_before
 from assets.training_job import TrainingJob
 from assets.training_launch import launch
 from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
+from lake.days import end_of, start_of
 from lake.lake import Written
 from lake.refs import ArtifactRef
 from training.recipes import load_recipe

@@ -3,7 +3,7 @@
 Another team's ranker, as small as can be: a logistic regression on what its own team knows (place,
 device, hour, popularity), once with and once without the embeddings. It takes embeddings from the
 feature service alone, joined as they were served when each page was shown, learns on the days
-before the test day, and is tested on that day.
+before the test day, labelled as they were known then, and is tested on that day.
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,7 @@ from training.errors import NoDataError
 
 Float64 = npt.NDArray[np.float64]
 _SHARES = 64
+_MISSING = " is missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ def train_ranker(
     """Train the ranker with and without embeddings, and compare both on the test day.
 
     Args:
-        events: ``valid_events`` folders by day, through the test day; days before are counted.
+        events: ``valid_events`` folders by day; those after the test day are not opened.
         features: the embeddings as the feature service serves them.
         test_day: the day that both rankers are tested on; neither learns from it.
         config: what to learn from; the defaults suit a small log.
@@ -123,12 +124,7 @@ def train_ranker(
     Raises NoDataError when there is nothing to learn from or to test on.
     """
     config = config or RankerConfig()
-    known = {day: folder for day, folder in events.items() if day <= test_day}
-    train_days = sorted(day for day in known if day < test_day)[-config.num_train_days :]
-    exposures = read_exposures(
-        known, days=[*train_days, test_day], window=timedelta(minutes=config.choice_window_min)
-    )
-    train, test = (_limited(exposures.on(days), config) for days in (train_days, [test_day]))
+    train, test = _exposures(events, test_day, config)
     both = pl.concat([train.rows, test.rows])
     served = features.training_frame(
         both.select("user_id", "item_id", "event_timestamp").to_pandas(), allow_unserved=True
@@ -138,7 +134,7 @@ def train_ranker(
     fit_on, test_on = served.is_served & ~is_test, served.is_served & is_test
     _require_both(labels[fit_on], f"the days before {test_day}")
     _require_both(labels[test_on], test_day)
-    context = _context(exposures, both, fit_on, config)
+    context = _context(train, both, fit_on, config)
     rankers = {
         "with embeddings": context.beside(_affinity(served, both["page"].to_numpy())),
         "without embeddings": context,
@@ -173,6 +169,23 @@ def train_ranker(
         coefficients=coefficients,
         config=config,
     )
+
+
+def _exposures(
+    events: Mapping[str, Path], test_day: str, config: RankerConfig
+) -> tuple[Exposures, Exposures]:
+    """Return what is learned from and what is tested on, each as known when its last day ended."""
+    train_days = sorted(day for day in events if day < test_day)[-config.num_train_days :]
+    if not train_days:
+        raise NoDataError(f"want events of a day before {test_day} to learn from, got none")
+    window = timedelta(minutes=config.choice_window_min)
+    train, test = (
+        _limited(read_exposures(events, days=days, window=window), config)
+        for days in (train_days, [test_day])
+    )
+    # a page that goes on after midnight is two: its train half may know nothing of the other
+    own_pages = pl.col("page") + train.rows["page"].max()
+    return train, Exposures(test.rows.with_columns(own_pages), test.numbers, test.categories)
 
 
 def _limited(exposures: Exposures, config: RankerConfig) -> Exposures:
@@ -210,8 +223,8 @@ def _context(
         is_missing = np.isnan(number)
         names.append(name)
         values.append(np.nan_to_num(number))
-        if is_missing.any():
-            names.append(f"{name} is missing")
+        if is_missing[fit_on].any():
+            names.append(name + _MISSING)
             values.append(is_missing.astype(np.float64))
     shown_at = rows["event_timestamp"].dt
     hour = (shown_at.hour() + shown_at.minute() / 60).to_numpy() * (2 * np.pi / 24)
@@ -268,7 +281,7 @@ def _fit_and_score(
 
 
 def _is_place(column: str, config: RankerConfig) -> bool:
-    return column.partition("=")[0] in config.places
+    return column.partition("=")[0].removesuffix(_MISSING) in config.places
 
 
 def _counts(values: npt.NDArray[np.object_]) -> dict[str, int]:

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets import plots
-from assets.timeline import start_of
 from assets.workspace import Workspace
 from embedding_store.gates import GateRecord
 from lake.atomic import replace_file
+from lake.days import start_of
 from lake.refs import ArtifactRef
 from training.events.artifacts import read_events
 from training.tokens.partial import open_bucket

@@ -14,7 +14,6 @@ from assets.errors import NotPublishedError
 from assets.partitions import daily
 from assets.recomputing import RECOMPUTE_TAG, is_recomputing
 from assets.reporting import code_version, shown
-from assets.timeline import end_of
 from assets.workspace import Workspace
 from embedding_store.entries import Alias
 from embedding_store.gates import GatePolicy, QualityComparison, published_record
@@ -23,6 +22,7 @@ from embedding_store.publisher import Evidence, Publisher
 from embedding_store.staging import ActiveUsers
 from embedding_store.state import PublishedVersion
 from feature_repo.projection import confirm, reconcile
+from lake.days import end_of
 from lake.refs import ArtifactRef
 from training.tokens.activity import users_of
 

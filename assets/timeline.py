@@ -1,29 +1,21 @@
 """Days, months and instants: what a partition may see, and when it takes effect.
 
 A day's partition is named by its UTC date, a month's by its first day. Both see the data strictly
-before their end, and what they make takes effect from that end on. No code asks the wall clock.
+before their end, and what they make takes effect from that end on. No code asks the wall clock what
+it may see.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from assets.errors import GapError
-
-
-def start_of(day: str) -> datetime:
-    """Return the first instant of a day."""
-    return datetime.combine(date.fromisoformat(day), datetime.min.time(), tzinfo=UTC)
-
-
-def end_of(day: str) -> datetime:
-    """Return the first instant after a day: the exclusive bound of what its partition sees."""
-    return start_of(day) + timedelta(days=1)
+from lake.days import start_of
 
 
 def end_of_month(month: str) -> datetime:
     """Return the first instant after the month that starts on day ``month``."""
     first = date.fromisoformat(month)
     following = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return start_of(following.isoformat())
+    return start_of(following)
 
 
 def month_of(day: date) -> str:

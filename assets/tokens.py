@@ -7,8 +7,8 @@ import dagster as dg
 from assets import previews
 from assets.partitions import daily, the_day_before
 from assets.reporting import code_version, materialized
-from assets.timeline import end_of, start_of
 from assets.workspace import Workspace
+from lake.days import end_of, start_of
 from lake.refs import ArtifactRef
 from training import vocabulary as vocabularies
 from training.tokens import storage

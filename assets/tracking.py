@@ -4,6 +4,10 @@
 
     <workspace>/mlflow/mlflow.db     SQLite: experiments, runs, curves, the model registry
     <workspace>/mlflow/artifacts/    the small files of a run; weights stay in the lake
+    <workspace>/mlflow/locks/        one per name of a run, held while it is open; the registry's
+
+Several processes may track at once: runs of one name follow each other, so one that still says
+RUNNING when its name is free was left by a killed process.
 
 Nothing here loads a model or data: MLflow's loaders run code from the artifact. MLflow takes 2 s to
 import and 1 s to open, so it is loaded by the first call and kept for the process.
@@ -15,14 +19,15 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import TrackingError
-from lake.digests import digest_file, digest_folder
+from lake.digests import digest_file, digest_folder, digest_json
 from lake.lake import Written
+from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 
 if TYPE_CHECKING:
@@ -149,8 +154,8 @@ def mlflow_run(
 ) -> Iterator[tuple[MlflowTracker, str]]:
     """Open a run and yield its tracker and id; it ends FINISHED, FAILED or KILLED (interrupted).
 
-    A run of the same experiment and name that still says RUNNING was left by a killed process
-    (the workspace has one writer at a time) and is marked KILLED first.
+    Waits while another process has a run of that experiment and name open; one that still says
+    RUNNING then was left by a killed process and is marked KILLED first.
 
     Args:
         folder: where this workspace keeps MLflow.
@@ -162,24 +167,25 @@ def mlflow_run(
     """
     client = _client(folder)
     experiment_id = _experiment_id(client, folder, experiment)
-    _close_abandoned(client, experiment_id, run_name)
-    run_id: str = client.create_run(experiment_id, run_name=run_name).info.run_id
-    url = run_url(run_id, experiment_id, base_url=base_url)
-    tracker = MlflowTracker(client, run_id, url=url)
-    status = "FAILED"
-    try:
-        tracker.log_parameters(parameters)
-        _log_inputs(client, run_id, inputs)
-        yield tracker, run_id
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
+    with exclusive_lock(_lock_of_run(folder, experiment, run_name), what=run_name, is_waiting=True):
+        _close_abandoned(client, experiment_id, run_name)
+        run_id: str = client.create_run(experiment_id, run_name=run_name).info.run_id
+        url = run_url(run_id, experiment_id, base_url=base_url)
+        tracker = MlflowTracker(client, run_id, url=url)
+        status = "FAILED"
         try:
-            tracker.flush()
+            tracker.log_parameters(parameters)
+            _log_inputs(client, run_id, inputs)
+            yield tracker, run_id
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
         finally:
-            client.set_terminated(run_id, status=status)
+            try:
+                tracker.flush()
+            finally:
+                client.set_terminated(run_id, status=status)
 
 
 def register_model(
@@ -195,9 +201,20 @@ def register_model(
         metrics: figures it was accepted with, shown as tags.
     """
     client = _client(folder)
-    existing = _find_version(client, name, model_ref.digest)
-    if existing is not None:
-        return existing
+    with _registry_lock(folder):
+        existing = _find_version(client, name, model_ref.digest)
+        if existing is not None:
+            return existing
+        return _register(client, name, model_ref, run_id, metrics)
+
+
+def _register(
+    client: "MlflowClient",
+    name: str,
+    model_ref: ArtifactRef,
+    run_id: str | None,
+    metrics: Mapping[str, Any],
+) -> int:
     if not client.search_registered_models(filter_string=f"name = '{name}'"):
         client.create_registered_model(name)
     tags = {
@@ -224,12 +241,13 @@ def mirror_champion(folder: Path, name: str, digest: str) -> int:
     TrackingError where no version has that digest: register it first.
     """
     client = _client(folder)
-    version = _find_version(client, name, digest)
-    if version is None:
-        raise TrackingError(f"model {name}: no version has digest {digest}; register it first")
-    if champion(folder, name) != version:
-        client.set_registered_model_alias(name, CHAMPION, str(version))
-    return version
+    with _registry_lock(folder):
+        version = _find_version(client, name, digest)
+        if version is None:
+            raise TrackingError(f"model {name}: no version has digest {digest}; register it first")
+        if champion(folder, name) != version:
+            client.set_registered_model_alias(name, CHAMPION, str(version))
+        return version
 
 
 def champion(folder: Path, name: str) -> int | None:
@@ -277,11 +295,23 @@ def _find_version(client: "MlflowClient", name: str, digest: str) -> int | None:
 
 
 def _experiment_id(client: "MlflowClient", folder: Path, name: str) -> str:
-    existing = client.get_experiment_by_name(name)
-    if existing is not None:
-        return str(existing.experiment_id)
-    artifacts = (folder / "artifacts").resolve()
-    return str(client.create_experiment(name, artifact_location=artifacts.as_uri()))
+    with _registry_lock(folder):
+        existing = client.get_experiment_by_name(name)
+        if existing is not None:
+            return str(existing.experiment_id)
+        artifacts = (folder / "artifacts").resolve()
+        return str(client.create_experiment(name, artifact_location=artifacts.as_uri()))
+
+
+def _registry_lock(folder: Path) -> AbstractContextManager[None]:
+    """Hold what is looked up and made when missing: MLflow makes two when two ask at once."""
+    return exclusive_lock(
+        folder / "locks" / "registry.lock", what="the model registry", is_waiting=True
+    )
+
+
+def _lock_of_run(folder: Path, experiment: str, run_name: str) -> Path:
+    return folder / "locks" / f"{digest_json([experiment, run_name])[:16]}.lock"
 
 
 def _close_abandoned(client: "MlflowClient", experiment_id: str, run_name: str) -> None:

@@ -28,6 +28,8 @@ def launch(
     dg.Failure with its last lines; a crash may be retried, a refusal may not.
     """
     client = client or dg.PipesSubprocessClient()
+    # a process that dies before it opens its log must not be explained by the lines of another one
+    Path(job.log_path).unlink(missing_ok=True)
     try:
         done = client.run(
             context=context.op_execution_context,  # the other has what Pipes asks for deprecated

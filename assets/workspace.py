@@ -11,17 +11,18 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from assets.errors import WorkspaceError
-from assets.timeline import end_of, require_days
+from assets.timeline import require_days
 from embedding_store.store import EmbeddingStore
-from lake.atomic import replace_json
+from lake.atomic import create_json
 from lake.code_identity import code_identity
+from lake.days import end_of
 from lake.lake import Built, Lake, Step, Written
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
@@ -29,6 +30,8 @@ from training.events.source import EventSource
 from training.events.sources import open_source
 
 FORMAT_VERSION = 1
+
+_REMEDY = "restore it from a copy; a demo's may be removed: the same `make demo` writes it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class WorkspaceConfig:
     """First day of events (UTC)."""
 
     last_day: date
-    """Last day of events (UTC)."""
+    """Last day of events (UTC); a live world, which has no end, ignores it."""
 
     recipe: str
     """Training recipe, by name or as ``package.module:function``."""
@@ -76,23 +79,41 @@ class WorkspaceConfig:
     min_similarity: float = 0.5
     """Mean cosine to the previous version below which a version is refused."""
 
+    def __post_init__(self) -> None:
+        """Refuse values of another type, as a damaged file holds; raises WorkspaceError."""
+        for one in fields(self):
+            value, wanted = getattr(self, one.name), _plain(one.type)
+            is_right = isinstance(value, (int, float) if wanted is float else wanted)
+            if not is_right or (isinstance(value, bool) and wanted is not bool):
+                raise WorkspaceError(f"{one.name}: want {wanted.__name__}, got {value!r}")
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
         days = {"first_day": self.first_day.isoformat(), "last_day": self.last_day.isoformat()}
         return {"format_version": FORMAT_VERSION, **asdict(self), **days}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "WorkspaceConfig":
+    def from_json(cls, value: Any) -> "WorkspaceConfig":
         """Read what ``to_json`` returned; raises WorkspaceError."""
-        fields_ = dict(value)
-        if (version := fields_.pop("format_version", None)) != FORMAT_VERSION:
-            raise WorkspaceError(f"workspace.json: read format {FORMAT_VERSION}, got {version!r}")
+        if not isinstance(value, dict):
+            raise WorkspaceError(f"want an object, got {value!r}")
+        given = dict(value)
+        if (version := given.pop("format_version", None)) != FORMAT_VERSION:
+            raise WorkspaceError(f"want format {FORMAT_VERSION}, got {version!r}")
         try:
             for name in ("first_day", "last_day"):
-                fields_[name] = date.fromisoformat(fields_[name])
-            return cls(**fields_)
-        except (KeyError, TypeError, ValueError) as error:
-            raise WorkspaceError(f"workspace.json: {error}; restore it or make another") from error
+                given[name] = date.fromisoformat(given[name])
+            return cls(**given)
+        except KeyError as error:
+            raise WorkspaceError(f"{error} is missing") from error
+        except (TypeError, ValueError) as error:
+            raise WorkspaceError(str(error).removeprefix("WorkspaceConfig.__init__() ")) from error
+
+
+def _plain(wanted: Any) -> type:
+    """Return the class that values of an annotation have, such as that of ``Mapping[str, Any]``."""
+    plain: type = get_origin(wanted) or wanted
+    return plain
 
 
 @dataclass(frozen=True)
@@ -101,39 +122,39 @@ class Workspace:
 
     root: Path
     config: WorkspaceConfig
-    _sources: dict[str, EventSource] = field(default_factory=dict, repr=False)
 
     @classmethod
     def create(cls, root: Path, config: WorkspaceConfig) -> "Workspace":
         """Make the workspace, or open the equal one that stands there."""
-        if (root / "workspace.json").exists():
-            existing = cls.open(root)
-            if existing.config != config:
-                changed = [
-                    f"{name} is {was!r}, asked for {wanted!r}"
-                    for name, was in existing.config.to_json().items()
-                    if (wanted := config.to_json()[name]) != was
-                ]
-                raise WorkspaceError(
-                    f"workspace {root} holds another world ({'; '.join(changed)}): use another "
-                    "name with --workspace, or remove that folder"
-                )
-            return existing
-        replace_json(root / "workspace.json", config.to_json())
-        return cls(root, config)
+        if create_json(root / "workspace.json", config.to_json()):
+            return cls(root, config)
+        existing = cls.open(root)
+        if existing.config != config:
+            changed = [
+                f"{name} is {was!r}, asked for {wanted!r}"
+                for name, was in existing.config.to_json().items()
+                if (wanted := config.to_json()[name]) != was
+            ]
+            raise WorkspaceError(
+                f"workspace {root} holds another world ({'; '.join(changed)}): use another "
+                "name with --workspace, or remove that folder"
+            )
+        return existing
 
     @classmethod
     def open(cls, root: Path) -> "Workspace":
         """Open the workspace at ``root``; raises WorkspaceError."""
+        path = root / "workspace.json"
         try:
-            value = json.loads((root / "workspace.json").read_bytes())
+            return cls(root, WorkspaceConfig.from_json(json.loads(path.read_bytes())))
         except FileNotFoundError as error:
             raise WorkspaceError(
                 f"no workspace at {root}: `make demo` makes one, --workspace names another"
             ) from error
         except ValueError as error:
-            raise WorkspaceError(f"{root / 'workspace.json'} is not JSON: {error}") from error
-        return cls(root, WorkspaceConfig.from_json(value))
+            raise WorkspaceError(f"{path}: want JSON, got {error}: {_REMEDY}") from error
+        except WorkspaceError as error:
+            raise WorkspaceError(f"{path}: {error}: {_REMEDY}") from error
 
     @cached_property
     def lake(self) -> Lake:
@@ -161,7 +182,13 @@ class Workspace:
         return self.root / "feast"
 
     def writing(self) -> AbstractContextManager[None]:
-        """Hold the workspace as its only writer; raises WorkspaceBusyError."""
+        """Hold the workspace for one command that a person gives; raises WorkspaceBusyError.
+
+        Nothing relies on it: runs that the orchestrator starts do not take it, and lake, log,
+        tracker and feature registry are safe to write to at the same time. Two demos would only
+        wait for each other's partitions in turn, and a rollback amid a replay would be undone by
+        its next day; whoever gives the second command is told at once instead.
+        """
         return exclusive_lock(self.root / "writer.lock", what=f"workspace {self.root.name}")
 
     def served_at(self, day: str) -> datetime:

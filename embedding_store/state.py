@@ -9,7 +9,7 @@ Entries are folded in the log's own order; those that take effect after ``as_of`
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from embedding_store.entries import (
@@ -26,6 +26,7 @@ from embedding_store.entries import (
     parse,
 )
 from embedding_store.errors import NoBaseModelError, NoVersionError
+from lake.days import start_of
 from lake.log import Entry
 
 
@@ -105,7 +106,7 @@ class StoreState:
         At the same instant a monthly base comes before a daily model, and a later entry before an
         earlier one. Raises NoBaseModelError, naming the partition to run.
         """
-        start = datetime.combine(date.fromisoformat(day), time(), tzinfo=UTC)
+        start = start_of(day)
         known = [model for model in self.models if model.effective_at <= start]
         if not known:
             month = (start - timedelta(days=1)).strftime("%Y-%m-01")

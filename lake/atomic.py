@@ -1,17 +1,24 @@
 """Writes that are seen whole or not at all, on a local disk.
 
-Every function leaves either the old state or the new one after a crash, a full disk or ``kill -9``;
-what a crash can leave behind is a file or folder below a ``tmp`` folder, which nothing reads.
+Every function leaves either the old state or the new one after a crash, a full disk or ``kill -9``.
+A crash can leave unfinished work behind, which nothing reads: of a file ``.<name>.<process>.tmp``
+beside it, of a folder ``<process>`` below the scratch folder. The ``sweep`` functions remove both.
 """
 
+import errno
 import json
+import logging
 import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from lake.digests import digest_folder
+
+logger = logging.getLogger(__name__)
 
 
 def sync_folder(folder: Path) -> None:
@@ -66,7 +73,16 @@ def create_file(path: Path, data: bytes) -> bool:
 
 def replace_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write ``value`` as readable JSON with sorted keys, replacing what was there in one step."""
-    replace_file(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+    replace_file(path, _readable(value))
+
+
+def create_json(path: Path, value: Mapping[str, Any]) -> bool:
+    """Write as ``replace_json`` does, only if nothing is there; return whether this call did."""
+    return create_file(path, _readable(value))
+
+
+def _readable(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
 @contextmanager
@@ -95,14 +111,19 @@ def sweep_temporaries(folder: Path) -> None:
 
 
 def _is_gone(process: str) -> bool:
-    return not Path("/proc", process).exists()
+    if not process.isdecimal():
+        return False  # a name that none of ours made
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # it lives, as another user's
+    return False
 
 
-def commit_folder(staged: Path, final: Path) -> None:
-    """Make ``staged`` durable and move it to ``final``, whole.
-
-    Names are content digests, so a ``final`` that already stands holds the same bytes and is kept.
-    """
+def move_folder(staged: Path, final: Path) -> None:
+    """Make ``staged`` durable and move it to ``final``, whole; raises OSError where files stand."""
     for path in sorted(staged.rglob("*")):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -111,9 +132,28 @@ def commit_folder(staged: Path, final: Path) -> None:
             os.close(descriptor)
     sync_folder(staged)
     final.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        staged.rename(final)
-    except OSError:
-        if not final.is_dir():
-            raise
+    staged.rename(final)
     sync_folder(final.parent)
+
+
+def commit_folder(staged: Path, final: Path) -> None:
+    """Move ``staged`` to ``final``, which is named by its content.
+
+    A ``final`` that already stands is kept when it holds the same bytes. Otherwise it was damaged:
+    it is set aside in one step, replaced and removed. Readers may find nothing in between.
+    """
+    aside = staged.with_name(f"{staged.name}-damaged")  # in the scratch folder, should we be killed
+    while True:
+        try:
+            move_folder(staged, final)
+            break
+        except OSError as error:
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise
+        if digest_folder(final) == digest_folder(staged):
+            return
+        logger.warning("%s was damaged: it is replaced", final)
+        with suppress(FileNotFoundError):  # another process was faster
+            final.rename(aside)
+            sync_folder(final.parent)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -4,19 +4,29 @@
 
     refs/<asset>/<partition>.json             the current ArtifactRef
     artifacts/<asset>/<partition>/<digest>/   its files, immutable
+    locks/<asset>/<partition>.lock            held by the process that builds the partition
     tmp/                                      unfinished work; nothing reads it
+
+Processes share a lake without further ado: references and folders appear whole, and of those that
+want one partition at the same time one builds and the others wait for it.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lake.atomic import commit_folder, replace_json, staged_folder, sweep_scratch
 from lake.digests import digest_folder, digest_json
-from lake.errors import CorruptArtifactError, MissingArtifactError
+from lake.errors import CorruptArtifactError, LakeError, MissingArtifactError
+from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
+
+_OF_HISTORY = (
+    "(history, such as an accepted model, a published day or a vocabulary, is taken back only if "
+    "it comes out equal)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +83,12 @@ class Lake:
         self.root = root
 
     def find(self, asset: str, partition: str) -> ArtifactRef | None:
-        """Return the current reference, or None where the partition was never built."""
+        """Return the current reference, or None where the partition was never built.
+
+        Raises CorruptArtifactError, naming the file.
+        """
         try:
-            return ArtifactRef.from_json(self._ref_path(asset, partition).read_bytes())
+            return _read_ref(self._ref_path(asset, partition))
         except FileNotFoundError:
             return None
 
@@ -88,18 +101,26 @@ class Lake:
             )
         return ref
 
-    def refs(self, asset: str, *, through: str = "9999-12-31") -> list[ArtifactRef]:
-        """Return the references of all partitions up to ``through``, in order of partition."""
+    def refs(self, asset: str, *, through: str | None = None) -> list[ArtifactRef]:
+        """Return the references of all partitions, or of those up to ``through``, in their order.
+
+        Raises CorruptArtifactError, naming the file.
+        """
         found = sorted((self.root / "refs" / asset).glob("*.json"))
-        return [ArtifactRef.from_json(path.read_bytes()) for path in found if path.stem <= through]
+        return [_read_ref(path) for path in found if through is None or path.stem <= through]
+
+    def built(self) -> Iterator[tuple[str, str]]:
+        """Yield the asset and the partition of every reference, in their order."""
+        for path in sorted((self.root / "refs").glob("*/*.json")):
+            yield path.parent.name, path.stem
 
     def path(self, ref: ArtifactRef) -> Path:
         """Return the artifact's folder; raises MissingArtifactError when it is gone."""
         folder = self.root / ref.uri
         if not folder.is_dir():
             raise MissingArtifactError(
-                f"{ref.asset} {ref.partition}: its folder {folder} is gone; remove "
-                f"{self._ref_path(ref.asset, ref.partition)} and run the partition again"
+                f"{ref.asset} {ref.partition}: its folder {folder} is gone: restore it from a "
+                f"copy, or run the partition again {_OF_HISTORY}"
             )
         return folder
 
@@ -107,26 +128,57 @@ class Lake:
         """Raise CorruptArtifactError unless the files still have the recorded digest."""
         got = digest_folder(self.path(ref))
         if got != ref.digest:
-            raise CorruptArtifactError(f"{ref.uri}: want digest {ref.digest}, got {got}")
+            raise CorruptArtifactError(
+                f"{ref.asset} {ref.partition}: want digest {ref.digest}, got {got} in "
+                f"{self.path(ref)}: restore it from a copy, or remove it and run the "
+                f"partition again {_OF_HISTORY}"
+            )
 
     def build(
         self, step: Step, write: Callable[[Path], Written], *, is_history: bool = False
     ) -> Built:
         """Return the step's artifact, calling ``write`` only when the work was not yet done.
 
+        While another process builds the partition this one waits for it, however long that takes
+        (a training takes hours, and failing then would fail the run), and mostly finds it done.
+
         Args:
             step: what the logical id covers.
             write: fills an empty folder, which appears under its digest whole or not at all.
-            is_history: an artifact that stands is kept, whatever became of its inputs.
+            is_history: an artifact that stands is kept, whatever became of its inputs; one whose
+                folder is gone is made again only if it comes out equal, or CorruptArtifactError.
         """
+        standing = self._standing(step, is_history=is_history)
+        if standing:
+            return standing
+        lock = self.root / "locks" / step.asset / f"{step.partition}.lock"
+        with exclusive_lock(lock, what=f"{step.asset} {step.partition}", is_waiting=True):
+            # another process may have built it while this one waited
+            return self._standing(step, is_history=is_history) or self._make(
+                step, write, is_history=is_history
+            )
+
+    def _standing(self, step: Step, *, is_history: bool) -> Built | None:
+        """Return the artifact that stands, if it is the step's or history."""
         existing = self.find(step.asset, step.partition)
-        if existing and self._is_there(existing):
-            is_same = existing.logical_id == step.logical_id
-            if is_same or is_history:
-                return Built(existing, is_skipped=True, is_superseded=not is_same)
+        if existing is None or not self._is_there(existing):
+            return None
+        is_same = existing.logical_id == step.logical_id
+        if not (is_same or is_history):
+            return None
+        return Built(existing, is_skipped=True, is_superseded=not is_same)
+
+    def _make(self, step: Step, write: Callable[[Path], Written], *, is_history: bool) -> Built:
+        lost = self.find(step.asset, step.partition) if is_history else None
         with staged_folder(self.root / "tmp") as staged:
             written = write(staged)
             digest = digest_folder(staged)
+            if lost and lost.digest != digest:
+                raise CorruptArtifactError(
+                    f"{step.asset} {step.partition} is history and its folder "
+                    f"{self.root / lost.uri} is gone; made again it has the digest {digest}, want "
+                    f"{lost.digest}: restore the folder from a copy"
+                )
             uri = f"artifacts/{step.asset}/{step.partition}/{digest[:16]}"
             commit_folder(staged, self.root / uri)
         ref = ArtifactRef(
@@ -154,3 +206,10 @@ class Lake:
 
     def _ref_path(self, asset: str, partition: str) -> Path:
         return self.root / "refs" / asset / f"{partition}.json"
+
+
+def _read_ref(path: Path) -> ArtifactRef:
+    try:
+        return ArtifactRef.from_json(path.read_bytes())
+    except LakeError as error:
+        raise type(error)(f"{path}: {error}") from error

@@ -26,6 +26,8 @@ from lake.objects import Objects
 
 FORMAT_VERSION = 1
 
+_RESTORE = "restore it from a copy of the log; nothing is read or written until then"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -72,8 +74,8 @@ class CommitLog:
                 return tuple(self._known)
             if self._read(len(self._known) + 1) is None:  # not just written between the two looks
                 raise CorruptArtifactError(
-                    f"log entry {missing} is missing while {later[0]} exists: restore it from a "
-                    "copy of the log; nothing is written until then"
+                    f"log entry {self._objects}/{missing} is missing while {later[0]} exists: "
+                    f"{_RESTORE}"
                 )
 
     def append(
@@ -140,14 +142,22 @@ class CommitLog:
         except MissingArtifactError:
             return None
         try:
-            fields = json.loads(data)
-        except ValueError as error:
-            raise CorruptArtifactError(
-                f"log entry {key}: want JSON, got {len(data)} bytes"
-            ) from error
-        version = fields.pop("format_version", None)
-        if version != FORMAT_VERSION:
-            raise UnknownFormatError(f"log entry {key}: read format 1, got {version!r}")
-        if fields["seq"] != seq:
-            raise CorruptArtifactError(f"log entry {key}: want seq {seq}, got {fields['seq']}")
-        return Entry(**fields)
+            fields = {**json.loads(data)}  # a TypeError unless it is an object
+            if (version := fields.pop("format_version")) != FORMAT_VERSION:
+                raise UnknownFormatError(
+                    f"log entry {self._objects}/{key}: want format {FORMAT_VERSION}, got "
+                    f"{version!r}: use the release that wrote it, or a newer one"
+                )
+            entry = Entry(**fields)
+            datetime.fromisoformat(entry.effective_at)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(seq, f"got {len(data)} bytes ({error})") from error
+        if entry.seq != seq:
+            raise self._damaged(seq, f"got the entry {entry.seq!r}")
+        return entry
+
+    def _damaged(self, seq: int, got: str) -> CorruptArtifactError:
+        return CorruptArtifactError(
+            f"log entry {self._objects}/{self._key(seq)}: want the entry {seq} in JSON, "
+            f"{got}: {_RESTORE}"
+        )

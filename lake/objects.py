@@ -13,7 +13,10 @@ from lake.errors import LakeError, MissingArtifactError
 
 
 class Objects(Protocol):
-    """A store of blobs with a create-if-absent that holds between processes."""
+    """A store of blobs with a create-if-absent that holds between processes.
+
+    ``str`` says where it is, so that ``<store>/<key>`` is where people find a blob.
+    """
 
     def get(self, key: str) -> bytes:
         """Return the blob; raises MissingArtifactError."""
@@ -50,6 +53,10 @@ class DiskObjects:
         """Take ``root`` as the folder of all keys; it is made on the first write."""
         self.root = root
 
+    def __str__(self) -> str:
+        """Return the folder."""
+        return str(self.root)
+
     def get(self, key: str) -> bytes:
         """Return the file's bytes."""
         try:
@@ -84,6 +91,10 @@ class MemoryObjects:
         """Start empty."""
         self._blobs: dict[str, bytes] = {}
         self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        """Return where the blobs are."""
+        return "memory"
 
     def get(self, key: str) -> bytes:
         """Return the blob."""

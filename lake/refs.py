@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lake.errors import UnknownFormatError
+from lake.errors import CorruptArtifactError, UnknownFormatError
 
 FORMAT_VERSION = 1
 
@@ -53,9 +53,17 @@ class ArtifactRef:
 
     @classmethod
     def from_json(cls, data: bytes | str) -> "ArtifactRef":
-        """Read what ``to_json`` wrote; raises UnknownFormatError."""
-        fields = json.loads(data)
-        version = fields.pop("format_version", None)
-        if version != FORMAT_VERSION:
-            raise UnknownFormatError(f"artifact reference: read format 1, got {version!r}")
-        return cls(**{**fields, "inputs": tuple(fields["inputs"])})
+        """Read what ``to_json`` wrote; raises UnknownFormatError and CorruptArtifactError."""
+        try:
+            fields = {**json.loads(data)}  # a TypeError unless it is an object
+            if (version := fields.pop("format_version")) != FORMAT_VERSION:
+                raise UnknownFormatError(
+                    f"artifact reference: want format {FORMAT_VERSION}, got {version!r}: use the "
+                    "release that wrote it, or a newer one"
+                )
+            return cls(**{**fields, "inputs": tuple(fields["inputs"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptArtifactError(
+                f"want an artifact reference in JSON, got {len(data)} bytes ({error}): restore it "
+                "from a copy, or remove it and run the partition again"
+            ) from error

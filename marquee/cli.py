@@ -18,7 +18,7 @@ from rich.console import Console
 from assets.workspace import Workspace
 from marquee.errors import EXPECTED, CommandError
 from marquee.settings import Settings
-from marquee.worlds import world
+from marquee.worlds import workspace_folder, world
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,9 +39,7 @@ Why = Annotated[str, typer.Option("--why", help="Why; recorded in the log.")]
 
 def _root(name: str) -> Path:
     """Return the workspace's folder, and point the code location at it before anything loads it."""
-    if not name or Path(name).name != name or name in {".", ".."}:
-        raise CommandError(f"--workspace: want a plain name, got {name!r}")
-    root = Settings().home / name
+    root = workspace_folder(Settings().home, name)
     os.environ["MARQUEE_WORKSPACE"] = str(root)
     return root
 
@@ -250,5 +248,10 @@ def describe(error: BaseException) -> str:
             return (
                 f"no permission for {error.filename}: give this user access, or set MARQUEE_HOME "
                 "to a folder of their own"
+            )
+        case NotADirectoryError() | OSError(errno=30):
+            return (
+                f"cannot write to {error.filename}: {error.strerror}: set MARQUEE_HOME to a folder "
+                "that can be written to"
             )
     return str(error)

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from assets.workspace import Workspace
 from embedding_store.checks import check
-from lake.errors import LakeError, MissingArtifactError
+from lake.errors import LakeError
 from marquee.errors import EXPECTED
 
 LIBRARIES = ("dagster", "feast", "great-expectations", "mlflow", "pyarrow", "torch")
@@ -94,24 +94,20 @@ def _workspace(workspace: Workspace) -> Answer:
 
 
 def _artifacts(workspace: Workspace) -> Answer:
-    paths = sorted((workspace.lake.root / "refs").glob("*/*.json"))
-    findings = tuple(one for path in paths for one in _of_artifact(workspace, path))
-    return Answer(f"{len(paths)} artifacts have the digest that was recorded", findings)
+    built = list(workspace.lake.built())
+    findings = tuple(found for one in built for found in _of_artifact(workspace, *one))
+    return Answer(f"{len(built)} artifacts have the digest that was recorded", findings)
 
 
-def _of_artifact(workspace: Workspace, path: Path) -> Iterator[str]:
-    """Yield what is wrong with the artifact that the reference at ``path`` names."""
-    remedy = f"restore it from a copy, or remove {path} and run the partition again"
+def _of_artifact(workspace: Workspace, asset: str, partition: str) -> Iterator[str]:
+    """Yield what is wrong with an artifact, with the command that makes it again."""
+    from marquee.runs import command_for
+
     try:
-        ref = workspace.lake.find(path.parent.name, path.stem)
-        if ref is not None:
-            workspace.lake.verify(ref)
-    except MissingArtifactError as error:
-        yield str(error)  # it says what to do
+        workspace.lake.verify(workspace.lake.require(asset, partition))
     except (LakeError, OSError) as error:
-        yield f"{path}: {error}: {remedy}"
-    except (ValueError, KeyError, TypeError) as error:
-        yield f"{path}: want a reference in JSON, got another file ({error}): {remedy}"
+        command = command_for(workspace, asset, partition)
+        yield f"{error}: `{command}`" if command else str(error)
 
 
 def _store(workspace: Workspace) -> Answer:

@@ -7,14 +7,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets.timeline import month_of
 from assets.workspace import Workspace
 from lake.atomic import replace_file
+from lake.lock import exclusive_lock
 from marquee.errors import CommandError, RunFailedError
 
 if TYPE_CHECKING:
     import dagster as dg
 
 INSTANCE = Path(__file__).resolve().parents[1] / "infra" / "dagster" / "one_machine.yaml"
+
+_AGAIN = (
+    "What was published stays. Mend the cause and run the same command again: finished work is "
+    "skipped."
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,10 @@ class Orchestrator:
     def _instance(self) -> "dg.DagsterInstance":
         import dagster as dg
 
-        return dg.DagsterInstance.get()
+        # dagster 1.13: two processes that make its databases at once leave them broken for good
+        lock = self.workspace.root / "dagster" / "instance.lock"
+        with exclusive_lock(lock, what="the orchestrator's home", is_waiting=True):
+            return dg.DagsterInstance.get()
 
     def run(self, job: str, partition: str, *, tags: Mapping[str, str] | None = None) -> int:
         """Run a job for one partition; return how many assets were there already.
@@ -48,18 +58,23 @@ class Orchestrator:
         Raises RunFailedError with the cause.
         """
         self._check(job, partition)
-        result = self._definitions.resolve_job_def(job).execute_in_process(
-            instance=self._instance,
-            partition_key=partition,
-            tags=dict(tags or {}),
-            run_config={"loggers": {"progress": {}}},
-            raise_on_error=False,
-        )
-        if not result.success:
-            raise RunFailedError(
-                f"{job} {partition} failed: {_cause(result)}\nWhat was published stays. Mend the "
-                "cause and run the same command again: finished work is skipped."
+        from sqlalchemy.exc import DatabaseError
+
+        try:
+            result = self._definitions.resolve_job_def(job).execute_in_process(
+                instance=self._instance,
+                partition_key=partition,
+                tags=dict(tags or {}),
+                run_config={"loggers": {"progress": {}}},
+                raise_on_error=False,
             )
+        except DatabaseError as error:  # of the orchestrator's own records, such as on a full disk
+            raise RunFailedError(
+                f"{job} {partition} failed: a database in {self.workspace.root / 'dagster'}: "
+                f"{error.orig}\n{_AGAIN}"
+            ) from error
+        if not result.success:
+            raise RunFailedError(f"{job} {partition} failed: {_cause(result)}\n{_AGAIN}")
         from assets.progress import is_skipped
 
         made = [event for event in result.all_events if event.is_step_materialization]
@@ -75,6 +90,24 @@ class Orchestrator:
         if partition not in keys:
             span = f"{keys[0]} to {keys[-1]}" if keys else "none"
             raise CommandError(f"{job} has the partitions {span}; got {partition!r}")
+
+
+def command_for(workspace: Workspace, asset: str, partition: str) -> str | None:
+    """Return the command that makes an artifact again, or None for one that no job makes."""
+    from assets.automation import JOBS
+    from assets.definitions import defs
+    from assets.io_manager import UNPARTITIONED
+
+    jobs = [job.name for job in JOBS if _makes(defs.resolve_job_def(job.name), asset)]
+    if not jobs:
+        return None
+    if partition == UNPARTITIONED:  # made by whichever partition comes first
+        partition = month_of(workspace.config.first_day)
+    return f"marquee run {partition} --job {jobs[0]} --workspace {workspace.root.name}"
+
+
+def _makes(job: "dg.JobDefinition", asset: str) -> bool:
+    return any(key.to_user_string() == asset for key in job.asset_layer.selected_asset_keys)
 
 
 def _cause(result: "dg.ExecuteInProcessResult") -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 from assets.workspace import WorkspaceConfig
 from marquee.errors import CommandError
 
+_NAME_BYTES = 255  # of one name, on every file system in use
+
 
 def simulated() -> WorkspaceConfig:
     """Return a streaming service of 4,000 users over 25 days, three of them fine-tuned."""
@@ -47,3 +49,23 @@ def world(source: str, data: Path | None) -> WorkspaceConfig:
         case "kuairand":
             return kuairand(data)
     raise CommandError(f"--source: want simulated or kuairand, got {source!r}")
+
+
+def workspace_folder(home: Path, name: str) -> Path:
+    """Return where the workspace ``name`` lies; raises CommandError unless it names one folder."""
+    is_utf8 = not any("\ud800" <= one <= "\udfff" for one in name)
+    if name in {"", ".", ".."} or "/" in name or "\0" in name or not is_utf8:
+        raise CommandError(
+            f"--workspace: want the plain name of a folder below {home}, got {_shortened(name)}"
+        )
+    if (size := len(name.encode())) > _NAME_BYTES:
+        raise CommandError(
+            f"--workspace: want at most {_NAME_BYTES} bytes, which is what a folder's name may "
+            f"have, got {size}: {_shortened(name)}"
+        )
+    return home / name
+
+
+def _shortened(text: str, limit: int = 40) -> str:
+    """Return ``text`` in quotes for a message, without the end of a long one."""
+    return repr(text if len(text) <= limit else text[:limit] + "…")

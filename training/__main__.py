@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from lake.atomic import commit_folder, staged_folder
+from lake.atomic import move_folder, staged_folder
+from lake.days import end_of
 from training.data import TrainingData
 from training.errors import NoDataError, TrainingError
-from training.held_out import end_of
 from training.pretrain import pretrain
 from training.recipes import load_recipe
 from training.tracker import LoggingTracker
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # whole or not at all: a killed run leaves nothing at --out
         with staged_folder(given.out.parent / "tmp") as staged:
             written = pretrain(data, config, staged, LoggingTracker())
-            commit_folder(staged, given.out)
+            move_folder(staged, given.out)
     except TrainingError as error:
         logger.error("%s", error)  # noqa: TRY400 - the message says it all
         return 1

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lake.days import end_of
 from lake.lake import Written
 from training.artifact import Model, load_model, weights_digest
 from training.config import RunConfig
@@ -19,7 +20,7 @@ from training.data import TrainingData
 from training.errors import ArtifactError, ConfigError, NoDataError
 from training.features.items import build_item_features
 from training.features.tokens import build_token_features
-from training.held_out import end_of, is_held_out
+from training.held_out import is_held_out
 from training.loop import deterministic, train
 from training.model.growth import grow
 from training.packing import newest_windows, pack

@@ -1,7 +1,7 @@
 """Users whose targets of a day no model of that day learns from: the quality gate asks them."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,3 @@ def is_held_out(user_ids: Iterable[str], day: date) -> npt.NDArray[np.bool_]:
     """Return for each user whether ``day`` holds them out: one in eight, drawn anew every day."""
     mask: npt.NDArray[np.bool_] = salted_buckets(user_ids, _ONE_IN, salt=day.isoformat()) == 0
     return mask
-
-
-def start_of(day: date) -> datetime:
-    """Return the first instant of a UTC day."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def end_of(day: date) -> datetime:
-    """Return the first instant after a UTC day: what a model of that day is as of."""
-    return start_of(day) + timedelta(days=1)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import pytest
-
 from assets.workspace import Workspace, WorkspaceConfig
 from tests.integration.crashes import (
     TIMEOUT_S,
@@ -64,16 +62,6 @@ def marquee_command(home: Path) -> Run:
     return run
 
 
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="session")
-def marquee(home: Path) -> Run:
-    return marquee_command(home)
-
-
 @dataclass(frozen=True)
 class Survived:
     """A world whose replay was killed three times and then run to its end."""
@@ -86,8 +74,7 @@ class Survived:
     assets_after_first_kill: set[str]
 
 
-@pytest.fixture(scope="session")
-def survived(home: Path) -> Survived:
+def survive(home: Path) -> Survived:
     """Return the tiny world after kills in pretraining, in inference and in publication."""
     workspace = Workspace.create(home / NAME, tiny_world())
     root = workspace.root

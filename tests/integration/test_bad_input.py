@@ -12,7 +12,7 @@ from tests.integration.conftest import Run, Survived
     ("arguments", "message"),
     [
         (["status", "--workspace", "nowhere"], "`make demo` makes one"),
-        (["status", "--workspace", "../up"], "want a plain name"),
+        (["status", "--workspace", "../up"], "want the plain name"),
         (["demo", "--source", "nothing", "--workspace", "a"], "want simulated or kuairand"),
         (["demo", "--source", "kuairand", "--workspace", "b"], "needs --data FOLDER"),
         (["lookup", "u1", "--workspace", "nowhere"], "no workspace at"),

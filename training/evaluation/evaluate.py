@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lake.days import start_of
 from training.artifact import load_model
 from training.contracts import Float64
 from training.data import TrainingData
@@ -17,7 +18,6 @@ from training.evaluation.popularity import popularity
 from training.evaluation.questions import Questions, ask_day
 from training.evaluation.ranking import METRICS, Float32, Score, rank_targets
 from training.evaluation.result import Evaluation
-from training.held_out import start_of
 from training.inference import item_features, item_vectors, user_vectors
 from training.loop import deterministic
 

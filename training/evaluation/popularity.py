@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import numpy as np
 
+from lake.days import start_of
 from training.evaluation.questions import Questions
 from training.evaluation.ranking import Float32, Score
-from training.held_out import start_of
 from training.tokens.targets import is_target, microseconds
 
 RECENT_DAYS = 7

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from lake.days import end_of, start_of
 from training.contracts import Histories, Int64
 from training.data import TrainingData
 from training.errors import NoDataError
 from training.features.catalogue import Catalogue
-from training.held_out import end_of, is_held_out, start_of
+from training.held_out import is_held_out
 from training.schema import EventSchema
 from training.tokens.targets import targets_of_day
 from training.vocabulary import Vocabulary

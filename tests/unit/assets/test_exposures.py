@@ -41,6 +41,27 @@ def test_a_choice_that_had_ended_is_none(tmp_path: Path) -> None:
     assert labels(tmp_path, SHOWN, event("play", "u", "a", at(0, 9.9))) == [0]
 
 
+def test_a_play_that_was_running_is_none(tmp_path: Path) -> None:
+    running = event("play", "u", "a", at(0, 10.5), watched=int(1 * 3600e3))
+    assert labels(tmp_path, SHOWN, running) == [0]
+
+
+def test_a_choice_after_a_play_that_was_running_is_a_success(tmp_path: Path) -> None:
+    running = event("play", "u", "a", at(0, 10.5), watched=int(1 * 3600e3))
+    again = event("play", "u", "a", at(0, 11.5), watched=int(0.5 * 3600e3))
+    assert labels(tmp_path, SHOWN, running, again) == [1]
+
+
+def test_a_choice_logged_after_the_last_day_asked_for_is_none(tmp_path: Path) -> None:
+    late = event("impression", "u", "a", at(0, 23.5))
+    over_midnight = event("play", "u", "a", at(1, 0.5), watched=int(0.9 * 3600e3))
+
+    first = exposures(tmp_path / "a", [late, over_midnight], days=[0]).rows
+    both = exposures(tmp_path / "b", [late, over_midnight], days=[0, 1]).rows
+
+    assert (first["label"].to_list(), both["label"].to_list()) == ([0], [1])
+
+
 def test_a_choice_at_the_same_instant_is_a_success(tmp_path: Path) -> None:
     assert labels(tmp_path, SHOWN, event("play", "u", "a", at(0, 10))) == [1]
 

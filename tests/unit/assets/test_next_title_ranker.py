@@ -132,6 +132,77 @@ def test_nothing_of_the_test_day_is_learned(
     assert again.coefficients == report.coefficients
 
 
+def test_choices_of_the_test_day_label_nothing_that_is_learned_from(
+    served: tuple[dict[str, Path], Features], tmp_path: Path
+) -> None:
+    late = [event("impression", f"u{one:02}", "i00", at(3, 23.9)) for one in range(30)]
+    events = [*shown_and_chosen(lambda _: content(0)), *late]
+    chosen = [event("play", one["user_id"], "i00", at(4, 0.1)) for one in late]
+
+    without, after = (
+        train_ranker(
+            write_days(tmp_path / name, log, num_days=DAYS),
+            served[1],
+            test_day=day_name(4),
+            config=CONFIG,
+        )
+        for name, log in (("without", events), ("after", [*events, *chosen]))
+    )
+
+    assert after.coefficients == without.coefficients
+
+
+def without_places(events: list[dict], day: int, is_hidden: Callable[[dict], bool]) -> list[dict]:
+    """Return the events, some of a day's exposures without their position."""
+    return [
+        {**one, "position": None}
+        if at(day, 0) <= one["occurred_at"] < at(day + 1, 0) and is_hidden(one)
+        else one
+        for one in events
+    ]
+
+
+def test_a_missing_place_is_learned_and_held_on_the_test_day_like_the_place(
+    served: tuple[dict[str, Path], Features], tmp_path: Path
+) -> None:
+    events = shown_and_chosen(lambda _: content(0))
+    chosen = {(one["user_id"], one["item_id"]) for one in events if one["action"] == "play"}
+    logged = without_places(events, 3, lambda one: (one["user_id"], one["item_id"]) in chosen)
+
+    complete, half = (
+        train_ranker(
+            write_days(
+                tmp_path / name,
+                without_places(logged, 4, lambda one, hidden=hidden: one["item_id"] < hidden),
+                num_days=DAYS,
+            ),
+            served[1],
+            test_day=day_name(4),
+            config=CONFIG,
+        )
+        for name, hidden in (("complete", "i00"), ("half", "i15"))
+    )
+
+    assert complete.coefficients["without embeddings"]["position is missing"] > 0
+    assert half == complete
+
+
+def test_a_place_that_only_the_test_day_misses_adds_no_column(
+    report: RankerReport, served: tuple[dict[str, Path], Features], tmp_path: Path
+) -> None:
+    events = without_places(shown_and_chosen(lambda _: content(0)), 4, lambda _: True)
+    folders = write_days(tmp_path, events, num_days=DAYS)
+
+    assert train_ranker(folders, served[1], test_day=day_name(4), config=CONFIG) == report
+
+
+def test_a_log_without_a_day_before_the_test_day_says_so(
+    served: tuple[dict[str, Path], Features],
+) -> None:
+    with pytest.raises(NoDataError, match=f"want events of a day before {day_name(0)}"):
+        train_ranker(*served, test_day=day_name(0), config=CONFIG)
+
+
 def test_days_after_the_test_day_are_not_looked_at(
     served: tuple[dict[str, Path], Features], tmp_path: Path
 ) -> None:

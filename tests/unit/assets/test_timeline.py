@@ -3,11 +3,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from assets.errors import GapError
-from assets.timeline import days_between, end_of, end_of_month, month_of, require_days
-
-
-def test_a_day_sees_what_is_strictly_before_its_end() -> None:
-    assert end_of("2026-01-31") == datetime(2026, 2, 1, tzinfo=UTC)
+from assets.timeline import days_between, end_of_month, month_of, require_days
 
 
 @pytest.mark.parametrize(

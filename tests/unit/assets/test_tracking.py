@@ -4,8 +4,11 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +183,52 @@ def test_a_run_that_a_kill_left_open_is_closed_by_its_next_attempt(
     with mlflow_run(mlflow_folder, "left", "model 1", parameters={}, inputs=[]):
         assert client.get_run(left).info.status == "KILLED"
         assert client.get_run(other).info.status == "RUNNING"
+
+
+def _track(folder: str, name: str, seconds: float) -> None:
+    with mlflow_run(Path(folder), "side by side", name, parameters={}, inputs=[]):
+        time.sleep(seconds)
+
+
+def test_processes_that_track_at_once_close_nobody_elses_run(
+    mlflow_folder: Path, client: Any
+) -> None:
+    context = get_context("spawn")
+    names = ["model 1", "model 1", "model 2"]
+    processes = [context.Process(target=_track, args=(str(mlflow_folder), n, 1.0)) for n in names]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    experiment = client.get_experiment_by_name("side by side").experiment_id
+    runs = client.search_runs([experiment])
+    assert sorted(run.info.run_name for run in runs) == names
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    one, other = sorted(
+        (run.info for run in runs if run.info.run_name == "model 1"), key=lambda i: i.start_time
+    )
+    assert one.end_time <= other.start_time
+
+
+def _register_one(folder: str, ref: ArtifactRef, both_are_ready: Barrier) -> None:
+    champion(Path(folder), "of two")  # loads what takes long
+    both_are_ready.wait(120)
+    register_model(Path(folder), "of two", ref, None, {})
+
+
+def test_two_processes_that_register_one_model_make_one_version(
+    mlflow_folder: Path, client: Any, ref: ArtifactRef
+) -> None:
+    context = get_context("spawn")
+    given = (str(mlflow_folder), model(ref, "1"), context.Barrier(2))
+    processes = [context.Process(target=_register_one, args=given) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    assert len(client.search_model_versions("name = 'of two'")) == 1
 
 
 def test_one_digest_is_one_version(mlflow_folder: Path, client: Any, ref: ArtifactRef) -> None:

@@ -32,12 +32,17 @@ dg.materialize([model])
 
 
 class EndsWith:
-    """A client whose process ends with an exit code."""
+    """A client whose process writes its log, unless it dies before, and ends with an exit code."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, lines: str | None) -> None:
         self.code = code
+        self.lines = lines
 
-    def run(self, **_: Any) -> Any:
+    def run(self, *, extras: dict[str, Any], **_: Any) -> Any:
+        if self.lines is not None:
+            log_path = Path(extras["job"]["log_path"])
+            log_path.parent.mkdir(parents=True, exist_ok=True)
+            log_path.write_text(self.lines)
         raise DagsterPipesExecutionError(f"External execution process failed with code {self.code}")
 
 
@@ -61,13 +66,11 @@ def run_asset(job: TrainingJob, instance: dg.DagsterInstance) -> dg.ExecuteInPro
     )
 
 
-def failure_for(job: TrainingJob, *, code: int, lines: str) -> dg.Failure:
+def failure_for(job: TrainingJob, *, code: int, lines: str | None) -> dg.Failure:
     """Return how an asset fails whose process wrote ``lines`` and ended with ``code``."""
-    log_path = Path(job.log_path)
-    log_path.parent.mkdir(parents=True)
-    log_path.write_text(lines)
-    with pytest.raises(dg.Failure) as caught:
-        launch(dg.build_asset_context(), job, client=EndsWith(code))  # type: ignore[arg-type]
+    client: Any = EndsWith(code, lines)
+    with dg.build_asset_context() as context, pytest.raises(dg.Failure) as caught:
+        launch(context, job, client=client)
     return caught.value
 
 
@@ -122,10 +125,16 @@ def test_a_crash_may_be_retried(job: MakeJob) -> None:
     assert str(failure.metadata["last lines"].value).count("step 1") == 20
 
 
-def test_a_process_that_never_started_keeps_what_dagster_says(job: MakeJob) -> None:
-    failure = failure_for(job("succeed"), code=2, lines="")
+def test_a_process_that_died_before_its_log_is_not_explained_by_the_one_before(
+    job: MakeJob,
+) -> None:
+    described = job("succeed")
+    failure_for(described, code=1, lines="2026-01-03 10:00:00,123 ERROR no target\n")
+
+    failure = failure_for(described, code=2, lines=None)
 
     assert failure.description == "External execution process failed with code 2"
+    assert "no target" not in str(failure.metadata["last lines"].value)
 
 
 def test_a_process_leaves_when_its_orchestrator_is_killed(job: MakeJob, tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ CONFIG = WorkspaceConfig(
 )
 
 
+def changed(**changes: object) -> str:
+    return json.dumps({**CONFIG.to_json(), **changes})
+
+
 def test_what_is_created_opens_equal(tmp_path: Path) -> None:
     Workspace.create(tmp_path, CONFIG)
     assert Workspace.open(tmp_path).config == CONFIG
@@ -45,7 +49,34 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
         Workspace.open(tmp_path)
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "workspace.json").write_text("{")
-    with pytest.raises(WorkspaceError, match="is not JSON"):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "want JSON, got"),
+        ('{"format_version": 1, "sou', "want JSON, got"),
+        ("[]", "want an object, got []"),
+        ("7", "want an object, got 7"),
+        ("{}", "want format 1, got None"),
+        ('{"format_version": 1}', "'first_day' is missing"),
+        (changed(first_day="soon"), "soon"),
+        (changed(first_day=7), "fromisoformat: argument must be str"),
+        (changed(frame="one"), "frame: want int, got 'one'"),
+        (changed(frame=True), "frame: want int, got True"),
+        (changed(source_parameters=7), "source_parameters: want Mapping, got 7"),
+        (changed(more=7), "unexpected keyword argument 'more'"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_helps(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "workspace.json"
+    path.write_text(text)
+    with pytest.raises(WorkspaceError, match="restore it from a copy") as caught:
         Workspace.open(tmp_path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert reason in str(caught.value)
+
+
+def test_a_damaged_file_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "workspace.json").write_text("{")
+    with pytest.raises(WorkspaceError, match="want JSON"):
+        Workspace.create(tmp_path, CONFIG)
+    assert (tmp_path / "workspace.json").read_text() == "{"

@@ -58,9 +58,8 @@ def test_running_everything_again_changes_nothing(world: SmallWorld) -> None:
 
 def test_a_day_with_a_version_of_other_work_is_refused(world: SmallWorld) -> None:
     world.serve(0)
-    with pytest.raises(
-        AlreadyPublishedError, match=r"already published as v1.*`marquee republish 2024-03-01`"
-    ):
+    advice = r"already published as v1.*`marquee republish 2024-03-01`"
+    with pytest.raises(AlreadyPublishedError, match=advice):
         world.publish(0, origin=world.origin(0, "other work"))
     assert kinds(world) == ["version_published", "alias_set"]
 

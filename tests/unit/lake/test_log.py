@@ -10,6 +10,17 @@ from lake.log import CommitLog, Entry
 from lake.objects import DiskObjects, MemoryObjects, Objects
 
 AT = datetime(2026, 2, 1, tzinfo=UTC)
+WRITTEN = {
+    "body": {"alias": "stable"},
+    "by": "publisher",
+    "effective_at": "2026-02-02T03:00:00+00:00",
+    "entry_id": "6f0e",
+    "format_version": 1,
+    "kind": "alias_set",
+    "recorded_at": "2026-11-22T07:00:00+00:00",
+    "seq": 1,
+    "why": "gates passed",
+}
 
 
 def append(log: CommitLog, kind: str = "noted", after_seq: int | None = None) -> Entry:
@@ -71,40 +82,49 @@ def test_instants_are_aware(objects: Objects) -> None:
 
 
 def test_a_newer_format_asks_for_an_upgrade(objects: Objects) -> None:
-    objects.put("log/00000000000000000001.json", json.dumps({"format_version": 2}).encode())
+    objects.put_if_absent(
+        "log/00000000000000000001.json", json.dumps({"format_version": 2}).encode()
+    )
     with pytest.raises(UnknownFormatError, match="got 2"):
         CommitLog(objects).entries()
 
 
-def test_a_damaged_entry_is_named(objects: Objects) -> None:
-    objects.put("log/00000000000000000001.json", b"{")
-    with pytest.raises(CorruptArtifactError, match="00000000000000000001"):
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"{",
+        b"\xff\x00",
+        b"[]",
+        b"7",
+        b"{}",
+        b'{"format_version": 1, "seq": 1}',
+        json.dumps({**WRITTEN, "more": 1}).encode(),
+        json.dumps({**WRITTEN, "effective_at": "soon"}).encode(),
+        json.dumps({**WRITTEN, "seq": 2}).encode(),
+    ],
+)
+def test_a_damaged_entry_is_named_with_what_helps(tmp_path: Path, damaged: bytes) -> None:
+    objects = DiskObjects(tmp_path)
+    objects.put_if_absent("log/00000000000000000001.json", damaged)
+    with pytest.raises(CorruptArtifactError, match="restore it from a copy of the log") as caught:
         CommitLog(objects).entries()
+    assert str(tmp_path / "log" / "00000000000000000001.json") in str(caught.value)
 
 
 def test_a_missing_entry_is_never_taken_for_a_free_slot(objects: Objects) -> None:
-    log = CommitLog(objects)
+    written = MemoryObjects()
     for _ in range(3):
-        append(log)
-    objects.delete("log/00000000000000000002.json")
+        append(CommitLog(written))
+    for seq in (1, 3):
+        objects.put_if_absent(f"log/{seq:020d}.json", written.get(f"log/{seq:020d}.json"))
     with pytest.raises(CorruptArtifactError, match="00000000000000000002"):
         append(CommitLog(objects))
     assert list(objects.list("log")) == [f"log/{seq:020d}.json" for seq in (1, 3)]
 
 
 def test_an_entry_written_by_the_first_release_still_opens(objects: Objects) -> None:
-    written = {
-        "body": {"alias": "stable"},
-        "by": "publisher",
-        "effective_at": "2026-02-02T03:00:00+00:00",
-        "entry_id": "6f0e",
-        "format_version": 1,
-        "kind": "alias_set",
-        "recorded_at": "2026-11-22T07:00:00+00:00",
-        "seq": 1,
-        "why": "gates passed",
-    }
-    objects.put("log/00000000000000000001.json", json.dumps(written).encode())
+    objects.put_if_absent("log/00000000000000000001.json", json.dumps(WRITTEN).encode())
     (entry,) = CommitLog(objects).entries()
     assert entry.kind == "alias_set"
     assert entry.body == {"alias": "stable"}

@@ -30,15 +30,15 @@ def test_a_consistent_workspace_has_no_finding(workspace: Workspace, marquee: Ma
 
 
 def test_every_finding_is_listed_with_a_remedy(workspace: Workspace, marquee: Marquee) -> None:
-    for asset in ("first", "second", "third", "fourth", "whole"):
+    for asset in ("raw_events", "valid_events", "catalogue", "vocabulary", "interaction_tokens"):
         make_artifact(workspace, asset)
     lake = workspace.lake
-    (lake.path(lake.require("first", "2024-03-01")) / "content").write_text("other")
-    shutil.rmtree(lake.path(lake.require("second", "2024-03-01")))
+    (lake.path(lake.require("raw_events", "2024-03-01")) / "content").write_text("other")
+    shutil.rmtree(lake.path(lake.require("valid_events", "2024-03-01")))
     references = lake.root / "refs"
-    (references / "third" / "2024-03-01.json").write_text("{")
-    fields = json.loads((references / "fourth" / "2024-03-01.json").read_text())
-    (references / "fourth" / "2024-03-01.json").write_text(json.dumps({**fields, "uri_": 1}))
+    (references / "catalogue" / "2024-03-01.json").write_text("{")
+    fields = json.loads((references / "vocabulary" / "2024-03-01.json").read_text())
+    (references / "vocabulary" / "2024-03-01.json").write_text(json.dumps({**fields, "uri_": 1}))
     state = workspace.store.state()
     shutil.rmtree(workspace.store.version_folder(state.version(1).digest))
     (workspace.store.root / "gates" / f"{state.version(2).digest}.json").write_text("{")
@@ -47,10 +47,8 @@ def test_every_finding_is_listed_with_a_remedy(workspace: Workspace, marquee: Ma
 
     assert answer.status == 1
     assert "the artifacts: 4 findings" in answer.out
-    for asset in ("first", "third", "fourth"):
-        path = references / asset / "2024-03-01.json"
-        assert f"remove {path} and run the partition again" in answer.out
-    assert f"remove {references / 'second' / '2024-03-01.json'} and run" in answer.out
+    for asset in ("raw_events", "valid_events", "catalogue", "vocabulary"):
+        assert re.search(rf"{asset}[^`]*`marquee run 2024-03-01 --job ingestion", answer.out)
     assert "the log and the versions: 2 findings" in answer.out
     assert "run `marquee retire 1`" in answer.out
     assert "good what Feast serves" in answer.out
@@ -92,4 +90,4 @@ def test_a_workspace_that_cannot_be_opened_is_one_finding(
     answer = marquee("doctor")
     assert answer.status == 1
     assert "the workspace: 1 finding - " in answer.out
-    assert answer.out.count("is not JSON") == 1
+    assert answer.out.count("restore it from a copy") == 1

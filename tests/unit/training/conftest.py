@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lake.days import end_of
 from training.contracts import UNKNOWN_INSTANT, Histories
 from training.data import TrainingData
 from training.events.artifacts import (
@@ -21,7 +22,6 @@ from training.events.simulated import SimulatedWorld
 from training.events.source import CATALOGUE_SCHEMA
 from training.events.world import WorldParameters
 from training.features.catalogue import Catalogue, read_catalogue
-from training.held_out import end_of
 from training.pretrain import pretrain
 from training.recipes import tiny
 from training.schema import Action, ActionRole, EventSchema, Facet, FacetKind, Phase

@@ -1,12 +1,8 @@
-from datetime import UTC, date, datetime
+from datetime import date
 
-from training.held_out import end_of, is_held_out, start_of
+from training.held_out import is_held_out
 
 DAY = date(2026, 3, 1)
-
-
-def test_a_day_ends_where_the_next_begins() -> None:
-    assert end_of(DAY) == start_of(date(2026, 3, 2)) == datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def test_one_user_in_eight_is_held_out() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from lake.days import start_of
 from lake.digests import digest_files
 from training.artifact import load_model
 from training.errors import NoDataError
@@ -13,7 +14,6 @@ from training.evaluation.evaluate import evaluate_candidate, evaluate_next_day
 from training.evaluation.questions import ask_day
 from training.evaluation.result import Evaluation, write_evaluation
 from training.fine_tune import fine_tune
-from training.held_out import start_of
 from training.inference import item_features, item_vectors, user_vectors
 from training.recipes import tiny
 

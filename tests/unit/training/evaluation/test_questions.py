@@ -3,9 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lake.days import end_of, start_of
 from training.errors import NoDataError
 from training.evaluation.questions import Questions, ask_day
-from training.held_out import end_of, is_held_out, start_of
+from training.held_out import is_held_out
 from training.tokens.targets import targets_of_day
 
 
