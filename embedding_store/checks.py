@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from embedding_store.contracts import SIDES
 from embedding_store.errors import StoreError
 from embedding_store.gates import published_record
-from embedding_store.history import SIDES, is_part_of, part_path
+from embedding_store.history import is_part_of, part_path
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import open_version

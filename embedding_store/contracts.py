@@ -27,6 +27,7 @@ Float64 = npt.NDArray[np.float64]
 Ids: TypeAlias = pa.StringArray
 Side = Literal["user", "item"]
 
+SIDES: tuple[Side, ...] = ("user", "item")
 ID_COLUMNS: dict[Side, str] = {"user": "user_id", "item": "item_id"}
 EMBEDDING = "embedding"
 DEFAULT_USER_ID = ""

@@ -6,7 +6,7 @@ wrote the entry, and guessing would fork the state.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from embedding_store.errors import UnknownEntryError
 from lake.log import Entry
@@ -16,12 +16,6 @@ Alias = Literal["stable", "canary"]
 
 ROLES: tuple[Role, ...] = ("base", "daily")
 ALIASES: tuple[Alias, ...] = ("stable", "canary")
-
-
-class Body(Protocol):
-    """The details of one entry."""
-
-    kind: ClassVar[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

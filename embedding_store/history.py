@@ -26,6 +26,7 @@ from embedding_store.contracts import (
     DEFAULT_USER_ID,
     EMBEDDING,
     ID_COLUMNS,
+    SIDES,
     Float32,
     Ids,
     Side,
@@ -44,7 +45,6 @@ FORMAT_VERSION = 1
 EVENT_TIMESTAMP = "event_timestamp"
 VERSION = "version"
 INSTANT = pa.timestamp("us", tz="UTC")
-SIDES: tuple[Side, ...] = ("user", "item")
 _KEY = b"marquee"
 
 

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32, Side
+from embedding_store.contracts import EMBEDDING, ID_COLUMNS, SIDES, Float32, Side
 from feature_repo.errors import MixedVersionsError, NotServedError
 from feature_repo.folder import FeastFolder
 from feature_repo.history import TrainingFrame, join_served
-from feature_repo.served import SIDES, service_name
+from feature_repo.served import service_name
 
 if TYPE_CHECKING:
     import pandas as pd

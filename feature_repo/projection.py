@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32, Side
+from embedding_store.contracts import EMBEDDING, ID_COLUMNS, SIDES, Float32, Side
 from embedding_store.history import rebuild
 from embedding_store.store import EmbeddingStore
 from feature_repo.errors import NotServedError, OnlineRowsError
 from feature_repo.folder import FeastFolder
 from feature_repo.lookup import open_features
 from feature_repo.served import (
-    SIDES,
     Served,
     ServedVersion,
     live_sides,

@@ -23,11 +23,11 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, Projec
 from feast.data_format import ParquetFormat
 from feast.types import Array, Float32, String
 
-from embedding_store.contracts import ID_COLUMNS, Side
+from embedding_store.contracts import ID_COLUMNS, SIDES, Side
 from embedding_store.state import StoreState
 from feature_repo.errors import RenderingError
 from feature_repo.folder import PROJECT
-from feature_repo.served import SIDES, ServedFrame, ServedVersion, service_name
+from feature_repo.served import ServedFrame, ServedVersion, service_name
 
 # 0 is "never expires"; an embedding is valid until the next one, and its age is in `as_of`
 _NO_TTL = timedelta(0)

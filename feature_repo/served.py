@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from embedding_store.contracts import Side
+from embedding_store.contracts import SIDES, Side
 from embedding_store.errors import CorruptVersionError, StoreError
 from embedding_store.manifest import Manifest
 from embedding_store.state import PublishedVersion, StoreState
@@ -12,9 +12,6 @@ from embedding_store.store import EmbeddingStore
 from embedding_store.versions import Version, open_version
 from feature_repo.errors import RenderingError
 from lake.errors import LakeError
-
-SIDES: tuple[Side, ...] = ("user", "item")
-ALIASES = ("stable", "canary", "previous")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +166,7 @@ def read_state(store: EmbeddingStore) -> StoreState:
     try:
         state = store.state()
     except (LakeError, StoreError, OSError) as error:
-        raise RenderingError(
-            f"the log in {store.root / 'log'} cannot be read: {error}"
-        ) from error
+        raise RenderingError(f"the log in {store.root / 'log'} cannot be read: {error}") from error
     if not state.seq:
         raise RenderingError(
             f"the log in {store.root / 'log'} is empty: nothing was ever published; if something "

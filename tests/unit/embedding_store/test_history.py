@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedding_store.client import EmbeddingClient
+from embedding_store.contracts import SIDES
 from embedding_store.errors import CorruptVersionError
-from embedding_store.history import INSTANT, SIDES, Rebuilt, history_schema, rebuild
+from embedding_store.history import INSTANT, Rebuilt, history_schema, rebuild
 from lake.digests import digest_files
 from tests.unit.embedding_store.small_world import SmallWorld, instant
 
