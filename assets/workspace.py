@@ -26,6 +26,7 @@ from lake.days import end_of
 from lake.lake import Built, Lake, Step, Written
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
+from lake.storage import locate
 from training.events.source import EventSource
 from training.events.sources import open_source
 
@@ -49,6 +50,9 @@ class WorkspaceConfig:
 
     last_day: date
     """Last day of events (UTC); a live world, which has no end, ignores it."""
+
+    storage: str | None = None
+    """Where lake and store are kept, as ``s3://bucket/prefix``; None is the workspace's folder."""
 
     recipe: str
     """Training recipe, by name or as ``package.module:function``."""
@@ -125,7 +129,13 @@ class Workspace:
 
     @classmethod
     def create(cls, root: Path, config: WorkspaceConfig) -> "Workspace":
-        """Make the workspace, or open the equal one that stands there."""
+        """Make the workspace, or open the equal one that stands there.
+
+        Raises StorageError where ``storage`` is no place to keep data.
+        """
+        if config.storage is not None:
+            for name in ("lake", "store"):
+                locate(root / name, f"{config.storage.rstrip('/')}/{name}")
         if create_json(root / "workspace.json", config.to_json()):
             return cls(root, config)
         existing = cls.open(root)

@@ -1,5 +1,6 @@
 """What a consumer reads: a version pinned once, then look-ups that never mix versions."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,10 @@ from embedding_store.errors import NoVersionError, UnknownItemError
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import Version, open_version
+from lake.digests import digest_bytes
 from lake.hashing import buckets
+from lake.s3 import SCHEME
+from lake.storage import locate
 
 CACHED_BUCKETS = 4
 """User parts that a pinned version keeps in memory; the least recently used one goes first."""
@@ -146,9 +150,23 @@ class PinnedVersion:
 
 @dataclass(frozen=True)
 class EmbeddingClient:
-    """A reader of the store at ``root``; needs no more than numpy and pyarrow."""
+    """A reader of the store at ``root``; needs no more than numpy and pyarrow, and boto3 for S3."""
 
     root: Path
+
+    @classmethod
+    def at(cls, place: str | Path, *, cache: Path | None = None) -> "EmbeddingClient":
+        """Return a reader of the store in a folder or at ``s3://bucket/prefix``.
+
+        Args:
+            place: the store; credentials for a bucket come from the environment.
+            cache: folder for what is read from a bucket; default: below ``$XDG_CACHE_HOME``.
+        """
+        if not str(place).startswith(SCHEME):
+            return cls(Path(place))
+        root = cache or _cache_of(str(place))
+        locate(root, str(place))
+        return cls(root)
 
     @cached_property
     def store(self) -> EmbeddingStore:
@@ -184,6 +202,11 @@ class EmbeddingClient:
     def _open(self, version: PublishedVersion) -> PinnedVersion:
         folder = self.store.version_folder(version.digest)
         return PinnedVersion(version, open_version(folder, manifest_sha256=version.manifest_sha256))
+
+
+def _cache_of(url: str) -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "marquee" / digest_bytes(url.encode())[:16]
 
 
 def _only_frame(state: StoreState) -> int:

@@ -214,7 +214,7 @@ def published_record(store: EmbeddingStore, version: PublishedVersion) -> GateRe
             return GateRecord.from_bytes(data)
     raise PublicationRefusedError(
         f"the gate record that {version.name} was published with is gone or changed: want a file "
-        f"with sha256 {version.gate_sha256} among {store.root / _key(version.published_digest, 1)} "
+        f"with sha256 {version.gate_sha256} among {store.url}/{_key(version.published_digest, 1)} "
         f"and those beside it, got {len(held)} of others: restore it from a copy"
     )
 
@@ -237,7 +237,7 @@ def _key(digest: str, slot: int) -> str:
 
 def _records(store: EmbeddingStore, digest: str) -> Iterator[tuple[GateRecord, str]]:
     for key, data in _stored(store, digest):
-        yield GateRecord.from_bytes(data, name=str(store.root / key)), digest_bytes(data)
+        yield GateRecord.from_bytes(data, name=f"{store.url}/{key}"), digest_bytes(data)
 
 
 def _stored(store: EmbeddingStore, digest: str) -> Iterator[tuple[str, bytes]]:

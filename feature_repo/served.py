@@ -166,10 +166,10 @@ def read_state(store: EmbeddingStore) -> StoreState:
     try:
         state = store.state()
     except (LakeError, StoreError, OSError) as error:
-        raise RenderingError(f"the log in {store.root / 'log'} cannot be read: {error}") from error
+        raise RenderingError(f"the log in {store.url}/log cannot be read: {error}") from error
     if not state.seq:
         raise RenderingError(
-            f"the log in {store.root / 'log'} is empty: nothing was ever published; if something "
+            f"the log in {store.url}/log is empty: nothing was ever published; if something "
             "was, restore it from a copy"
         )
     return state

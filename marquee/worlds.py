@@ -1,5 +1,6 @@
 """Which world a workspace holds: the simulated service, or a published data set."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -41,13 +42,13 @@ def kuairand(data: Path | None) -> WorkspaceConfig:
     )
 
 
-def world(source: str, data: Path | None) -> WorkspaceConfig:
+def world(source: str, data: Path | None, storage: str | None = None) -> WorkspaceConfig:
     """Return the configuration of a source by its name; raises CommandError."""
     match source:
         case "simulated":
-            return simulated()
+            return replace(simulated(), storage=storage)
         case "kuairand":
-            return kuairand(data)
+            return replace(kuairand(data), storage=storage)
     raise CommandError(f"--source: want simulated or kuairand, got {source!r}")
 
 

@@ -9,6 +9,15 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Run, Survived
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--storage",
+        choices=("disk", "s3"),
+        default="disk",
+        help="where the suites of the embedding store keep their stores",
+    )
+
+
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")

@@ -19,6 +19,7 @@ from embedding_store.stabilise import stabilise
 from embedding_store.staging import ActiveUsers
 from embedding_store.store import EmbeddingStore
 from lake.hashing import buckets
+from lake.storage import locate
 
 _CACHE = TemporaryDirectory()
 atexit.register(_CACHE.cleanup)
@@ -118,6 +119,13 @@ class SmallWorld:
     folder: Path
     raw: Raw = field(default_factory=raw_world)
     frame: int = 1
+    bucket: str | None = None
+    """Where the store lies, unless in the folder."""
+
+    def __post_init__(self) -> None:
+        if self.bucket:
+            name = "-".join(self.folder.parts[-2:])
+            locate(self.folder / "store", f"{self.bucket}/{name}")
 
     @property
     def store(self) -> EmbeddingStore:
@@ -186,7 +194,7 @@ class SmallWorld:
 
     def serve(self, *days: int) -> list[Publication]:
         """Publish and promote these days; on an empty store, copied from the first time."""
-        if self.store.root.exists():
+        if self.bucket or self.store.root.exists():
             return self._serve(days)
         if days not in _SERVED:
             first = SmallWorld(Path(_CACHE.name) / str(len(_SERVED)), self.raw)

@@ -1,0 +1,66 @@
+"""The store's main paths in a bucket, in every run; ``--storage s3`` takes all suites there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedding_store.client import EmbeddingClient
+from lake.s3 import S3Objects
+from tests.unit.embedding_store.small_world import SmallWorld, instant
+
+
+@pytest.fixture
+def world(tmp_path: Path, s3_url: str) -> SmallWorld:
+    return SmallWorld(tmp_path, bucket=s3_url)
+
+
+def test_another_machine_reads_what_was_published(world: SmallWorld, tmp_path: Path) -> None:
+    world.serve(0, 1)
+    ids = ["user-1", "nobody"]
+
+    reader = EmbeddingClient.at(world.store.url, cache=tmp_path / "another machine").pin()
+
+    assert reader.name == "v2"
+    found, vectors = reader.users(ids)
+    here = EmbeddingClient(world.store.root).pin()
+    assert found.tolist() == [True, False]
+    np.testing.assert_array_equal(vectors, here.users(ids)[1])
+    assert [one.item_id for one in reader.top_items("user-1", 3)] == [
+        one.item_id for one in here.top_items("user-1", 3)
+    ]
+
+
+def test_a_rollback_is_seen_everywhere(world: SmallWorld, tmp_path: Path) -> None:
+    world.serve(0, 1)
+    client = EmbeddingClient.at(world.store.url, cache=tmp_path / "another machine")
+    assert client.pin().name == "v2"
+    world.publisher.rollback(1, effective_at=instant(9), why="a test")
+    assert client.pin().name == "v1"
+
+
+def test_a_publication_killed_in_its_upload_is_finished_by_the_next(
+    world: SmallWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world.serve(0)
+    with monkeypatch.context() as killed:
+        killed.setattr(S3Objects, "upload", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            world.publish(1)
+    client = EmbeddingClient.at(world.store.url, cache=tmp_path / "another machine")
+    assert client.pin().name == "v1"
+
+    world.promote(world.publish(1))
+
+    assert client.pin().name == "v2"
+
+
+def test_two_machines_publish_one_version_of_a_day(world: SmallWorld, tmp_path: Path) -> None:
+    world.serve(0)
+    elsewhere = SmallWorld(tmp_path / "another machine", world.raw)
+    EmbeddingClient.at(world.store.url, cache=elsewhere.store.root)
+
+    first, second = world.publish(1), elsewhere.publish(1)
+
+    assert first.version == second.version
+    assert (first.is_existing, second.is_existing) == (False, True)
