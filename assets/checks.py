@@ -4,7 +4,8 @@ What a check shows was computed with the artifact and is stored beside it, so it
 later run as well: the readers of the artifacts refuse what was blocked, whoever calls them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -27,10 +28,16 @@ def day_validation(
     for name in (*BLOCKING_CHECKS, *WARNING_CHECKS):
         behind = [one for one in stored["expectations"] if one["name"] == name]
         is_blocking = name in BLOCKING_CHECKS
+        failed = [
+            f"{one['column'] or 'the day'} has {one['observed']}, want {one['threshold']}"
+            for one in behind
+            if not one["is_passed"]
+        ]
         yield dg.AssetCheckResult(
             asset_key="valid_events",
             check_name=name,
-            passed=all(one["is_passed"] for one in behind),
+            passed=not failed,
+            description="; ".join(failed) or None,
             severity=dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN,
             metadata={
                 one["column"] or "the day": f"{one['observed']}, want {one['threshold']}"
@@ -48,7 +55,24 @@ def model_quality(
     gate = ref.figures["quality gate"]
     return dg.AssetCheckResult(
         passed=gate["is_passed"],
+        description=verdict(gate),
         metadata={name: str(value) for name, value in gate.items()},
+    )
+
+
+def verdict(gate: Mapping[str, Any]) -> str:
+    """Return the quality gate's figures and what follows from them, for people."""
+    metric, _, _ = gate["metric"].partition(",")
+    figures = (
+        f"the day's model has {gate['difference']:+.1%} [{gate['lower']:+.1%}, "
+        f"{gate['upper']:+.1%}] of the champion's {metric} on {gate['num_targets']} targets "
+        f"of {gate['num_users']} withheld users; want the interval above {-gate['margin']:.0%}"
+    )
+    if gate["is_passed"]:
+        return figures
+    return (
+        f"{figures}: the champion stays and the day is not published. Compare the curves of the "
+        "two runs and the day's events; the next day starts from the champion again"
     )
 
 

@@ -10,7 +10,8 @@ from training.data import TrainingData
 from training.evaluation.evaluate import evaluate_candidate, evaluate_next_day
 from training.evaluation.result import Evaluation, write_evaluation
 
-GATE_METRIC = "hr_at_10"
+GATE_METRIC = "ndcg_at_10"
+"""Between two models its interval is a quarter narrower than that of hr_at_10, as a share."""
 
 
 def write_judgement(
@@ -40,18 +41,24 @@ def write_judgement(
 
 
 def quality_gate(evaluation: Evaluation, margin: float) -> dict[str, Any]:
-    """Return the verdict on the candidate, with what it rests on."""
+    """Return the verdict on the candidate, with what it rests on.
+
+    Differences are shares of the champion's value, so that one margin suits logs of any size and
+    sparsity; of a champion that finds nothing they are the plain differences.
+    """
     difference = evaluation.differences["candidate - champion"][GATE_METRIC]
+    unit = evaluation.systems["champion"][GATE_METRIC].value or 1.0
     return {
-        "metric": f"{GATE_METRIC}, full catalogue, withheld users, mean over targets",
-        "difference": difference.value,
-        "lower": difference.low,
-        "upper": difference.high,
+        "metric": f"{GATE_METRIC}, full catalogue, withheld users, mean over targets, as a share "
+        "of the champion's",
+        "difference": difference.value / unit,
+        "lower": difference.low / unit,
+        "upper": difference.high / unit,
         "num_users": evaluation.counts["users"],
         "num_targets": evaluation.counts["targets"],
         **{name: one[GATE_METRIC].value for name, one in evaluation.systems.items()},
         "margin": margin,
-        "is_passed": difference.low >= -margin,
+        "is_passed": difference.low / unit >= -margin,
     }
 
 

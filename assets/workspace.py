@@ -75,10 +75,10 @@ class WorkspaceConfig:
     max_quarantined: float = 0.05
     """Share of a day's rows in quarantine above which the day is blocked."""
 
-    quality_margin: float = 0.06
-    """Loss of HR@10 against the champion that the whole interval must exclude. One withheld user
-    in eight leaves a small log some 150 targets a day, whose interval is about 0.04 to each side:
-    it tells a broken model, not a slightly worse one. Lower it as the log grows."""
+    quality_margin: float = 0.25
+    """Share of the champion's NDCG@10 whose loss the whole 95 % interval must exclude. A day of a
+    small log has some 300 withheld targets, which leave an interval of a tenth to each side: it
+    tells a broken model, not a slightly worse one. Lower it as the log grows."""
 
     min_similarity: float = 0.5
     """Mean cosine to the previous version below which a version is refused."""

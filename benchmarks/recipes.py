@@ -11,13 +11,17 @@ import argparse
 import json
 import tempfile
 import time
+from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from assets.io_manager import UNPARTITIONED
+from assets.judgement import quality_gate
 from assets.workspace import Workspace
 from training.data import TrainingData
-from training.evaluation.evaluate import evaluate_next_day
+from training.evaluation.evaluate import evaluate_candidate, evaluate_next_day
+from training.evaluation.result import Evaluation
+from training.fine_tune import fine_tune
 from training.pretrain import pretrain
 from training.recipes import load_recipe
 from training.tracker import LoggingTracker
@@ -38,31 +42,63 @@ def data_before(workspace: Workspace, day: date) -> TrainingData:
 
 
 def measure(workspace: Workspace, recipe: str, days: list[date]) -> dict[str, object]:
-    """Return quality over ``days``, a mean over all their targets, and the seconds of training."""
+    """Return quality over ``days``, means over all their targets, and the seconds of training.
+
+    ``base`` is asked for every day as it is; ``daily`` is the base fine-tuned through the day
+    before, as the lifecycle serves it. ``gates`` are the differences that the quality gate sees,
+    with their intervals.
+    """
+    config = load_recipe(recipe)
+    means, gates = Means(), []
     with tempfile.TemporaryDirectory() as folder:
-        cpu_s, wall_s = time.process_time(), time.monotonic()
-        pretrain(
-            data_before(workspace, days[0]), load_recipe(recipe), Path(folder), LoggingTracker()
-        )
-        cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - wall_s
-        evaluations = [
-            evaluate_next_day(Path(folder), data_before(workspace, day + timedelta(days=1)), day)
-            for day in days
-        ]
-    targets = [one.counts["targets"] for one in evaluations]
-    figures: dict[str, object] = {"recipe": recipe, "cpu_s": round(cpu_s), "wall_s": round(wall_s)}
-    for metric in METRICS:
-        for system in ("model", "popularity", "recent_popularity"):
-            values = [one.systems[system][metric].value for one in evaluations]
-            mean = sum(n * value for n, value in zip(targets, values, strict=True)) / sum(targets)
-            figures[f"{system} {metric}"] = round(mean, 4)
-    widths = [
-        one.systems["model"]["hr_at_10"].high - one.systems["model"]["hr_at_10"].low
-        for one in evaluations
-    ]
-    squares = sum((n * w / 2) ** 2 for n, w in zip(targets, widths, strict=True))
-    figures["hr_at_10 half width 95 %"] = round(squares**0.5 / sum(targets), 4)
-    return {**figures, "targets": sum(targets)}
+        base = daily = Path(folder, "base")
+        base.mkdir()
+        started = time.process_time()
+        pretrain(data_before(workspace, days[0]), config, base, LoggingTracker())
+        pretraining_s = time.process_time() - started
+        started = time.process_time()
+        for day in days:
+            data = data_before(workspace, day + timedelta(days=1))
+            means.add("base", evaluate_next_day(base, data, day))
+            means.add("daily", evaluate_next_day(daily, data, day))
+            tuned = Path(folder, day.isoformat())
+            tuned.mkdir()
+            fine_tune(daily, data, config, tuned, LoggingTracker(), day=day)
+            gate = quality_gate(evaluate_candidate(tuned, daily, data, day), margin=0.25)
+            gates.append([round(gate[name], 3) for name in ("difference", "lower", "upper")])
+            daily = tuned
+    return {
+        "recipe": recipe,
+        "pretraining_cpu_s": round(pretraining_s),
+        "days_cpu_s": round(time.process_time() - started),
+        **means.figures(),
+        "gates": gates,
+    }
+
+
+class Means:
+    """Means over the targets of several days, by model and metric, and of the better popularity."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._sums: dict[str, float] = defaultdict(float)
+        self._targets: dict[str, int] = defaultdict(int)
+
+    def add(self, name: str, evaluation: Evaluation) -> None:
+        """Add a day of one model."""
+        num_targets = evaluation.counts["targets"]
+        self._targets[name] += num_targets
+        for metric in METRICS:
+            for system, values in evaluation.systems.items():
+                key = f"{name} {metric}" if system == "model" else f"{system} {metric}"
+                if system == "model" or name == "base":
+                    self._sums[key] += num_targets * values[metric].value
+
+    def figures(self) -> dict[str, float]:
+        """Return the means."""
+        num_targets = self._targets["base"]
+        means = {key: round(value / num_targets, 4) for key, value in self._sums.items()}
+        return {**means, "targets": num_targets}
 
 
 def main() -> None:

@@ -112,7 +112,14 @@ def _makes(job: "dg.JobDefinition", asset: str) -> bool:
 
 def _cause(result: "dg.ExecuteInProcessResult") -> str:
     """Return what stopped the first failed step, in the words of the error that caused it."""
+    import dagster as dg
+
     for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed and evaluation.blocking and evaluation.description:
+                name = f"{evaluation.asset_key.to_user_string()}, check {evaluation.check_name}"
+                return f"{name}: {evaluation.description}"
         if event.is_step_failure:
             refused = event.step_failure_data.user_failure_data
             if refused is not None and refused.description:

@@ -166,6 +166,10 @@ class RunConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """Older targets in one day's fine-tuning."""
 
+    held_out_one_in: int = 8
+    """One user in this many teaches a day's model nothing of that day: the quality gate asks them.
+    The fewer users a day has, the more of them it takes for an interval that tells something."""
+
     num_epochs: int = 8
     """Passes over the targets in pretraining."""
 
@@ -190,6 +194,10 @@ class RunConfig:
         for name in ("num_epochs", "fine_tune_epochs", "chunk_targets", "num_threads"):
             value = getattr(self, name)
             _require(holds=value >= 1, rule=f"{name}: want at least 1, got {value}")
+        _require(
+            holds=self.held_out_one_in >= 2 and self.held_out_one_in.bit_count() == 1,
+            rule=f"want a power of two of at least 2: {self.held_out_one_in=}",
+        )
         _require(
             holds=self.batch_tokens >= self.model.max_seq_len,
             rule=f"a step holds no row: {self.batch_tokens=} {self.model.max_seq_len=}",

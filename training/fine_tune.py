@@ -103,7 +103,7 @@ def choose_targets(
     """
     user_of = np.repeat(np.arange(histories.num_users), np.diff(histories.offsets))
     on_day = starts_on(histories, day)
-    held_out = is_held_out(histories.user_ids, day)
+    held_out = is_held_out(histories.user_ids, day, one_in=config.held_out_one_in)
     new = may_ask & on_day & ~held_out[user_of]
     if not new.any():
         raise NoDataError(f"fine-tuning: no target on {day} beside those of held-out users")

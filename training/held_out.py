@@ -8,10 +8,8 @@ import numpy.typing as npt
 
 from lake.hashing import salted_buckets
 
-_ONE_IN = 8
 
-
-def is_held_out(user_ids: Iterable[str], day: date) -> npt.NDArray[np.bool_]:
-    """Return for each user whether ``day`` holds them out: one in eight, drawn anew every day."""
-    mask: npt.NDArray[np.bool_] = salted_buckets(user_ids, _ONE_IN, salt=day.isoformat()) == 0
+def is_held_out(user_ids: Iterable[str], day: date, *, one_in: int) -> npt.NDArray[np.bool_]:
+    """Return for each user whether ``day`` holds them out: drawn anew every day."""
+    mask: npt.NDArray[np.bool_] = salted_buckets(user_ids, one_in, salt=day.isoformat()) == 0
     return mask

@@ -28,7 +28,7 @@ def evaluate_next_day(base_model: Path, data: TrainingData, day: date) -> Evalua
     Systems: ``model``, ``popularity``, ``recent_popularity``. ``data`` reaches to the end of the
     day at least. Raises NoDataError when the day has no target.
     """
-    questions = ask_day(data, day, only_held_out=False)
+    questions = ask_day(data, day)
     return _evaluate("next_day", questions, {"model": model_scores(base_model, questions)})
 
 
@@ -39,7 +39,8 @@ def evaluate_candidate(
 
     Systems: ``candidate``, ``champion``, ``popularity``, ``recent_popularity``.
     """
-    questions = ask_day(data, day, only_held_out=True)
+    one_in = load_model(candidate).config.held_out_one_in  # those whom the candidate did not ask
+    questions = ask_day(data, day, held_out_one_in=one_in)
     models = {
         "candidate": model_scores(candidate, questions),
         "champion": model_scores(champion, questions),

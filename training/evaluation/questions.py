@@ -47,15 +47,18 @@ class Questions:
     is_new_item_R: Bool
 
 
-def ask_day(data: TrainingData, day: date, *, only_held_out: bool) -> Questions:
-    """Return the questions of a day; raises NoDataError when there are none."""
+def ask_day(data: TrainingData, day: date, *, held_out_one_in: int | None = None) -> Questions:
+    """Return the questions of a day: of all users, or only of the one in so many held out.
+
+    Raises NoDataError when there are none.
+    """
     start, end = start_of(day), end_of(day)
     if data.as_of < end:
         raise NoDataError(f"evaluation: {day} ends after the data, which ends at {data.as_of}")
     schema, histories = data.schema(), data.histories(as_of=start)
     pairs = _pairs(data.histories(as_of=end), day, schema)
-    if only_held_out:
-        held_out = is_held_out([user for user, _ in pairs], day)
+    if held_out_one_in is not None:
+        held_out = is_held_out([user for user, _ in pairs], day, one_in=held_out_one_in)
         pairs = [pair for pair, held in zip(pairs, held_out, strict=True) if held]
     last_items = _last_items(histories)
     fresh = [pair for pair in pairs if last_items.get(pair[0]) != pair[1]]
@@ -66,7 +69,7 @@ def ask_day(data: TrainingData, day: date, *, only_held_out: bool) -> Questions:
     candidate_of = {item: at for at, item in enumerate(candidates)}
     asked = [pair for pair in fresh if pair[1] in candidate_of]
     if not asked:
-        who = "held-out users" if only_held_out else "users"
+        who = "users" if held_out_one_in is None else "held-out users"
         raise NoDataError(f"evaluation: no target of {who} on {day}")
 
     user_ids = tuple(sorted({user for user, _ in asked}))

@@ -37,7 +37,7 @@ def test_targets_of_held_out_users_are_neither_learned_nor_read(histories: Histo
     config = replace(tiny(), replay=ReplayConfig(older_share=5.0))
     chosen, users, ends = choose_targets(histories, may_ask, day=DAY, config=config)
 
-    held_out = is_held_out(histories.user_ids, DAY)
+    held_out = is_held_out(histories.user_ids, DAY, one_in=8)
     user_of = np.repeat(np.arange(40), 4)
     on_day = starts_on(histories, DAY)
     assert held_out.any()
@@ -81,7 +81,7 @@ def test_held_out_targets_cannot_reach_the_weights(
 
     whole = data.histories()
     user_of = np.repeat(np.arange(whole.num_users), np.diff(whole.offsets))
-    withheld = starts_on(whole, day) & is_held_out(whole.user_ids, day)[user_of]
+    withheld = starts_on(whole, day) & is_held_out(whole.user_ids, day, one_in=8)[user_of]
     assert withheld.any()
     lied = replace(
         whole,

@@ -28,7 +28,7 @@ def test_the_metrics_are_those_of_a_plain_sort_of_the_served_vectors(
     next_day: Evaluation, trained: Path, small_lake: Any
 ) -> None:
     day = small_lake.days[4]
-    model, questions = load_model(trained), ask_day(small_lake.data(day), day, only_held_out=False)
+    model, questions = load_model(trained), ask_day(small_lake.data(day), day)
     items = item_features(model, questions.catalogue)
     item_MS = item_vectors(model, items)[items.rows(questions.candidates).numpy()]
     user_US = user_vectors(

@@ -12,7 +12,7 @@ from training.tokens.targets import is_target
 @pytest.fixture(scope="module")
 def questions(small_lake: Any) -> Questions:
     day = small_lake.days[4]
-    return ask_day(small_lake.data(day), day, only_held_out=False)
+    return ask_day(small_lake.data(day), day)
 
 
 def test_popularity_counts_the_targets_before_the_day(questions: Questions) -> None:

@@ -13,7 +13,7 @@ from training.tokens.targets import targets_of_day
 @pytest.fixture(scope="module")
 def questions(small_lake: Any) -> Questions:
     day = small_lake.days[4]
-    return ask_day(small_lake.data(day), day, only_held_out=False)
+    return ask_day(small_lake.data(day), day)
 
 
 def asked(questions: Questions) -> set[tuple[str, str]]:
@@ -68,11 +68,11 @@ def test_candidates_are_all_items_valid_on_the_day_also_those_launched_on_it(
 
 def test_held_out_questions_are_of_held_out_users_only(small_lake: Any) -> None:
     day = small_lake.days[4]
-    everyone = ask_day(small_lake.data(day), day, only_held_out=False)
-    held_out = ask_day(small_lake.data(day), day, only_held_out=True)
+    everyone = ask_day(small_lake.data(day), day)
+    held_out = ask_day(small_lake.data(day), day, held_out_one_in=8)
 
-    assert is_held_out(held_out.user_ids, day).all()
-    expected = np.array(everyone.user_ids)[is_held_out(everyone.user_ids, day)]
+    assert is_held_out(held_out.user_ids, day, one_in=8).all()
+    expected = np.array(everyone.user_ids)[is_held_out(everyone.user_ids, day, one_in=8)]
     assert held_out.user_ids == tuple(expected)
 
 
@@ -90,4 +90,4 @@ def test_slices_mark_new_items_and_short_histories(questions: Questions, small_l
 
 def test_a_day_after_the_data_is_refused(small_lake: Any) -> None:
     with pytest.raises(NoDataError, match="ends after the data"):
-        ask_day(small_lake.data(small_lake.days[3]), small_lake.days[4], only_held_out=False)
+        ask_day(small_lake.data(small_lake.days[3]), small_lake.days[4])
