@@ -15,6 +15,9 @@ SOURCE ?= simulated
 DATA ?=
 WORKSPACE ?= $(SOURCE)
 
+# Processes that share the tests; more than a few only wait for the longest file.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
+
 # Embedded tools phone home by default; nothing here does.
 export MLFLOW_DISABLE_TELEMETRY := true
 export DAGSTER_DISABLE_TELEMETRY := 1
@@ -66,11 +69,12 @@ check: $(READY) ## Lint, types and import rules
 
 .PHONY: test
 test: check ## Run the checks and the whole test suite
-	$(BIN)/python -m pytest -m "not prove"
+	$(BIN)/python -m pytest -m "not prove" --numprocesses $(WORKERS) --dist loadgroup
 
 .PHONY: prove
 prove: $(READY) ## Run the full figures of the crash and concurrency suites
 	$(BIN)/python -m pytest -m prove --timeout 3600
+	$(BIN)/python -m pytest tests/unit/embedding_store --storage s3 --timeout 600
 
 .PHONY: bench
 bench: $(READY) ## Run the measurements behind the figures in the docs

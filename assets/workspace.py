@@ -51,8 +51,9 @@ class WorkspaceConfig:
     last_day: date
     """Last day of events (UTC); a live world, which has no end, ignores it."""
 
-    storage: str | None = None
-    """Where lake and store are kept, as ``s3://bucket/prefix``; None is the workspace's folder."""
+    storage: str = ""
+    """Where lake and store are kept, as ``s3://bucket/prefix``; empty for the workspace's folder.
+    Not in any logical id: the same work is the same wherever it lies."""
 
     recipe: str
     """Training recipe, by name or as ``package.module:function``."""
@@ -133,7 +134,7 @@ class Workspace:
 
         Raises StorageError where ``storage`` is no place to keep data.
         """
-        if config.storage is not None:
+        if config.storage:
             for name in ("lake", "store"):
                 locate(root / name, f"{config.storage.rstrip('/')}/{name}")
         if create_json(root / "workspace.json", config.to_json()):

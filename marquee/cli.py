@@ -65,9 +65,8 @@ def demo(
     source: Annotated[str, typer.Option(help="simulated or kuairand.")] = "simulated",
     data: Annotated[Path | None, typer.Option(help="Folder of the source's files.")] = None,
     storage: Annotated[
-        str | None,
-        typer.Option(help="Keep lake and store in a bucket: s3://bucket/prefix. Default: on disk."),
-    ] = None,
+        str, typer.Option(help="Keep lake and store in a bucket, s3://bucket/prefix; else on disk.")
+    ] = "",
 ) -> None:
     """Run the whole lifecycle, from raw events to a look-up; finished work is skipped."""
     opened = Workspace.create(_root(workspace), world(source, data, storage))

@@ -11,6 +11,9 @@ from assets.workspace import Workspace
 from marquee.runs import Orchestrator
 
 NUM_FINE_TUNED_DAYS = 3
+_RANKER_DAYS = 3
+"""The ranker learns from what the first day's version showed on the second, and is asked on the
+third: with fewer days there is nothing to train it on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,10 @@ def replay(workspace: Workspace, orchestrator: Orchestrator) -> Iterator[str]:
         (f"Take in {len(steps.history)} days", "ingestion", steps.history),
         (f"Pretrain on everything before {steps.days[0]}", "monthly_pretraining", [steps.month]),
         *((f"Refresh {day}", "daily_refresh", [day]) for day in steps.days),
-        (f"A downstream team trains on {steps.days[-1]}", "downstream_team", [steps.days[-1]]),
     ]
+    if len(steps.days) >= _RANKER_DAYS:
+        last = steps.days[-1]
+        stages.append((f"A downstream team trains on {last}", "downstream_team", [last]))
     for headline, job, partitions in stages:
         yield headline
         started = time.monotonic()

@@ -42,7 +42,7 @@ def kuairand(data: Path | None) -> WorkspaceConfig:
     )
 
 
-def world(source: str, data: Path | None, storage: str | None = None) -> WorkspaceConfig:
+def world(source: str, data: Path | None, storage: str = "") -> WorkspaceConfig:
     """Return the configuration of a source by its name; raises CommandError."""
     match source:
         case "simulated":

