@@ -15,9 +15,6 @@ SOURCE ?= simulated
 DATA ?=
 WORKSPACE ?= $(SOURCE)
 
-# Processes that share the tests; more than a few only wait for the longest file.
-WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
-
 # Embedded tools phone home by default; nothing here does.
 export MLFLOW_DISABLE_TELEMETRY := true
 export DAGSTER_DISABLE_TELEMETRY := 1
@@ -68,8 +65,17 @@ check: $(READY) ## Lint, types and import rules
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: test
-test: check ## Run the checks and the whole test suite
-	$(BIN)/python -m pytest -m "not prove" --numprocesses $(WORKERS) --dist loadgroup
+test: check ## Run the checks and the whole quick test suite
+	$(MAKE) --no-print-directory --jobs 2 test-units test-lifecycle
+
+# Side by side: one replays, kills and waits for other processes, the other computes.
+.PHONY: test-units
+test-units: $(READY)
+	$(BIN)/python -m pytest -m "not prove" tests/unit tests/contracts
+
+.PHONY: test-lifecycle
+test-lifecycle: $(READY)
+	$(BIN)/python -m pytest -m "not prove" tests/integration tests/docs
 
 .PHONY: prove
 prove: $(READY) ## Run the full figures of the crash and concurrency suites
@@ -88,5 +94,7 @@ lock: $(READY) ## Resolve the dependencies anew, with hashes
 	sed -i '1i # Every dependency of the development environment but torch, with hashes.\n# Made by `make lock`; torch is installed first and exactly, see the Makefile.' requirements.lock.txt
 
 .PHONY: clean
-clean: ## Remove every workspace below MARQUEE_HOME
-	rm -rf $(MARQUEE_HOME)
+clean: ## Remove every workspace below MARQUEE_HOME, and nothing else
+	for file in "$(MARQUEE_HOME)"/*/workspace.json; do \
+	  if test -e "$$file"; then rm -rf -- "$$(dirname "$$file")"; fi; \
+	done

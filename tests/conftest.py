@@ -1,4 +1,4 @@
-"""What all tests share: a tiny world and an S3 server, made once a session, and how to run them."""
+"""What all tests share: a tiny world and an S3 server, made once a session."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +19,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="disk",
         help="where the suites of the embedding store keep their stores",
     )
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each worker whole files, and all that look at the tiny world to one of them."""
-    here = Path(__file__).parent
-    for item in items:
-        folder = item.path.relative_to(here).parts[0]
-        group = "tiny world" if folder in {"docs", "integration"} else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
