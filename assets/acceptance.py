@@ -47,14 +47,15 @@ def accept(
         effective_at=effective_at,
         why=why,
     )
-    _mirror(workspace)
+    follow_log(workspace)
     return acceptance
 
 
-def _mirror(workspace: Workspace) -> None:
-    """Point ``champion`` at the newest accepted model, whichever day is being run again."""
+def follow_log(workspace: Workspace) -> None:
+    """Point ``champion`` at the log's champion, whichever day is being run again."""
     champion = workspace.store.state().champion()
-    assert champion is not None  # one was accepted just now
+    if champion is None:
+        return
     held = workspace.lake.find(_ASSET_OF_ROLE[champion.role], champion.partition)
     if held is not None and held.digest == champion.digest:
         _register(workspace, held, champion.metrics)  # the registry may be younger than the log

@@ -87,5 +87,7 @@ def newly_arrived_events(
     if not changed:
         yield dg.SkipReason("no file of a complete day has arrived since the last look")
     for day in changed:
-        yield dg.RunRequest(run_key=f"{day}:{arrived[day]}", partition_key=day)
+        # with what was there before, so that a file that is taken back counts as well
+        key = f"{day}:{seen.get(day)}>{arrived[day]}"
+        yield dg.RunRequest(run_key=key, partition_key=day)
     context.update_cursor(json.dumps(arrived))

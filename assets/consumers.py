@@ -15,6 +15,7 @@ from feature_repo.lookup import open_features
 from lake.days import end_of
 from lake.lake import Written
 from lake.refs import ArtifactRef
+from training.tokens.storage import refuse_blocked
 
 RANKER = ("assets.next_title_ranker",)
 
@@ -33,6 +34,8 @@ def next_title_ranker(
     """A downstream ranker, with and without the embeddings that were served at each exposure."""
     day, frame = context.partition_key, workspace.config.frame
     events = workspace.history("valid_events", as_of=end_of(day))
+    for folder in workspace.paths(events):
+        refuse_blocked(folder)
 
     def write(folder: Path) -> Written:
         report = train_ranker(

@@ -132,10 +132,11 @@ def reference_of(
 
     For a published day that is the version it was judged against, otherwise what is stable now:
     when ``stable`` moved since an earlier attempt, running again stabilises and gates again. A
-    published day that is recomputed counts as published once its version is made of ``inputs``.
+    published day that is recomputed counts as published once its version is made of ``inputs`` and
+    was stable, or still may become it.
     """
     state = workspace.store.state()
-    published = state.version_of_day(day)
+    published, stable = state.version_of_day(day), state.stable(workspace.config.frame)
     if published is not None:
         made = workspace.lake.find("stabilised_embeddings", day)
         is_of_inputs = (
@@ -144,9 +145,12 @@ def reference_of(
             and list(made.inputs) == [ref.logical_id for ref in inputs]
             and made.producer == code_identity(*STABILISATION)
         )
-        if is_of_inputs or not is_recomputing:
+        was_stable = published.number in {
+            one.number for one in state.stable_switches(published.frame)
+        }
+        is_judged = was_stable or state.is_same(published.judged_against, stable)
+        if not is_recomputing or (is_of_inputs and is_judged):
             return published.judged_against
-    stable = state.stable(workspace.config.frame)
     return stable.digest if stable else None
 
 

@@ -12,7 +12,7 @@ from assets import previews
 from assets.acceptance import accept
 from assets.judgement import write_judgement
 from assets.partitions import daily, days_of_the_month, monthly
-from assets.recomputing import is_kept
+from assets.recomputing import is_kept, is_recomputing, restore_history
 from assets.reporting import code_version, materialized
 from assets.timeline import end_of_month
 from assets.training_inputs import TrainingInputs, inputs_before
@@ -160,6 +160,8 @@ def fine_tuned_model(
 ) -> dg.MaterializeResult[ArtifactRef]:
     """Yesterday's accepted model, trained on with the newest day and a replay of older ones."""
     day, as_of = context.partition_key, end_of(context.partition_key)
+    if not is_recomputing(context):
+        restore_history(workspace, day)
     base = base_of_day(workspace, day)
     inputs = inputs_before(workspace, as_of)
     built = workspace.build(

@@ -16,6 +16,7 @@ from assets.recomputing import RECOMPUTE_TAG, is_recomputing
 from assets.reporting import code_version, shown
 from assets.workspace import Workspace
 from embedding_store.entries import Alias
+from embedding_store.errors import StableMovedError
 from embedding_store.gates import GatePolicy, QualityComparison, published_record
 from embedding_store.manifest import Origin
 from embedding_store.publisher import Evidence, Publisher
@@ -87,7 +88,8 @@ def served_features(
 ) -> dg.MaterializeResult[None]:
     """The version behind the feature service: online rows read back, ``stable`` promoted."""
     day = context.partition_key
-    version = workspace.store.state().version_of_day(day)
+    state = workspace.store.state()
+    version = state.version_of_day(day) or state.newest_of_day(day)
     if version is None:
         raise NotPublishedError(f"{day} has no published version: run published_version first")
     reconcile(workspace.root)
@@ -117,6 +119,14 @@ def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
     state = workspace.store.state()
     if version.number in {switch.number for switch in state.stable_switches(version.frame)}:
         return False
+    if version.is_retired:
+        logger.warning(
+            "%s of %s is retired and stays so; `marquee republish %s` makes another version",
+            version.name,
+            version.day,
+            version.day,
+        )
+        return False
     stable = state.stable(version.frame)
     if stable is not None and version.day < stable.day:
         logger.warning(
@@ -129,6 +139,12 @@ def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
             version.number,
         )
         return False
+    if not state.is_same(version.judged_against, stable):
+        raise StableMovedError(
+            f"{version.name} of {version.day} was judged against another version than "
+            f"{stable.name if stable else 'nothing'}, which is stable by now: `marquee republish "
+            f"{version.day}` stabilises and gates the day again"
+        )
     publisher = Publisher(workspace.store, by="served_features")
     effective_at = switch_instant(workspace, version)
     steps: tuple[tuple[Alias, str], ...] = (

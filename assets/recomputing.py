@@ -7,6 +7,8 @@ same tag again finishes or skips: equal work is the same version.
 
 import dagster as dg
 
+from assets.workspace import Workspace
+
 RECOMPUTE_TAG = "marquee/recompute"
 """On a run; its value says why."""
 
@@ -19,3 +21,31 @@ def is_recomputing(context: dg.AssetExecutionContext) -> bool:
 def is_kept(context: dg.AssetExecutionContext, *, is_history: bool) -> bool:
     """Return whether what stands is kept, although it would come out differently today."""
     return is_history and not is_recomputing(context)
+
+
+def restore_history(workspace: Workspace, day: str) -> None:
+    """Let the day's artifacts be those of its published version, or else of its accepted model.
+
+    A recomputation that a gate refused, or that was killed, leaves its own behind: they must not
+    stand where a plain run looks for history.
+    """
+    state, lake = workspace.store.state(), workspace.lake
+    version = state.version_of_day(day)
+    accepted = [one for one in state.models if (one.role, one.partition) == ("daily", day)]
+    if version is None and not accepted:
+        return
+    digest = version.model_digest if version else accepted[-1].digest
+    model = lake.restore("fine_tuned_model", day, is_wanted=lambda ref: ref.digest == digest)
+    if model is not None:
+        lake.restore(
+            "model_evaluation", day, is_wanted=lambda ref: model.logical_id in ref.inputs[:1]
+        )
+    if version is None:
+        return
+    stabilised = lake.restore(
+        "stabilised_embeddings", day, is_wanted=lambda ref: ref.logical_id == version.logical_id
+    )
+    if stabilised is None:
+        return
+    for asset in ("user_embeddings", "item_embeddings"):
+        lake.restore(asset, day, is_wanted=lambda ref: ref.logical_id in stabilised.inputs)

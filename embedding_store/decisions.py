@@ -21,13 +21,20 @@ from embedding_store.state import PublishedVersion, StoreState
 def held_publication(
     state: StoreState, origin: Origin, *, republish: bool
 ) -> PublishedVersion | None:
-    """Return the day's version of the same work; refuse another one unless asked for."""
+    """Return the day's version of the same work; refuse another one unless asked for.
+
+    Work whose version was retired is held too, so that running its day again does not bring it
+    back; only ``republish`` does.
+    """
     newest = state.version_of_day(origin.day)
-    if newest is None:
-        return None
-    if newest.logical_id == origin.logical_id:
+    if newest is not None and newest.logical_id == origin.logical_id:
         return newest
-    if not republish:
+    if republish:
+        return None
+    retired = state.newest_of_day(origin.day, logical_id=origin.logical_id)
+    if retired is not None:
+        return retired
+    if newest is not None:
         raise AlreadyPublishedError(
             f"{origin.day} is already published as {newest.name}, from other inputs: what is "
             f"published stays; `marquee republish {origin.day}` makes another version of that day"
@@ -55,13 +62,18 @@ def version_to_promote(
     effective_at: datetime,
     again: bool,
 ) -> PublishedVersion | None:
-    """Return what ``alias`` shall mean; a version that it meant before only with ``again``."""
+    """Return what ``alias`` shall mean.
+
+    ``again`` is an operator's word: for a version that the alias meant before, or that was judged
+    against another stable than today's.
+    """
     if alias not in ALIASES:
         raise PublicationRefusedError(f"alias: want one of {ALIASES}, got {alias!r}")
     version = state.version(number)
     if _is_promoted(state, alias, version, again=again):
         return None
-    check_stable(state, version.frame, judged_against)
+    if not again:
+        check_stable(state, version.frame, judged_against)
     _check_promotable(state, version, effective_at)
     return version
 

@@ -106,7 +106,10 @@ def _remove_foreign(store: EmbeddingStore, state: StoreState, frame: int) -> Non
     for side in SIDES:
         folder = store.history_folder(frame, side)
         wanted = {part_path(store, switch, side) for switch in state.stable_switches(frame)}
+        newer = f"part-{state.seq + 1:020d}"  # of a switch logged meanwhile, whose part was faster
         for path in sorted(set(folder.glob("*")) - wanted) if folder.is_dir() else []:
+            if path.name.startswith("part-") and path.name >= newer:
+                continue
             path.unlink()
             logger.info("history: removed %s, which the log does not imply", path)
 

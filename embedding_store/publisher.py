@@ -183,7 +183,8 @@ class Publisher:
         """Let ``alias`` of the version's frame mean the version from ``effective_at`` on.
 
         A promotion that the log already holds is returned, also when ``stable`` moved on since:
-        running a day again changes nothing. ``again`` promotes a version that was rolled back.
+        running a day again changes nothing. ``again`` promotes a version that was rolled back,
+        also when ``stable`` is not what it was judged against; the log shows that it is not.
 
         Raises:
             StableMovedError: ``stable`` is no longer the version with digest ``judged_against``.

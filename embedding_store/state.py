@@ -104,15 +104,16 @@ class StoreState:
         """Return the model that a day starts from: the newest one accepted by its first instant.
 
         At the same instant a monthly base comes before a daily model, and a later entry before an
-        earlier one. Raises NoBaseModelError, naming the partition to run.
+        earlier one. A model whose version was rolled back from is passed over, as long as it is.
+        Raises NoBaseModelError, naming the command to run.
         """
         start = start_of(day)
-        known = [model for model in self.models if model.effective_at <= start]
+        known = self._trusted(at=start)
         if not known:
-            month = (start - timedelta(days=1)).strftime("%Y-%m-01")
+            month = (start.replace(day=1) - timedelta(days=1)).strftime("%Y-%m-01")
             raise NoBaseModelError(
-                f"no model is accepted for {day}: run pretrained_model for partition {month}, "
-                f"trained through {day} at the latest, first"
+                f"no model is accepted for {day}: run `marquee run {month} --job "
+                "monthly_pretraining` first"
             )
         return max(known, key=lambda one: (one.effective_at, one.role == "base", one.seq))
 
@@ -120,13 +121,25 @@ class StoreState:
         """Return the newest daily model accepted by ``at``, or the newest base before the first.
 
         A base is not served before a day's model proved it: only a quality gate makes a champion.
+        A model whose version was rolled back from is none, as long as it is.
         """
-        known = [one for one in self.models if at is None or one.effective_at <= at]
         return max(
-            known,
+            self._trusted(at=at),
             key=lambda one: (one.role == "daily", one.effective_at, one.seq),
             default=None,
         )
+
+    def _trusted(self, *, at: datetime | None) -> list[ModelAcceptance]:
+        """Return the models accepted by ``at`` that nobody rolled back from since."""
+        standing = {number for stack in self.stacks.values() for number in stack}
+        left = {one.number for one in self.switches if one.alias == "stable"} - standing
+        distrusted = {self.versions[number].model_digest for number in left}
+        distrusted -= {self.versions[number].model_digest for number in standing}
+        return [
+            model
+            for model in self.models
+            if (at is None or model.effective_at <= at) and model.digest not in distrusted
+        ]
 
     def accepted(self, logical_id: str) -> ModelAcceptance | None:
         """Return the newest acceptance of that work, or None."""
@@ -157,6 +170,15 @@ class StoreState:
             version
             for version in self.versions.values()
             if version.day == day and not version.is_retired
+        ]
+        return max(found, key=lambda version: version.number, default=None)
+
+    def newest_of_day(self, day: str, *, logical_id: str | None = None) -> PublishedVersion | None:
+        """Return the newest version of a day, retired or not, of certain work or of any."""
+        found = [
+            version
+            for version in self.versions.values()
+            if version.day == day and logical_id in {None, version.logical_id}
         ]
         return max(found, key=lambda version: version.number, default=None)
 

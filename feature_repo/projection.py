@@ -68,13 +68,14 @@ def reconcile(workspace: Path) -> Reconciled:
     A damaged version that no alias needs does not stop it: see ``served.Served``.
 
     Raises RenderingError when the log cannot be read, is empty, or holds less than the registry,
-    or when ``stable`` or ``canary`` is damaged; OnlineRowsError when rows do not read back;
-    WorkspaceBusyError while another process applies.
+    or when ``stable`` or ``canary`` is damaged; OnlineRowsError when rows do not read back. While
+    another process applies this one waits, and then mostly finds nothing to do.
     """
     folder = FeastFolder.of(workspace)
     embeddings = EmbeddingStore(folder.store)
     started = time.perf_counter()
-    with exclusive_lock(folder.lock, what=f"the feature registry in {folder.path}"):
+    what = f"the feature registry in {folder.path}"
+    with exclusive_lock(folder.lock, what=what, is_waiting=True):
         state = read_state(embeddings)
         readable = served_frames(embeddings, state)
         folder.prepare()

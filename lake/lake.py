@@ -3,6 +3,7 @@
 ::
 
     refs/<asset>/<partition>.json             the current ArtifactRef
+    replaced/<asset>/<partition>/<work>.json  those that were current before it
     artifacts/<asset>/<partition>/<digest>/   its files, immutable
     locks/<asset>/<partition>.lock            held by the process that builds the partition
     tmp/                                      unfinished work; nothing reads it
@@ -206,9 +207,36 @@ class Lake:
             inputs=tuple(ref.logical_id for ref in step.inputs),
             figures=json.loads(json.dumps(dict(written.figures))),
         )
-        data = json.dumps(ref.to_json(), indent=1, sort_keys=True) + "\n"
-        self._storage.objects.put(_ref_key(step.asset, step.partition), data.encode())
+        self._let_stand(ref)
         return Built(ref, is_skipped=False)
+
+    def restore(
+        self, asset: str, partition: str, *, is_wanted: Callable[[ArtifactRef], bool]
+    ) -> ArtifactRef | None:
+        """Let the partition mean what it meant before, unless what it means now ``is_wanted``.
+
+        Returns the wanted reference, or None where there never was one.
+        """
+        lock = self.root / "locks" / asset / f"{partition}.lock"
+        with exclusive_lock(lock, what=f"{asset} {partition}", is_waiting=True):
+            current = self.find(asset, partition)
+            if current is None or is_wanted(current):
+                return current
+            for key in self._storage.objects.list(f"replaced/{asset}/{partition}"):
+                ref = self._read_ref(key)
+                if is_wanted(ref) and self._is_there(ref):
+                    self._let_stand(ref)
+                    return ref
+        return None
+
+    def _let_stand(self, ref: ArtifactRef) -> None:
+        """Make ``ref`` the current one, and keep the one that it replaces."""
+        objects, key = self._storage.objects, _ref_key(ref.asset, ref.partition)
+        before = self.find(ref.asset, ref.partition)
+        if before is not None and before != ref:
+            work = f"{before.logical_id[:16]}-{before.digest[:16]}"
+            objects.put(f"replaced/{ref.asset}/{ref.partition}/{work}.json", _bytes_of(before))
+        objects.put(key, _bytes_of(ref))
 
     def sweep(self) -> None:
         """Remove the unfinished work of killed runs."""
@@ -223,6 +251,10 @@ class Lake:
             return ArtifactRef.from_json(data)
         except LakeError as error:
             raise type(error)(f"{self._storage.url}/{key}: {error}") from error
+
+
+def _bytes_of(ref: ArtifactRef) -> bytes:
+    return (json.dumps(ref.to_json(), indent=1, sort_keys=True) + "\n").encode()
 
 
 def _ref_key(asset: str, partition: str) -> str:

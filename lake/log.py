@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 from lake.errors import (
@@ -58,6 +59,7 @@ class CommitLog:
         self._prefix = prefix
         self._now = now
         self._known: list[Entry] = []  # entries never change, so what was read once stays true
+        self._lock = Lock()  # of this object's memory; between writers the slots decide
 
     def entries(self) -> tuple[Entry, ...]:
         """Return every entry, in order; reads only slots that this object has not read yet.
@@ -65,6 +67,10 @@ class CommitLog:
         Raises CorruptArtifactError when an entry is missing while later ones exist: its slot looks
         free, and a writer that took it would change the order of what follows.
         """
+        with self._lock:
+            return self._read_on()
+
+    def _read_on(self) -> tuple[Entry, ...]:
         while True:
             while (entry := self._read(len(self._known) + 1)) is not None:
                 self._known.append(entry)

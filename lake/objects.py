@@ -112,7 +112,10 @@ class MemoryObjects:
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Set the blob under the lock, if the key is free."""
         with self._lock:
-            return self._blobs.setdefault(checked_key(key), data) is data
+            if checked_key(key) in self._blobs:
+                return False
+            self._blobs[key] = data
+            return True
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys below ``prefix``."""

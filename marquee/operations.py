@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
+from assets.acceptance import follow_log
 from assets.workspace import Workspace
 from embedding_store.publisher import Publisher
 from embedding_store.state import Switch
@@ -35,7 +36,6 @@ def promote_version(
     """
     state = workspace.store.state()
     version = state.version(number)
-    stable = state.stable(version.frame)
     publisher = Publisher(workspace.store, by=by)
     at = max(_instant_of_the_switch(workspace, version.frame), version.effective_at)
     is_new = _logged_and_served(
@@ -43,7 +43,7 @@ def promote_version(
         lambda: publisher.promote(
             "stable",
             number,
-            judged_against=None if stable is None else stable.digest,
+            judged_against=version.judged_against,
             effective_at=at,
             why=why,
             again=True,
@@ -60,7 +60,7 @@ def retire_version(
     """Take a version out of use for good, with its online rows; its files stay."""
     version = workspace.store.state().version(number)
     publisher = Publisher(workspace.store, by=by)
-    at = _instant_of_the_switch(workspace, version.frame)
+    at = max(_instant_of_the_switch(workspace, version.frame), version.effective_at)
     is_new = _logged_and_served(
         workspace,
         lambda: publisher.retire(number, effective_at=at, why=why),
@@ -128,6 +128,7 @@ def _logged_and_served(
         reconcile(workspace.root)
         if workspace.store.state().stable(frame) is not None:
             confirm(workspace.root, frame=frame)
+        follow_log(workspace)
     except EXPECTED as error:
         if workspace.store.state().seq == before:
             raise

@@ -37,7 +37,11 @@ def show_status(workspace: Workspace, console: Console) -> None:
     console.print(
         f"rollback {'to ' + previous.name if previous else 'impossible: nothing lies below it'}"
     )
-    newer = [one for one in state.live_versions(stable.frame) if one.number > stable.number]
+    newer = [
+        one
+        for one in state.live_versions(stable.frame)
+        if one.number > stable.number and one.day >= stable.day
+    ]
     if newer:
         console.print(f"forward  to {newer[-1].name}: `marquee promote {newer[-1].number}`")
     console.print(gate_table(workspace, stable))

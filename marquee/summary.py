@@ -45,9 +45,10 @@ def _data_line(workspace: Workspace) -> str:
         for asset in ("raw_events", "valid_events", "quarantined_events")
     )
     duplicates = sum(ref.figures["duplicates"] for ref in workspace.lake.refs("valid_events"))
+    late = sum(ref.figures["late"] for ref in raw)
     return (
         f"events   {rows:,} rows in on {len(raw)} days = {valid:,} valid + {quarantined:,} "
-        f"quarantined + {duplicates:,} duplicates"
+        f"quarantined + {duplicates:,} duplicates; {late:,} more came after their day was complete"
     )
 
 

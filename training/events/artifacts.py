@@ -10,7 +10,7 @@
 """
 
 import json
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from lake.lake import Written
 from training.errors import ContractError, NoDataError, SourceError
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA, EventSource
 from training.rules import SplitEvents, check_columns, split_events
-from training.schema import EventSchema
+from training.schema import TIMESTAMP, EventSchema
 
 EVENTS_FILE = "events.parquet"
 SCHEMA_FILE = "schema.json"
@@ -32,16 +32,25 @@ CATALOGUE_FILE = "catalogue.parquet"
 PREFIX_FILE = "prefix.parquet"
 
 _ROW_GROUP_ROWS = 1 << 17
+_ANY_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 def write_raw(source: EventSource, day: date, received_before: datetime, folder: Path) -> Written:
-    """Write a day's events as they arrived before an instant; raises NoDataError when none did."""
-    raw = source.read_day(day, received_before=received_before)
-    check_columns(raw, source.schema)
+    """Write a day's events as they arrived before an instant; raises NoDataError when none did.
+
+    What the source holds by now and arrived later is counted, as ``late``, and left out.
+    """
+    arrived = source.read_day(day, received_before=_ANY_TIME)
+    check_columns(arrived, source.schema)
+    cut = pa.scalar(received_before, type=TIMESTAMP)
+    received_at = arrived["received_at"]
+    is_early = pc.less(received_at, cut)
+    # a row without an instant of arrival is for the rules to reject, where it is counted
+    raw = arrived.filter(pc.or_kleene(is_early, received_at.is_null())).combine_chunks()
     if raw.num_rows == 0:
         raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
     _write_events(raw, source.schema, folder)
-    return Written(raw.num_rows, _figures(raw))
+    return Written(raw.num_rows, {**_figures(raw), "late": arrived.num_rows - raw.num_rows})
 
 
 def write_valid(raw_folder: Path, catalogue_folder: Path, day: date, folder: Path) -> Written:

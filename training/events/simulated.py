@@ -98,7 +98,9 @@ class SimulatedWorld:
         day_index = (day - self.first_day).days
         raw = add_defects(self._genuine(day_index), self.parameters, day_index)
         cut = pa.scalar(received_before, type=TIMESTAMP)
-        return raw.filter(pc.less(raw["received_at"], cut)).combine_chunks()
+        received_at = raw["received_at"]
+        is_early = pc.less(received_at, cut)
+        return raw.filter(pc.or_kleene(is_early, received_at.is_null())).combine_chunks()
 
     def catalogue(self, *, as_of: datetime) -> pa.Table:
         """Return the titles launched before an instant, as they were described then."""

@@ -14,6 +14,7 @@ import pytest
 
 from assets.training_job import TrainingJob
 from assets.training_process import thread_environment
+from assets.workspace import Workspace, WorkspaceConfig
 from lake.refs import ArtifactRef
 from training.schema import TIMESTAMP, Action, ActionRole, EventSchema, Facet, FacetKind, Phase
 
@@ -163,3 +164,15 @@ def job(
         return replace(made, **changes)
 
     return _job
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    config = WorkspaceConfig(
+        source="simulated",
+        source_parameters={},
+        first_day=date(2026, 1, 11),
+        last_day=date(2026, 2, 4),
+        recipe="tiny",
+    )
+    return Workspace.create(tmp_path / "world", config)

@@ -1,6 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,23 +7,11 @@ import assets.acceptance
 import assets.tracking
 from assets.acceptance import REGISTERED_NAME, accept
 from assets.tracking import champion
-from assets.workspace import Workspace, WorkspaceConfig
+from assets.workspace import Workspace
 from lake.atomic import replace_json
 from lake.refs import ArtifactRef
 
 START = datetime(2026, 2, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    config = WorkspaceConfig(
-        source="simulated",
-        source_parameters={},
-        first_day=date(2026, 1, 11),
-        last_day=date(2026, 2, 4),
-        recipe="tiny",
-    )
-    return Workspace.create(tmp_path / "world", config)
 
 
 def held(workspace: Workspace, ref: ArtifactRef, asset: str, partition: str) -> ArtifactRef:

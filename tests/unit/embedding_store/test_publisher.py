@@ -381,3 +381,34 @@ def test_a_read_only_store_is_left_untouched_by_reading(served_world: SmallWorld
     before = everything(served_world)
     EmbeddingStore(Path(served_world.store.root)).state()
     assert everything(served_world) == before
+
+
+def test_a_retired_version_is_not_published_again_by_running_its_day(world: SmallWorld) -> None:
+    world.serve(0, 1)
+    world.publisher.rollback(1, effective_at=instant(5), why="x")
+    world.publisher.retire(2, effective_at=instant(6), why="x")
+
+    again = world.publish(1)
+
+    assert again.is_existing
+    assert again.version.number == 2
+    assert again.version.is_retired
+    assert world.publish(1, republish=True).version.number == 3
+
+
+def test_an_operators_promotion_is_logged_with_what_was_judged(world: SmallWorld) -> None:
+    first, second, _ = world.serve(0, 1, 2)
+    world.publisher.rollback(1, to=1, effective_at=instant(8), why="x")
+
+    world.publisher.promote(
+        "stable",
+        3,
+        judged_against=second.version.digest,
+        effective_at=instant(9),
+        why="x",
+        again=True,
+    )
+
+    switch = world.store.state().stable_switches(1)[-1]
+    assert switch.number == 3
+    assert switch.judged_against == second.version.digest != first.version.digest

@@ -113,12 +113,35 @@ def test_the_champion_is_the_newest_daily_model_until_a_daily_model_follows_the_
     assert folded.champion() == champions[-1]
 
 
+def test_a_model_whose_version_was_rolled_back_from_is_passed_over_until_it_returns() -> None:
+    served = [
+        (instant(0), model("base", "base")),
+        (instant(1), model("good")),
+        (instant(1), published(1, model_digest="good")),
+        (instant(1, 3), promoted(1)),
+        (instant(2), model("bad")),
+        (instant(2), published(2, model_digest="bad")),
+        (instant(2, 3), promoted(2)),
+    ]
+    rolled = [*served, (instant(2, 9), rolled_back(2, 1))]
+    returned = [*rolled, (instant(2, 12), promoted(2))]
+    for bodies, expected in ((served, "bad"), (rolled, "good"), (returned, "bad")):
+        folded = state(*bodies)
+        assert folded.base_of_day(day_name(2)).digest == expected
+        champion = folded.champion(at=instant(2))
+        assert champion is not None
+        assert champion.digest == expected
+
+
 def test_a_day_without_a_model_names_the_partition_to_run() -> None:
     folded = state((instant(1), model("too late", "base")))
-    with pytest.raises(NoBaseModelError, match="pretrained_model for partition 2024-02-01"):
-        folded.base_of_day("2024-03-01")
-    with pytest.raises(NoBaseModelError, match="pretrained_model for partition 2022-04-01"):
-        folded.base_of_day("2022-05-01")
+    for day, month in (
+        ("2024-03-01", "2024-02-01"),
+        ("2022-05-01", "2022-04-01"),
+        ("2022-05-10", "2022-04-01"),
+    ):
+        with pytest.raises(NoBaseModelError, match=f"run {month} --job monthly_pretraining"):
+            folded.base_of_day(day)
 
 
 def test_the_version_of_a_day_is_the_newest_that_is_not_retired() -> None:

@@ -151,9 +151,7 @@ class SmallWorld:
             default_user=tuple(content.default.tolist()),
         )
         (folder / "manifest.json").write_bytes(manifest.to_bytes())
-        target = self.store.version_folder(manifest.digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
+        self.store.commit_version(folder, manifest.digest)
         return manifest
 
     def _log(self, body, *, at: datetime) -> None:

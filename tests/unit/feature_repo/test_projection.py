@@ -3,6 +3,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from feature_repo.folder import PROJECT, FeastFolder
 from feature_repo.lookup import open_features
 from feature_repo.projection import confirm, reconcile
 from feature_repo.registry import open_for_applying, open_for_reading
-from lake.errors import WorkspaceBusyError
 from lake.lock import exclusive_lock
 from tests.unit.feature_repo.small_world import SmallWorld, instant
 
@@ -273,12 +273,16 @@ def test_a_log_that_lost_entries_stops_everything_and_changes_nothing(
     assert reconcile(served.root).is_noop
 
 
-def test_only_one_process_applies_at_a_time(served: SmallWorld) -> None:
-    with (
-        exclusive_lock(FeastFolder.of(served.root).lock, what="the registry"),
-        pytest.raises(WorkspaceBusyError, match="the feature registry"),
-    ):
-        reconcile(served.root)
+def test_only_one_process_applies_at_a_time_and_the_others_wait(
+    served: SmallWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with exclusive_lock(FeastFolder.of(served.root).lock, what="the registry"):
+            waiting = threads.submit(reconcile, served.root)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+        assert waiting.result(timeout=60).is_noop
+    assert "the feature registry" in caplog.text
 
 
 def test_a_workspace_can_be_moved(served: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,3 +240,17 @@ def test_lost_history_is_made_again_only_as_it_was(tmp_path: Path) -> None:
     again = lake.build(step(code="other"), write_one, is_history=True)
     assert again.ref.digest == ref.digest
     lake.verify(again.ref)
+
+
+def test_a_partition_can_mean_again_what_it_meant_before(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    first = lake.build(step(), write_one).ref
+    second = lake.build(step(code="other code"), write_one).ref
+    assert first != second
+
+    assert lake.restore("tokens", first.partition, is_wanted=lambda one: one == first) == first
+    assert lake.require("tokens", first.partition) == first
+    assert lake.restore("tokens", first.partition, is_wanted=lambda one: one == second) == second
+    assert lake.restore("tokens", first.partition, is_wanted=lambda _: False) is None
+    assert lake.require("tokens", first.partition) == second
+    assert lake.restore("tokens", "2026-03-01", is_wanted=lambda _: True) is None

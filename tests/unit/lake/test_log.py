@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_a_decision_on_an_older_log_is_refused(objects: Objects) -> None:
     with pytest.raises(LogMovedError, match="ends at 2"):
         append(log, after_seq=1)
     assert len(log.entries()) == 2
+
+
+def test_threads_that_share_a_log_read_every_entry_once_and_in_order(objects: Objects) -> None:
+    for _ in range(30):
+        append(CommitLog(objects))
+    for _ in range(10):
+        shared = CommitLog(objects)
+        with ThreadPoolExecutor(8) as threads:
+            read = list(threads.map(lambda _, log=shared: log.entries(), range(16)))
+        assert all([entry.seq for entry in one] == list(range(1, 31)) for one in read)
 
 
 class EchoingObjects(MemoryObjects):

@@ -31,6 +31,7 @@ def test_what_was_put_is_what_is_got(objects: Objects) -> None:
 def test_a_taken_key_keeps_its_blob(objects: Objects) -> None:
     assert objects.put_if_absent("slot", b"first")
     assert not objects.put_if_absent("slot", b"second")
+    assert not objects.put_if_absent("slot", b"first"), "equal bytes are no excuse"
     assert objects.get("slot") == b"first"
 
 

@@ -93,6 +93,16 @@ def test_a_day_before_its_first_arrival_has_no_data(world: SimulatedWorld, tmp_p
         write_raw(world, DAY, AS_OF - timedelta(days=2), tmp_path)
 
 
+def test_what_arrives_after_the_day_is_complete_is_counted(
+    world: SimulatedWorld, tmp_path: Path
+) -> None:
+    early = write_raw(world, DAY, AS_OF, made(tmp_path, "early"))
+    later = write_raw(world, DAY, AS_OF + timedelta(days=30), made(tmp_path, "later"))
+    assert early.figures["late"] > 0
+    assert early.rows + early.figures["late"] == later.rows
+    assert later.figures["late"] == 0
+
+
 def test_a_day_of_nonsense_alone_is_refused_with_the_rules_it_broke(folders: Path) -> None:
     _, raw = read_events(folders / "raw")
     nobody = raw.set_column(1, "user_id", pa.nulls(raw.num_rows, pa.string()))
