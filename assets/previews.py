@@ -14,13 +14,17 @@ import pyarrow.parquet as pq
 
 from assets import plots
 from assets.workspace import Workspace
+from embedding_store.contracts import EmbeddingShard
 from embedding_store.gates import GateRecord
+from embedding_store.transform import STABILISATION_FILE, Stabilisation
+from embedding_store.versions import open_version
 from lake.atomic import replace_file
 from lake.days import start_of
 from lake.refs import ArtifactRef
 from training.events.artifacts import read_events
 from training.tokens.partial import open_bucket
 
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
 Preview = dict[str, Any]
 """Metadata of an asset: the picture under the key ``preview``."""
 
@@ -103,11 +107,15 @@ def of_ranker(workspace: Workspace, ref: ArtifactRef) -> Preview:
 
 
 def of_embeddings(workspace: Workspace, ref: ArtifactRef) -> Preview:
-    """Norms of the users' and items' vectors."""
+    """Norms of the users' and items' vectors, and the items' cosine with the version before."""
 
     def draw(folder: Path) -> plots.Plot:
         norms = {side: np.linalg.norm(_vectors(folder / side), axis=1) for side in ("user", "item")}
-        return plots.embedding_norms(norms)
+        reference = Stabilisation.read(folder / STABILISATION_FILE).reference
+        if reference is None:
+            return plots.embedding_norms(norms)
+        before = open_version(workspace.store.version_folder(reference)).items
+        return plots.embedding_norms(norms, _cosines(folder / "item", before))
 
     return _kept(workspace, ref, draw)
 
@@ -122,10 +130,22 @@ def of_gates(record: GateRecord) -> Preview:
     return {"preview": dg.MetadataValue.md(plots.gate_figures(figures).markdown)}
 
 
-def _vectors(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _vectors(folder: Path) -> Vectors:
     column = pq.read_table(folder, columns=["embedding"])["embedding"].combine_chunks()
     rows: np.ndarray[Any, np.dtype[Any]] = column.to_numpy(zero_copy_only=False)
     return np.stack(list(rows))
+
+
+def _cosines(folder: Path, before: EmbeddingShard) -> Vectors:
+    """Return the cosine of every item that both hold, float32[common]."""
+    ids = pq.read_table(folder, columns=["item_id"])["item_id"].combine_chunks()
+    places = pc.index_in(ids, value_set=before.ids)
+    is_common = pc.is_valid(places).to_numpy(zero_copy_only=False)
+    now = _vectors(folder)[is_common]
+    then = before.vectors[pc.drop_null(places).to_numpy(zero_copy_only=False)]
+    lengths = np.linalg.norm(now, axis=1) * np.linalg.norm(then, axis=1)
+    cosines: Vectors = (now * then).sum(axis=1) / lengths
+    return cosines
 
 
 def _kept(workspace: Workspace, ref: ArtifactRef, draw: Callable[[Path], plots.Plot]) -> Preview:

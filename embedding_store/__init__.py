@@ -1,9 +1,9 @@
 """The embedding store: published versions of user and item embeddings, and who reads which.
 
-A consumer needs three names::
+A consumer needs three lines::
 
     from embedding_store import EmbeddingClient
-    version = EmbeddingClient(root).pin("stable")
+    version = EmbeddingClient.at("<workspace>/store").pin("stable")
     found, vectors = version.users(["u1", "u2"])
 """
 

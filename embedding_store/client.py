@@ -185,7 +185,7 @@ class EmbeddingClient:
         ``frame`` may be left out while the store has one frame only. Raises NoVersionError.
         """
         state = self.store.state(as_of)
-        chosen = _only_frame(state) if frame is None else frame
+        chosen = _only_frame(state, self.store.url) if frame is None else frame
         version = {
             "stable": state.stable,
             "canary": state.canary,
@@ -209,9 +209,12 @@ def _cache_of(url: str) -> Path:
     return Path(home) / "marquee" / digest_bytes(url.encode())[:16]
 
 
-def _only_frame(state: StoreState) -> int:
+def _only_frame(state: StoreState, url: str) -> int:
     if not state.frames:
-        raise NoVersionError("nothing is published yet")
+        raise NoVersionError(
+            f"nothing is published in {url}: want the folder of an embedding store, such as "
+            "<workspace>/store, or a day that is published first"
+        )
     if len(state.frames) > 1:
         names = ", ".join(str(one) for one in state.frames)
         raise NoVersionError(

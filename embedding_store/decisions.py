@@ -153,6 +153,8 @@ def _rollback_target(state: StoreState, frame: int, to: int | None) -> Published
         return previous
     stack = state.stacks.get(frame, ())
     target = state.version(to)
+    if target.is_retired:
+        raise PublicationRefusedError(f"{target.name} is retired for good: choose another version")
     if to not in stack:
         below = ", ".join(f"v{one}" for one in stack[:-1]) or "none"
         raise PublicationRefusedError(

@@ -32,7 +32,17 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 WorkspaceName = Annotated[
     str, typer.Option("--workspace", "-w", help="Workspace: one world with all that belongs to it.")
 ]
-Number = Annotated[int, typer.Argument(help="Version number, such as 3 for v3.")]
+
+
+def _number(text: str) -> int:
+    """Return the number of a version by its name or number."""
+    digits = text.removeprefix("v")
+    if not (digits.isascii() and digits.isdecimal()):
+        raise typer.BadParameter(f"want a version such as v3 or 3, got {text!r}")
+    return int(digits)
+
+
+Number = Annotated[int, typer.Argument(parser=_number, metavar="VERSION", help="Such as v3 or 3.")]
 By = Annotated[str, typer.Option("--by", help="Who asks; recorded in the log.")]
 Why = Annotated[str, typer.Option("--why", help="Why; recorded in the log.")]
 
@@ -149,7 +159,10 @@ def similar(
 @app.command()
 def rollback(
     workspace: WorkspaceName = "simulated",
-    to: Annotated[int | None, typer.Option(help="Version number; default: the previous.")] = None,
+    to: Annotated[
+        int | None,
+        typer.Option(parser=_number, metavar="VERSION", help="Default: the previous one."),
+    ] = None,
     by: By = "operator",
     why: Why = "asked for on the command line",
 ) -> None:
