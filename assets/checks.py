@@ -72,7 +72,7 @@ def verdict(gate: Mapping[str, Any]) -> str:
         return figures
     return (
         f"{figures}: the champion stays and the day is not published. Compare the curves of the "
-        "two runs and the day's events; the next day starts from the champion again"
+        "two runs and the day's events"
     )
 
 

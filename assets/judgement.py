@@ -26,8 +26,8 @@ def write_judgement(
     """Write ``candidate/`` and ``next_day/``, each an evaluation with its per-user table.
 
     The figures hold the quality gate (candidate against champion on withheld users: passed when
-    the whole interval of the difference lies above minus ``margin``) and the champion's scores on
-    the day, which it never saw, against popularity.
+    the whole interval of the difference lies above minus ``margin`` of the champion's value) and
+    the champion's scores on the day, which it never saw, against popularity.
     """
     against_champion = evaluate_candidate(candidate, champion, data, day)
     of_champion = evaluate_next_day(champion, data, day)

@@ -52,7 +52,8 @@ class GatePolicy:
     min_neighbour_overlap: float = 0.3
     """Share of ten neighbours that a consumer trained on the reference version still finds."""
     max_quality_loss: float = 0.01
-    """How much worse than the champion the model may be, in the units of the metric."""
+    """How much worse than the champion the model may be, in the units of the comparison: a share
+    of the champion's value in the platform's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

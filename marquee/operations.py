@@ -99,6 +99,7 @@ def republish_day(workspace: Workspace, day: str, *, why: str, console: Console)
 def reconcile_features(workspace: Workspace, console: Console) -> None:
     """Make registry, online rows and served history what the log says."""
     console.print(sentence(reconcile(workspace.root)))
+    follow_log(workspace)
 
 
 def sentence(report: Reconciled) -> str:

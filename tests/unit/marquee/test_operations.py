@@ -73,7 +73,7 @@ def test_a_retired_version_is_gone_for_good(workspace: Workspace, marquee: Marqu
         (("retire", "2"), "v2 is stable of frame 1"),
         (("retire", "9"), "no version v9"),
         (("promote", "9"), "no version v9"),
-        (("promote", "x"), "Invalid value for 'number'"),
+        (("promote", "x"), "want a version such as v3 or 3"),
         (("rollback", "--to", "9"), "no version v9"),
     ],
 )
