@@ -1,8 +1,9 @@
-"""Which world a workspace holds: the simulated service, or a published data set."""
+"""Which world a workspace holds: the simulated service, a published data set, one's own log."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
+from assets.timeline import end_of_month, month_of
 from assets.workspace import WorkspaceConfig
 from marquee.errors import CommandError
 
@@ -41,6 +42,49 @@ def kuairand(data: Path | None) -> WorkspaceConfig:
     )
 
 
+def parquet(data: Path | None) -> WorkspaceConfig:
+    """Return a user's own log, as a mapping says; raises CommandError, ConfigError, SourceError."""
+    if data is None or data.is_dir():
+        raise CommandError(
+            "--source parquet needs --data MAPPING: a file that says how yours are read; "
+            "`marquee source init` drafts one"
+        )
+    from training.events.mapping import read_mapping
+    from training.events.own_log import OwnLog
+    from training.recipes import load_recipe
+
+    mapping = read_mapping(data)
+    source = OwnLog(mapping)
+    load_recipe(mapping.world.recipe)
+    days = {"first_day": source.first_day.isoformat(), "last_day": source.last_day.isoformat()}
+    # the whole mapping and its days: what a world is does not change with a file beside it
+    world_table = {
+        **days,
+        "recipe": mapping.world.recipe,
+        "fine_tuned_days": mapping.world.fine_tuned_days,
+    }
+    return WorkspaceConfig(
+        source="parquet",
+        source_parameters={"mapping": {**mapping.document, "world": world_table}},
+        first_day=source.first_day,
+        last_day=source.last_day,
+        recipe=mapping.world.recipe,
+    )
+
+
+def pretraining_month(first_day: date, last_day: date) -> str | None:
+    """Return the newest month of a log that is over before its last day, if there is one."""
+    month = month_of(last_day.replace(day=1) - timedelta(days=1))
+    return month if end_of_month(month).date() > first_day else None
+
+
+def fine_tuned_days(config: WorkspaceConfig) -> int | None:
+    """Return how many of a user's own last days are fine-tuned; None for the other sources."""
+    mapping = config.source_parameters.get("mapping", {})
+    days: int | None = mapping.get("world", {}).get("fine_tuned_days")
+    return days
+
+
 def world(source: str, data: Path | None) -> WorkspaceConfig:
     """Return the configuration of a source by its name; raises CommandError."""
     match source:
@@ -48,7 +92,9 @@ def world(source: str, data: Path | None) -> WorkspaceConfig:
             return simulated()
         case "kuairand":
             return kuairand(data)
-    raise CommandError(f"--source: want simulated or kuairand, got {source!r}")
+        case "parquet":
+            return parquet(data)
+    raise CommandError(f"--source: want simulated, kuairand or parquet, got {source!r}")
 
 
 def workspace_folder(home: Path, name: str) -> Path:
