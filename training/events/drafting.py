@@ -16,7 +16,7 @@ from training.events.tables import DECIDE
 
 _USER = ("user", "userid", "uid", "member", "customer", "account", "visitor", "profile", "listener")
 _ITEM = (
-    "item", "itemid", "track", "song", "video", "movie", "film", "title", "product", "article",
+    "item", "itemid", "track", "song", "video", "movie", "film", "titleid", "product", "article",
     "content", "asset", "show", "episode", "book", "sku", "game",
 )  # fmt: skip
 _EVENT = ("event", "eventid", "uuid", "id")
@@ -255,11 +255,8 @@ def _world() -> Iterable[str]:
 
 def _one(candidates: Sequence[Column], words: Sequence[str]) -> Column | None:
     """Return the only column that bears one of the names; two or none decide nothing."""
-    for name in (_plain, _without_id):
-        found = [c for c in candidates if name(c.name) in words]
-        if len(found) == 1:
-            return found[0]
-    return None
+    found = [c for c in candidates if {_plain(c.name), _without_id(c.name)} & set(words)]
+    return found[0] if len(found) == 1 else None
 
 
 def _plain(name: str) -> str:
