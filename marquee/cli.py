@@ -18,7 +18,7 @@ from rich.console import Console
 from assets.workspace import Workspace
 from marquee.errors import EXPECTED, CommandError
 from marquee.settings import Settings
-from marquee.worlds import workspace_folder, world
+from marquee.worlds import SOURCES, workspace_folder, world
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,7 +64,7 @@ def _open(name: str) -> Workspace:
 @app.command()
 def demo(
     workspace: WorkspaceName = "simulated",
-    source: Annotated[str, typer.Option(help="simulated, kuairand or parquet.")] = "simulated",
+    source: Annotated[str, typer.Option(help=f"One of {', '.join(SOURCES)}.")] = "simulated",
     data: Annotated[
         Path | None, typer.Option(help="Folder of the source's files, or a mapping.")
     ] = None,

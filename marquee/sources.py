@@ -10,13 +10,12 @@ from rich.table import Table
 
 from lake.atomic import create_file
 from marquee.errors import CommandError
-from marquee.worlds import parquet, pretraining_month
+from marquee.worlds import mapped, pretraining_month
 from training.events.drafting import draft
 from training.events.examination import Examination, examine, position, untimed
 from training.events.mapping import LogMapping, read_mapping
 from training.events.own_log import OwnLog
 from training.events.tables import DECIDE
-from training.recipes import load_recipe
 from training.schema import ActionRole
 
 NUM_DAYS_SHOWN = 5
@@ -44,15 +43,12 @@ def init_mapping(
 def check_mapping(path: Path, console: Console) -> bool:
     """Say what a mapping would take; return whether a world can be made of it."""
     mapping = read_mapping(path)
-    source = OwnLog(mapping)
-    load_recipe(mapping.world.recipe)
-    # what a workspace made of it waits for late events
-    arrival = timedelta(hours=parquet(path).watermark_delay_h)
-    found = examine(source, arrival=arrival)
+    config, source = mapped(mapping), OwnLog(mapping)
+    found = examine(source, arrival=timedelta(hours=config.watermark_delay_h))
     _show_taken(source, found, console)
     _show_actions(mapping, found, console)
     _show_refused(source, found, console)
-    faults = _faults(source, found, max_refused=parquet(path).max_quarantined)
+    faults = _faults(source, found, max_refused=config.max_quarantined)
     for fault in faults:
         console.print(f"- {escape(fault)}", highlight=False)
     if not faults:

@@ -6,7 +6,12 @@ from pathlib import Path
 from assets.timeline import end_of_month, month_of
 from assets.workspace import WorkspaceConfig
 from marquee.errors import CommandError
+from training.events.mapping import LogMapping, read_mapping
+from training.events.own_log import OwnLog
+from training.events.published_logs import PUBLISHED, published_mapping
+from training.recipes import load_recipe
 
+SOURCES = ("simulated", "kuairand", "parquet", *PUBLISHED)
 _NAME_BYTES = 255  # of one name, on every file system in use
 
 
@@ -49,23 +54,32 @@ def parquet(data: Path | None) -> WorkspaceConfig:
             "--source parquet needs --data MAPPING: a file that says how yours are read; "
             "`marquee source init` drafts one"
         )
-    from training.events.mapping import read_mapping
-    from training.events.own_log import OwnLog
-    from training.recipes import load_recipe
+    return mapped(read_mapping(data))
 
-    mapping = read_mapping(data)
+
+def published(name: str, data: Path | None) -> WorkspaceConfig:
+    """Return a published data set that a mapping reads."""
+    if data is None or not data.is_dir():
+        raise CommandError(f"--source {name} needs --data FOLDER: the folder of its files")
+    return mapped(published_mapping(name, data))
+
+
+def mapped(mapping: LogMapping) -> WorkspaceConfig:
+    """Return the world of a mapping.
+
+    It holds the whole mapping and its days: what a world is does not change with a file beside it.
+    """
     source = OwnLog(mapping)
     load_recipe(mapping.world.recipe)
-    days = {"first_day": source.first_day.isoformat(), "last_day": source.last_day.isoformat()}
-    # the whole mapping and its days: what a world is does not change with a file beside it
-    world_table = {
-        **days,
+    taken = {
+        "first_day": source.first_day.isoformat(),
+        "last_day": source.last_day.isoformat(),
         "recipe": mapping.world.recipe,
         "fine_tuned_days": mapping.world.fine_tuned_days,
     }
     return WorkspaceConfig(
-        source="parquet",
-        source_parameters={"mapping": {**mapping.document, "world": world_table}},
+        source=OwnLog.name,
+        source_parameters={"mapping": {**mapping.document, "world": taken}},
         first_day=source.first_day,
         last_day=source.last_day,
         recipe=mapping.world.recipe,
@@ -94,7 +108,9 @@ def world(source: str, data: Path | None) -> WorkspaceConfig:
             return kuairand(data)
         case "parquet":
             return parquet(data)
-    raise CommandError(f"--source: want simulated, kuairand or parquet, got {source!r}")
+        case name if name in PUBLISHED:
+            return published(name, data)
+    raise CommandError(f"--source: want {', '.join(SOURCES)}; got {source!r}")
 
 
 def workspace_folder(home: Path, name: str) -> Path:

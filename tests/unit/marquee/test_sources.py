@@ -154,7 +154,7 @@ def test_a_world_does_not_change_with_the_mapping_that_it_was_made_of(mapping: P
 def test_a_world_of_ones_own_needs_a_mapping(data: Path | None) -> None:
     with pytest.raises(CommandError, match=r"needs --data MAPPING.*marquee source init"):
         world("parquet", data)
-    with pytest.raises(CommandError, match="want simulated, kuairand or parquet, got 'csv'"):
+    with pytest.raises(CommandError, match=r"want simulated, kuairand, parquet, .*; got 'csv'"):
         world("csv", data)
 
 
@@ -193,3 +193,28 @@ def test_without_a_month_that_ends_there_is_no_base() -> None:
     with pytest.raises(CommandError, match="take a longer part of the log"):
         plan_last(date(2026, 2, 1), date(2026, 2, 28), 3)
     assert fine_tuned_days(simulated()) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "second", "encoding"),
+    [("movielens-1m", 975_000_000, "latin-1"), ("movietweetings", 1_383_000_000, "utf8")],
+)
+def test_a_published_layout_needs_only_its_folder(
+    tmp_path: Path, name: str, second: int, encoding: str
+) -> None:
+    ratings = [f"1::0012::{stars}::{second + stars}" for stars in (1, 3, 5, 10)]
+    (tmp_path / "ratings.dat").write_text("\n".join(ratings) + "\n")
+    (tmp_path / "movies.dat").write_text("0012::Amélie: 2 (2001)::Comedy\n", encoding=encoding)
+
+    config = world(name, tmp_path)
+    source = open_source(config.source, config.source_parameters)
+    day = datetime.fromtimestamp(second, UTC).date()
+    end = datetime.fromtimestamp(second, UTC) + timedelta(days=1)
+    events = source.read_day(day, received_before=end).sort_by("occurred_at")
+
+    assert source.schema.name == name
+    assert events["action"].to_pylist()[0::3] == ["disliked", "liked"]
+    assert events["rating"].to_pylist() == [1.0, 3.0, 5.0, 10.0]
+    assert source.catalogue(as_of=end)["title"].to_pylist() == ["Amélie: 2 (2001)"]
+    with pytest.raises(CommandError, match="needs --data FOLDER"):
+        world(name, None)
