@@ -111,7 +111,7 @@ def _take(source: OwnLog, day: date, found: Examination, arrival: timedelta) -> 
         found.empty_days.append(day)
         return None
     is_late = pl.Series(arrived["received_at"]) >= end_of(day) + arrival
-    raw = arrived.filter(pa.array((~is_late).fill_null(value=True)))
+    raw = arrived.filter((~is_late).fill_null(value=True).to_arrow())
     found.late += arrived.num_rows - raw.num_rows
     if raw.num_rows == 0:
         found.empty_days.append(day)

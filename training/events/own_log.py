@@ -104,7 +104,7 @@ class OwnLog:
         frames = []
         if self.first_day <= day <= self.last_day:
             frames = [rows for _, rows in self.located(day, received_before=received_before)]
-        if not frames:
+        if not any(rows.height for rows in frames):
             raise NoDataError(
                 f"{self.name}: no events on {day} before {received_before}; the log lasts from "
                 f"{self.first_day} to {self.last_day}"
@@ -121,12 +121,12 @@ class OwnLog:
         is_here = (pl.col("received_at") < received_before).fill_null(value=True)
         for file in self._files_of(day):
             only = None if is_numbered else _only_around(file, spec, day)
-            for rows in _numbered(file.frames(self._columns, only=only)):
-                occurred = columns.instants(rows.schema, spec)
-                on_day = occurred.is_between(start_of(day), end_of(day), closed="left")
-                events = row_events(rows.filter(on_day), self.mapping).filter(is_here)
-                if not events.is_empty():
-                    yield file, events
+            occurred = columns.instants(file.nothing.schema, spec)
+            on_day = occurred.is_between(start_of(day), end_of(day), closed="left")
+            frames = _numbered(file.frames(self._columns, only=only))
+            near = [found for rows in frames if (found := rows.filter(on_day)).height]
+            if near:
+                yield file, row_events(pl.concat(near), self.mapping).filter(is_here)
 
     def catalogue(self, *, as_of: datetime) -> pa.Table:
         """Return the items that the catalogue, or without one the log, knows before an instant."""
