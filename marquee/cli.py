@@ -1,4 +1,4 @@
-"""The command line. Every command takes ``--workspace`` and exits non-zero when it fails."""
+"""The command line. Those on a world take ``--workspace``; all exit non-zero when they fail."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from rich.console import Console
 from assets.workspace import Workspace
 from marquee.errors import EXPECTED, CommandError
 from marquee.settings import Settings
-from marquee.worlds import workspace_folder, world
+from marquee.worlds import SOURCES, workspace_folder, world
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Marquee: one foundation model, from raw events to versioned embedding features.",
 )
+source_app = typer.Typer(no_args_is_help=True, help="Your own event log: files and their mapping.")
+app.add_typer(source_app, name="source")
 # piped into a file or a log there is no terminal to fit: wide enough for every table
 console = Console(width=None if sys.stdout.isatty() else 120)
 
@@ -72,8 +74,10 @@ def _open(name: str) -> Workspace:
 @app.command()
 def demo(
     workspace: WorkspaceName = "simulated",
-    source: Annotated[str, typer.Option(help="simulated or kuairand.")] = "simulated",
-    data: Annotated[Path | None, typer.Option(help="Folder of the source's files.")] = None,
+    source: Annotated[str, typer.Option(help=f"One of {', '.join(SOURCES)}.")] = "simulated",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the source's files, or a mapping.")
+    ] = None,
     storage: Annotated[
         str, typer.Option(help="Keep lake and store in a bucket, s3://bucket/prefix; else on disk.")
     ] = "",
@@ -234,6 +238,32 @@ def doctor(workspace: WorkspaceName = "simulated") -> None:
     from marquee.doctor import examine
 
     if not examine(_root(workspace), console):
+        raise typer.Exit(1)
+
+
+@source_app.command("init")
+def source_init(
+    files: Annotated[list[Path], typer.Argument(help="Parquet or CSV files, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", help="The mapping to write.")],
+    catalogue: Annotated[
+        list[Path] | None, typer.Option("--catalogue", help="File or folder that describes items.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="What to call the log.")] = "own",
+) -> None:
+    """Draft a mapping from files: what only you can decide is marked DECIDE."""
+    from marquee.sources import init_mapping
+
+    init_mapping(files, catalogue=catalogue or [], out=out, name=name, console=console)
+
+
+@source_app.command("check")
+def source_check(
+    mapping: Annotated[Path, typer.Argument(help="The mapping, a TOML file.")],
+) -> None:
+    """Say what a mapping would take of your files, what it would refuse, and what to change."""
+    from marquee.sources import check_mapping
+
+    if not check_mapping(mapping, console):
         raise typer.Exit(1)
 
 

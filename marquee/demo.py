@@ -8,7 +8,9 @@ from datetime import date, timedelta
 
 from assets.timeline import days_between, end_of_month, month_of
 from assets.workspace import Workspace
+from marquee.errors import CommandError
 from marquee.runs import Orchestrator
+from marquee.worlds import fine_tuned_days, pretraining_month
 
 NUM_FINE_TUNED_DAYS = 3
 _RANKER_DAYS = 3
@@ -39,10 +41,35 @@ def plan(first_day: date, last_day: date, num_days: int = NUM_FINE_TUNED_DAYS) -
     )
 
 
+def plan_last(first_day: date, last_day: date, num_days: int) -> Plan:
+    """Return the replay of the last days, from the newest base that ends before them.
+
+    Raises:
+        CommandError: no month ends between the first day and the last one.
+    """
+    month = pretraining_month(first_day, last_day)
+    if month is None:
+        raise CommandError(
+            f"the model is trained at the end of a calendar month, and none ends between "
+            f"{first_day} and {last_day}: take a longer part of the log"
+        )
+    base_ends = end_of_month(month).date()
+    first = max(base_ends, last_day - timedelta(days=num_days - 1))
+    return Plan(
+        history=days_between(first_day, first - timedelta(days=1)),
+        month=month,
+        days=days_between(first, last_day),
+    )
+
+
 def replay(workspace: Workspace, orchestrator: Orchestrator) -> Iterator[str]:
     """Run the plan, yielding a headline before each stage and its time after it."""
     config = workspace.config
-    steps = plan(config.first_day, config.last_day)
+    num_days = fine_tuned_days(config)
+    if num_days is None:
+        steps = plan(config.first_day, config.last_day)
+    else:
+        steps = plan_last(config.first_day, config.last_day, num_days)
     stages = [
         (f"Take in {len(steps.history)} days", "ingestion", steps.history),
         (f"Pretrain on everything before {steps.days[0]}", "monthly_pretraining", [steps.month]),

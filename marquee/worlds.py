@@ -1,12 +1,18 @@
-"""Which world a workspace holds: the simulated service, or a published data set."""
+"""Which world a workspace holds: the simulated service, a published data set, one's own log."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
+from assets.timeline import end_of_month, month_of
 from assets.workspace import WorkspaceConfig
 from marquee.errors import CommandError
+from training.events.mapping import LogMapping, read_mapping
+from training.events.own_log import OwnLog
+from training.events.published_logs import PUBLISHED, published_mapping
+from training.recipes import load_recipe
 
+SOURCES = ("simulated", "kuairand", "parquet", *PUBLISHED)
 _NAME_BYTES = 255  # of one name, on every file system in use
 
 
@@ -42,14 +48,74 @@ def kuairand(data: Path | None) -> WorkspaceConfig:
     )
 
 
+def parquet(data: Path | None) -> WorkspaceConfig:
+    """Return a user's own log, as a mapping says; raises CommandError, ConfigError, SourceError."""
+    if data is None or data.is_dir():
+        raise CommandError(
+            "--source parquet needs --data MAPPING: a file that says how yours are read; "
+            "`marquee source init` drafts one"
+        )
+    return mapped(read_mapping(data))
+
+
+def published(name: str, data: Path | None) -> WorkspaceConfig:
+    """Return a published data set that a mapping reads."""
+    if data is None or not data.is_dir():
+        raise CommandError(f"--source {name} needs --data FOLDER: the folder of its files")
+    return mapped(published_mapping(name, data))
+
+
+def mapped(mapping: LogMapping) -> WorkspaceConfig:
+    """Return the world of a mapping.
+
+    It holds the whole mapping and its days: what a world is does not change with a file beside it.
+    """
+    source = OwnLog(mapping)
+    load_recipe(mapping.world.recipe)
+    taken = {
+        "first_day": source.first_day.isoformat(),
+        "last_day": source.last_day.isoformat(),
+        "recipe": mapping.world.recipe,
+        "fine_tuned_days": mapping.world.fine_tuned_days,
+    }
+    return WorkspaceConfig(
+        source=OwnLog.name,
+        source_parameters={"mapping": {**mapping.document, "world": taken}},
+        first_day=source.first_day,
+        last_day=source.last_day,
+        recipe=mapping.world.recipe,
+    )
+
+
+def pretraining_month(first_day: date, last_day: date) -> str | None:
+    """Return the newest month of a log that is over before its last day, if there is one."""
+    month = month_of(last_day.replace(day=1) - timedelta(days=1))
+    return month if end_of_month(month).date() > first_day else None
+
+
+def fine_tuned_days(config: WorkspaceConfig) -> int | None:
+    """Return how many of a user's own last days are fine-tuned; None for the other sources."""
+    mapping = config.source_parameters.get("mapping", {})
+    days: int | None = mapping.get("world", {}).get("fine_tuned_days")
+    return days
+
+
 def world(source: str, data: Path | None, storage: str = "") -> WorkspaceConfig:
     """Return the configuration of a source by its name; raises CommandError."""
+    return replace(_world(source, data), storage=storage)
+
+
+def _world(source: str, data: Path | None) -> WorkspaceConfig:
     match source:
         case "simulated":
-            return replace(simulated(), storage=storage)
+            return simulated()
         case "kuairand":
-            return replace(kuairand(data), storage=storage)
-    raise CommandError(f"--source: want simulated or kuairand, got {source!r}")
+            return kuairand(data)
+        case "parquet":
+            return parquet(data)
+        case name if name in PUBLISHED:
+            return published(name, data)
+    raise CommandError(f"--source: want {', '.join(SOURCES)}; got {source!r}")
 
 
 def workspace_folder(home: Path, name: str) -> Path:

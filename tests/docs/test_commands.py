@@ -22,6 +22,15 @@ READ_ONLY = {"status", "versions", "lookup", "recommend", "similar", "doctor"}
 SHOWN = sorted({command for page in pages() for command in commands(page.read_text())})
 
 
+GROUPS = {"source"}
+
+
+def called_of(module: Module) -> list[str]:
+    """Return the command that a call of the command line names, of a group or alone."""
+    depth = 2 if module.arguments[:1] and module.arguments[0] in GROUPS else 1
+    return [one for one in module.arguments[:depth] if not one.startswith("--")]
+
+
 def is_read_only(command: str) -> bool:
     try:
         call = parsed(command)
@@ -38,8 +47,8 @@ def test_a_shown_command_exists(command: str) -> None:
     match parsed(command):
         case Make() as make:
             assert make.missing((ROOT / "Makefile").read_text()) == set()
-        case Module(name, arguments) as module:
-            called = [one for one in arguments[:1] if name == "marquee" and one != "--help"]
+        case Module(name) as module:
+            called = called_of(module) if name == "marquee" else []
             done = subprocess.run(
                 [sys.executable, "-m", name, *called, "--help"],
                 cwd=ROOT,

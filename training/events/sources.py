@@ -8,6 +8,8 @@ from typing import Any
 
 from training.errors import SourceError
 from training.events.kuairand import KuaiRand
+from training.events.mapping import mapping_from
+from training.events.own_log import OwnLog
 from training.events.simulated import SimulatedWorld
 from training.events.source import EventSource
 from training.events.world import WorldParameters
@@ -17,12 +19,14 @@ def open_source(name: str, parameters: Mapping[str, Any]) -> EventSource:
     """Return the source of a name.
 
     ``simulated`` takes the fields of ``WorldParameters`` (dates as ISO strings or dates, all with
-    defaults), ``kuairand`` takes ``folder``. Raises SourceError for names and parameters that do
+    defaults), ``kuairand`` takes ``folder``, ``parquet`` takes ``mapping``, the document of a
+    ``LogMapping``. Raises SourceError for names and parameters that do
     not exist and for files or columns that are missing, ConfigError for values out of range.
     """
     openers: dict[str, Callable[[Mapping[str, Any]], EventSource]] = {
         "simulated": _open_simulated,
         "kuairand": _open_kuairand,
+        "parquet": _open_parquet,
     }
     if name not in openers:
         raise SourceError(f"no source named {name!r}; there are: {', '.join(sorted(openers))}")
@@ -47,6 +51,13 @@ def _open_kuairand(parameters: Mapping[str, Any]) -> EventSource:
     if not parameters.get("folder"):
         raise SourceError("kuairand: want the parameter 'folder', the folder of its files")
     return KuaiRand(Path(parameters["folder"]))
+
+
+def _open_parquet(parameters: Mapping[str, Any]) -> EventSource:
+    _check_names("parquet", parameters, ["mapping"])
+    if not isinstance(parameters.get("mapping"), Mapping):
+        raise SourceError("parquet: want the parameter 'mapping', how the files are read")
+    return OwnLog(mapping_from(parameters["mapping"]))
 
 
 def _check_names(source: str, parameters: Mapping[str, Any], known: list[str]) -> None:

@@ -18,7 +18,7 @@ def test_the_simulated_world_opens_with_parameters() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("netlog", {}, "no source named 'netlog'; there are: kuairand, simulated"),
+        ("netlog", {}, "no source named 'netlog'; there are: kuairand, parquet, simulated"),
         ("simulated", {"users": 3}, "simulated: no parameter named 'users'; there are: num_users"),
         ("simulated", {"first_day": "soon"}, "want first_day as YYYY-MM-DD, got 'soon'"),
         ("kuairand", {}, "kuairand: want the parameter 'folder'"),

@@ -1,0 +1,175 @@
+"""Files of a log, Parquet or CSV, as a stream of frames: never a whole file at once.
+
+CSV is read as text throughout: a type guessed from the first rows would make numbers of ids, and
+fail, or change its mind, at a later row.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from pyarrow import csv
+from pyarrow.fs import LocalFileSystem
+
+from training.errors import SourceError
+from training.events.mapping import FileFormat, FileSet
+
+_BATCH_ROWS = 1 << 17
+# batches in flight: the default of 16 holds some hundred MB of a wide log
+_READAHEAD = 4
+_LINE = "line"
+# separates nothing in a text file: the whole line is one column
+_NO_DELIMITER = "\x1f"
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """One file and its columns."""
+
+    path: Path
+    layout: FileSet
+    schema: pa.Schema
+    """Columns and types; everything in CSV is text."""
+
+    def frames(
+        self, columns: Sequence[str], *, only: pc.Expression | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the rows of some columns in order; ``only`` may drop rows that it excludes.
+
+        Raises:
+            SourceError: a column is missing, or the file cannot be read.
+        """
+        self.require(columns)
+        try:
+            yield from self._frames(list(dict.fromkeys(columns)), only)
+        except (pa.ArrowException, UnicodeError) as error:
+            raise SourceError(f"{self.path}: {_told(error)}") from error
+
+    def require(self, columns: Sequence[str]) -> None:
+        """Raise SourceError unless the file has the columns."""
+        for name in columns:
+            if name not in self.schema.names:
+                raise SourceError(
+                    f"{self.path}: column {name!r} is missing; there are: "
+                    f"{', '.join(self.schema.names)}"
+                )
+
+    @property
+    def nothing(self) -> pl.DataFrame:
+        """The file's columns and their types, without rows."""
+        rows = pl.from_arrow(self.schema.empty_table())
+        assert isinstance(rows, pl.DataFrame)
+        return rows
+
+    def _frames(self, columns: list[str], only: pc.Expression | None) -> Iterator[pl.DataFrame]:
+        is_split = self._is_split_here
+        schema = pa.schema([(_LINE, pa.string())]) if is_split else self.schema
+        data = ds.dataset(self.path, schema=schema, format=_format(self.layout))
+        batches = data.scanner(
+            columns=[_LINE] if is_split else columns,
+            filter=only,
+            batch_size=_BATCH_ROWS,
+            batch_readahead=_READAHEAD,
+            fragment_readahead=1,
+        ).to_batches()
+        for batch in batches:
+            rows = pl.from_arrow(batch)
+            assert isinstance(rows, pl.DataFrame)
+            yield _split(rows, self.layout).select(columns) if is_split else rows
+
+    @property
+    def _is_split_here(self) -> bool:
+        return self.layout.format is FileFormat.CSV and len(self.layout.delimiter) > 1
+
+
+def log_files(layout: FileSet) -> tuple[LogFile, ...]:
+    """Return the files of a layout, in the order of their paths, each one once.
+
+    Raises:
+        SourceError: a path does not exist, a folder holds no file of the format, or a file's
+            columns cannot be told.
+    """
+    paths = {one.resolve() for path in layout.paths for one in _below(path, layout.format)}
+    return tuple(LogFile(path, layout, _columns(path, layout)) for path in sorted(paths))
+
+
+def _below(path: Path, kind: FileFormat) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise SourceError(f"no file or folder {path}")
+    found = [
+        one
+        for one in path.rglob("*")
+        if one.is_file()
+        and f".{kind}" in one.suffixes
+        # what other tools leave beside their output, such as _SUCCESS and .part.crc
+        and not any(part.startswith((".", "_")) for part in one.relative_to(path).parts)
+    ]
+    if not found:
+        raise SourceError(f"no .{kind} file in the folder {path}")
+    return found
+
+
+def _columns(path: Path, layout: FileSet) -> pa.Schema:
+    if layout.format is FileFormat.CSV and layout.columns:
+        return _texts(path, layout.columns)
+    try:
+        schema = _format(layout).inspect(str(path), filesystem=LocalFileSystem())
+    except (pa.ArrowException, UnicodeError, OSError) as error:
+        raise SourceError(f"{path}: want a {layout.format} file, got: {_told(error)}") from error
+    if layout.format is FileFormat.CSV:
+        return _texts(path, schema.names)
+    return _unrepeated(path, schema)
+
+
+def _texts(path: Path, names: Sequence[str]) -> pa.Schema:
+    return _unrepeated(path, pa.schema([(name, pa.string()) for name in names]))
+
+
+def _unrepeated(path: Path, schema: pa.Schema) -> pa.Schema:
+    repeated = [name for name in schema.names if schema.names.count(name) > 1]
+    if repeated:
+        raise SourceError(f"{path}: column {repeated[0]!r} repeats")
+    return schema
+
+
+def _format(layout: FileSet) -> ds.FileFormat:
+    if layout.format is FileFormat.PARQUET:
+        return ds.ParquetFileFormat()
+    is_split = len(layout.delimiter) > 1
+    names = [_LINE] if is_split else list(layout.columns)
+    return ds.CsvFileFormat(
+        parse_options=csv.ParseOptions(
+            delimiter=_NO_DELIMITER if is_split else layout.delimiter,
+            quote_char=(not is_split and layout.quote) or False,
+            newlines_in_values=not is_split and bool(layout.quote),
+        ),
+        read_options=csv.ReadOptions(column_names=names or None, encoding=layout.encoding),
+        convert_options=csv.ConvertOptions(
+            null_values=list(layout.nulls),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+def _split(rows: pl.DataFrame, layout: FileSet) -> pl.DataFrame:
+    """Split whole lines at a delimiter of several characters."""
+    parts = pl.col(_LINE).str.split(layout.delimiter)
+    values = {name: parts.list.get(n, null_on_oob=True) for n, name in enumerate(layout.columns)}
+    given = rows.select(**values)
+    nulls = list(layout.nulls)
+    return given.with_columns(pl.when(~pl.all().is_in(nulls)).then(pl.all()))
+
+
+def _told(error: Exception) -> str:
+    """Return what went wrong, without the rows that a reader quotes: they name users."""
+    first = re.sub(r"^Could not open CSV input source '.*?': Invalid: ", "", str(error))
+    first = first.partition("\n")[0]
+    return re.sub(r"(Expected \d+ columns, got \d+).*", r"\1", first)

@@ -1,0 +1,218 @@
+"""Somebody's own event log: Parquet or CSV files, read as a mapping says.
+
+::
+
+    file ──► frames ──► rows near the day ──► row_events ──► events of the day
+
+A row never goes missing: what is no action, or has a value that cannot be read, comes out as an
+event that breaks a rule. Only rows without a usable time belong to no day; ``days`` counts them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.days import end_of, start_of
+from lake.digests import digest_file, digest_json
+from training.errors import NoDataError, SourceError
+from training.events import columns
+from training.events.log_files import LogFile, log_files
+from training.events.mapping import InstantColumn, LogMapping
+from training.events.own_catalogue import catalogue_before, described_items, seen_items
+from training.events.row_events import ROW, row_events, source_columns
+from training.events.source import PREFIX_SCHEMA
+from training.schema import EventSchema
+
+# a reader may skip what a file says lies elsewhere; zones move a time by less than a day
+_MARGIN = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class FileDays:
+    """When the rows of a file occurred."""
+
+    file: LogFile
+    rows_by_day: Mapping[date, int]
+    num_untimed: int
+    """Rows without a usable time."""
+    first_untimed: int | None
+    """Number of the first of them."""
+
+
+class OwnLog:
+    """An ``EventSource`` over files and a mapping."""
+
+    name = "parquet"
+    schema: EventSchema
+
+    def __init__(self, mapping: LogMapping) -> None:
+        """Look at the files' columns; raises SourceError when files or columns are missing."""
+        self.mapping = mapping
+        self.schema = mapping.schema
+        self.files = log_files(mapping.events.files)
+        self._columns = source_columns(mapping)
+        for file in self.files:
+            file.require(self._columns)
+            _check(file, self._of_file)
+        described = mapping.catalogue.files
+        self._catalogue_files = log_files(described) if described else ()
+        world = mapping.world
+        self.first_day: date = world.first_day or min(self._found_days)
+        self.last_day: date = world.last_day or max(self._found_days)
+
+    def _of_file(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return row_events(rows.with_row_index(ROW), self.mapping)
+
+    @cached_property
+    def days(self) -> tuple[FileDays, ...]:
+        """When the rows of every file occurred: one pass over the column of times."""
+        return tuple(_days_of(file, self.mapping.events.occurred_at) for file in self.files)
+
+    @cached_property
+    def _found_days(self) -> set[date]:
+        found = {day for one in self.days for day in one.rows_by_day}
+        if not found:
+            spec = self.mapping.events.occurred_at
+            raise SourceError(
+                f"{self.name}: no value of column {spec.column!r} is a time between 1970 and 2100 "
+                f"when read as {spec.unit.value!r}; text that names no zone needs `zone`"
+            )
+        return found
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return what the mapping says of rows, and the digests of the files."""
+        return {
+            "name": self.name,
+            "mapping": self.mapping.content(),
+            "days": [self.first_day.isoformat(), self.last_day.isoformat()],
+            "events": self._digests,
+            "catalogue": _digests(self._catalogue_files),
+        }
+
+    def fingerprint(self, day: date) -> str:
+        """Return a digest of the files of events and the day."""
+        return digest_json({"files": self._digests, "day": day.isoformat()})
+
+    def read_day(self, day: date, *, received_before: datetime) -> pa.Table:
+        """Return the events of a UTC day; where the log does not say, they arrive as they occur."""
+        frames = []
+        if self.first_day <= day <= self.last_day:
+            frames = [rows for _, rows in self.located(day, received_before=received_before)]
+        if not any(rows.height for rows in frames):
+            raise NoDataError(
+                f"{self.name}: no events on {day} before {received_before}; the log lasts from "
+                f"{self.first_day} to {self.last_day}"
+            )
+        wanted = self.schema.arrow_schema
+        return pl.concat(frames).select(wanted.names).to_arrow().cast(wanted).combine_chunks()
+
+    def located(
+        self, day: date, *, received_before: datetime, is_numbered: bool = False
+    ) -> Iterator[tuple[LogFile, pl.DataFrame]]:
+        """Yield the events of a day, file by file; ``ROW`` holds only where ``is_numbered``."""
+        spec = self.mapping.events.occurred_at
+        # an event that does not say when it arrived is for the rules to refuse
+        is_here = (pl.col("received_at") < received_before).fill_null(value=True)
+        for file in self._files_of(day):
+            only = None if is_numbered else _only_around(file, spec, day)
+            occurred = columns.instants(file.nothing.schema, spec)
+            on_day = occurred.is_between(start_of(day), end_of(day), closed="left")
+            frames = _numbered(file.frames(self._columns, only=only))
+            near = [found for rows in frames if (found := rows.filter(on_day)).height]
+            if near:
+                yield file, row_events(pl.concat(near), self.mapping).filter(is_here)
+
+    def catalogue(self, *, as_of: datetime) -> pa.Table:
+        """Return the items that the catalogue, or without one the log, knows before an instant."""
+        return catalogue_before(self._items, as_of)
+
+    def history_prefix(self) -> pa.Table:
+        """Return no rows: whatever is known has a time, and so is an event."""
+        return PREFIX_SCHEMA.empty_table()
+
+    @cached_property
+    def _items(self) -> pl.DataFrame:
+        begins, spec = start_of(self.first_day), self.mapping.catalogue
+        if self._catalogue_files:
+            return described_items(self._catalogue_files, spec, begins=begins)
+        assert spec.kind is not None
+        return seen_items(self._seen(begins, end_of(self.last_day)), kind=spec.kind)
+
+    def _seen(self, begins: datetime, ends: datetime) -> Iterator[pl.DataFrame]:
+        events = self.mapping.events
+        for file in self.files:
+            for rows in file.frames([events.item_id, events.occurred_at.column]):
+                seen = rows.select(
+                    item_id=columns.identifiers(rows.schema, events.item_id),
+                    occurred_at=columns.instants(rows.schema, events.occurred_at),
+                )
+                yield seen.filter(pl.col("occurred_at").is_between(begins, ends, closed="left"))
+
+    @cached_property
+    def _digests(self) -> list[str]:
+        return _digests(self.files)
+
+    def _files_of(self, day: date) -> list[LogFile]:
+        # a single file has to be read either way: looking for its days first would read it twice
+        if len(self.files) == 1:
+            return list(self.files)
+        return [one.file for one in self.days if day in one.rows_by_day]
+
+
+def _check(file: LogFile, read: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """Raise SourceError unless a file's columns have types that can be read."""
+    try:
+        read(file.nothing)
+    except (SourceError, pl.exceptions.PolarsError) as error:
+        raise SourceError(f"{file.path}: {error}") from error
+
+
+def _digests(files: Sequence[LogFile]) -> list[str]:
+    """Return the digests of files, each content once: neither names nor copies matter."""
+    return sorted({digest_file(file.path) for file in files})
+
+
+def _numbered(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    seen = 0
+    for rows in frames:
+        yield rows.with_row_index(ROW, offset=seen + 1)
+        seen += rows.height
+
+
+def _days_of(file: LogFile, spec: InstantColumn) -> FileDays:
+    counted: dict[date, int] = {}
+    num_untimed, first_untimed = 0, None
+    for rows in _numbered(file.frames([spec.column])):
+        timed = rows.select(ROW, at=columns.instants(rows.schema, spec))
+        days = timed["at"].drop_nulls().dt.date().value_counts()
+        for day, count in days.iter_rows():
+            counted[day] = counted.get(day, 0) + count
+        untimed = timed.filter(pl.col("at").is_null())
+        num_untimed += untimed.height
+        if first_untimed is None and untimed.height:
+            first_untimed = untimed[ROW][0]
+    return FileDays(file, dict(sorted(counted.items())), num_untimed, first_untimed)
+
+
+def _only_around(file: LogFile, spec: InstantColumn, day: date) -> pc.Expression | None:
+    """Return a bound that lets a reader skip parts of the file, or None where it cannot."""
+    kind = file.schema.field(spec.column).type
+    bounds = (start_of(day) - _MARGIN, end_of(day) + _MARGIN)
+    low: pa.Scalar[Any]
+    high: pa.Scalar[Any]
+    if isinstance(kind, pa.TimestampType):
+        local = (one if kind.tz else one.replace(tzinfo=None) for one in bounds)
+        low, high = (pa.scalar(one, pa.timestamp("us", kind.tz)).cast(kind) for one in local)
+    elif pa.types.is_integer(kind) and spec.unit in columns.PER_SECOND:
+        second = columns.PER_SECOND[spec.unit]
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        low, high = (pa.scalar((one - epoch) // timedelta(seconds=1) * second) for one in bounds)
+    else:
+        return None
+    return (pc.field(spec.column) >= low) & (pc.field(spec.column) < high)
