@@ -296,7 +296,7 @@ with DAG(
     max_active_runs=1,  # a day starts from the model of the day before
     user_defined_macros={"newest_day": newest_day},
     tags=["marquee"],
-):
+) as daily:
     refresh = DagsterPartition(
         task_id="refresh",
         job="daily_refresh",
@@ -317,7 +317,7 @@ with DAG(
     max_active_runs=1,
     user_defined_macros={"newest_month": newest_month},
     tags=["marquee"],
-):
+) as monthly:
     DagsterPartition(
         task_id="pretrain",
         job="monthly_pretraining",
