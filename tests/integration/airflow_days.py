@@ -21,7 +21,7 @@ def main(answers: TextIO) -> None:
     for dag in bag.dags.values():
         for one in dag.tasks:
             one.poke_interval, one.retry_delay = 1, timedelta(seconds=2)
-            one.retries = 1
+            one.retries = 1 if dag.dag_id == "marquee_monthly" else 0  # a run takes long enough
     answer(answers, sorted(bag.dags))
     for line in sys.stdin:
         dag_id, due_at = line.split()
