@@ -52,6 +52,10 @@ ui: $(READY) ## Start Dagster over the demo's workspace on a loopback address
 	MARQUEE_WORKSPACE=$(MARQUEE_HOME)/$(WORKSPACE) DAGSTER_HOME=$(MARQUEE_HOME)/$(WORKSPACE)/dagster \
 	  $(BIN)/dagster dev --host 127.0.0.1 --module-name assets.definitions
 
+.PHONY: airflow
+airflow: $(READY) ## Start Airflow with the DAGs on a loopback address
+	PATH="$(CURDIR)/$(BIN):$$PATH" AIRFLOW_HOME=$(MARQUEE_HOME)/airflow infra/airflow/one_machine.sh
+
 .PHONY: fmt
 fmt: $(READY) ## Format the code
 	$(BIN)/ruff format .

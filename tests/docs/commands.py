@@ -64,10 +64,18 @@ class Make:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A call of one of our modules; ``marquee`` is the command line."""
+    """A call of a module; ``marquee`` and ``airflow`` are command lines."""
 
     name: str
     arguments: tuple[str, ...]
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words that name one command of a command line; its ``--help`` tells the options."""
+        depth = {"marquee": 1, "airflow": 2}.get(self.name, 0)
+        if self.name == "marquee" and self.arguments[:1] == ("source",):
+            depth = 2  # a group of commands
+        return tuple(one for one in self.arguments[:depth] if not one.startswith("--"))
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -87,8 +95,8 @@ def parsed(command: str) -> Make | Module:
                 tuple(one for one in given if "=" not in one),
                 tuple(one.partition("=")[0] for one in given if "=" in one),
             )
-        case ["marquee", *_]:
-            return Module("marquee", tuple(words[1:]))
+        case [("marquee" | "airflow") as name, *_]:
+            return Module(name, tuple(words[1:]))
         case ["python", "-m", name]:
             return Module(name, tuple(words[3:]))
     raise UnknownCommandError(
