@@ -241,8 +241,14 @@ def _instant(entry: Entry) -> datetime:
     return datetime.fromisoformat(entry.effective_at)
 
 
-def _named(state: StoreState, entry: Entry, number: int) -> PublishedVersion:
+def _named(state: StoreState, entry: Entry, number: int, digest: str) -> PublishedVersion:
     version = state.versions.get(number)
+    if version is not None and state.digests.get(digest) != number:
+        raise NoVersionError(
+            f"log entry {entry.seq} ({entry.kind}) names v{number} with the digest {digest[:12]}, "
+            f"which is not that version's ({version.digest[:12]}): the log is damaged, restore it "
+            "from a copy"
+        )
     if version is None:
         raise NoVersionError(
             f"log entry {entry.seq} ({entry.kind}) names v{number}, which was not published before "
@@ -289,7 +295,7 @@ def _published(state: StoreState, entry: Entry, body: VersionPublished) -> Store
 
 
 def _alias_set(state: StoreState, entry: Entry, body: AliasSet) -> StoreState:
-    _named(state, entry, body.number)
+    _named(state, entry, body.number, body.version)
     switch = Switch(
         seq=entry.seq,
         alias=body.alias,
@@ -311,7 +317,7 @@ def _alias_set(state: StoreState, entry: Entry, body: AliasSet) -> StoreState:
 
 
 def _rolled_back(state: StoreState, entry: Entry, body: VersionRolledBack) -> StoreState:
-    _named(state, entry, body.to_number)
+    _named(state, entry, body.to_number, body.to_version)
     stack = state.stacks.get(body.frame, ())
     if body.to_number not in stack:
         raise NoVersionError(
@@ -337,7 +343,7 @@ def _rolled_back(state: StoreState, entry: Entry, body: VersionRolledBack) -> St
 
 
 def _retired(state: StoreState, entry: Entry, body: VersionRetired) -> StoreState:
-    version = _named(state, entry, body.number)
+    version = _named(state, entry, body.number, body.version)
     stacks = {
         frame: tuple(number for number in stack if number != version.number)
         for frame, stack in state.stacks.items()

@@ -103,6 +103,25 @@ def reconcile(workspace: Path) -> Reconciled:
     return report
 
 
+def require_covering_log(workspace: Path) -> None:
+    """Raise RenderingError when the registry was rendered from a longer log than there is.
+
+    To be asked before a person's change is appended: behind a log that lost its end, the change
+    would take the place of what was lost.
+    """
+    from feature_repo.apply import registered_log_seq, registered_views
+    from feature_repo.registry import open_for_reading
+    from feature_repo.rendering import check_log_covers
+
+    folder = FeastFolder.of(workspace)
+    if not folder.registry.exists():
+        return
+    store = open_for_reading(folder)
+    tags = [view.tags for view in registered_views(store).values()]
+    state = read_state(EmbeddingStore(folder.store))
+    check_log_covers(state, tags, log_seq=registered_log_seq(store))
+
+
 def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[str, Any]:
     """Return what consumers of ``alias`` get, once it is proven to be what the log says.
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 import sys
 import warnings
 from pathlib import Path
@@ -45,8 +46,19 @@ def _number(text: str) -> int:
 
 
 Number = Annotated[int, typer.Argument(parser=_number, metavar="VERSION", help="Such as v3 or 3.")]
-By = Annotated[str, typer.Option("--by", help="Who asks; recorded in the log.")]
-Why = Annotated[str, typer.Option("--why", help="Why; recorded in the log.")]
+
+
+def _text(value: str) -> str:
+    """Return what goes into the log for good, as UTF-8 that every reader can show."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter(f"want text in UTF-8, got {value!r}") from error
+    return value
+
+
+By = Annotated[str, typer.Option("--by", parser=_text, help="Who asks; recorded in the log.")]
+Why = Annotated[str, typer.Option("--why", parser=_text, help="Why; recorded in the log.")]
 
 
 def _root(name: str) -> Path:
@@ -290,6 +302,12 @@ def describe(error: BaseException) -> str:
         case OSError(errno=28):
             where = error.filename or "the disk"
             return f"no space left on {where}: free some and run the same command again"
+        case sqlite3.DatabaseError():
+            return (
+                f"a database of the workspace cannot be used: {error}. Free space and check the "
+                "permissions of its folder; where feast/online.db is damaged, remove it and run "
+                "`marquee reconcile`, which writes it from the published versions"
+            )
         case PermissionError():
             return (
                 f"no permission for {error.filename}: give this user access, or set MARQUEE_HOME "

@@ -1,5 +1,7 @@
 """What the command line reports as an error of the user's world, in one clear message."""
 
+import sqlite3
+
 from assets.errors import PlatformError
 from embedding_store.errors import StoreError
 from feature_repo.errors import FeatureRepoError
@@ -23,4 +25,5 @@ EXPECTED = (
     LakeError,
     TrainingError,
     OSError,
+    sqlite3.DatabaseError,
 )

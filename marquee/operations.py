@@ -9,7 +9,7 @@ from assets.acceptance import follow_log
 from assets.workspace import Workspace
 from embedding_store.publisher import Publisher
 from embedding_store.state import Switch
-from feature_repo.projection import Reconciled, confirm, reconcile
+from feature_repo.projection import Reconciled, confirm, reconcile, require_covering_log
 from marquee.errors import EXPECTED, CommandError
 
 
@@ -124,6 +124,7 @@ def _logged_and_served(
 ) -> bool:
     """Append by ``act`` and let the feature service follow; return whether the log moved."""
     before = workspace.store.state().seq
+    require_covering_log(workspace.root)
     try:
         act()
         reconcile(workspace.root)

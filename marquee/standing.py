@@ -24,7 +24,8 @@ def show_status(workspace: Workspace, console: Console) -> None:
     switch = state.stable_switches(stable.frame)[-1]
     how = f", by a rollback: {switch.why}" if switch.is_rollback else ""
     previous = state.previous(stable.frame)
-    newest = workspace.lake.refs("interaction_tokens")[-1].partition
+    taken_in = [ref.partition for ref in workspace.lake.refs("interaction_tokens")]
+    newest = max([*taken_in, stable.day])
     behind = (datetime.fromisoformat(newest) - datetime.fromisoformat(stable.day)).days
     console.print(f"stable   {stable.name} of {stable.day} (frame {stable.frame}), {stable.digest}")
     console.print(

@@ -121,9 +121,11 @@ def _world(source: str, data: Path | None) -> WorkspaceConfig:
 def workspace_folder(home: Path, name: str) -> Path:
     """Return where the workspace ``name`` lies; raises CommandError unless it names one folder."""
     is_utf8 = not any("\ud800" <= one <= "\udfff" for one in name)
-    if name in {"", ".", ".."} or "/" in name or "\0" in name or not is_utf8:
+    # a database's address ends at "?", and "%" begins another character in it
+    if name in {"", ".", ".."} or set(name) & set("/\0?%") or not is_utf8:
         raise CommandError(
-            f"--workspace: want the plain name of a folder below {home}, got {_shortened(name)}"
+            f"--workspace: want the plain name of a folder below {home}, without / ? %, got "
+            f"{_shortened(name)}"
         )
     if (size := len(name.encode())) > _NAME_BYTES:
         raise CommandError(

@@ -318,3 +318,20 @@ def _without_seq(folded: StoreState) -> tuple:
         folded.stacks,
         folded.canaries,
     )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        AliasSet(
+            alias="stable", frame=1, version="digest-2", number=1, judged_against=None, reason=""
+        ),
+        VersionRolledBack(frame=1, from_number=2, to_number=1, to_version="digest-2"),
+        VersionRetired(number=1, version="digest-2"),
+    ],
+    ids=["promotion", "rollback", "retirement"],
+)
+def test_an_entry_whose_number_and_digest_disagree_is_damage(changed: AnyBody) -> None:
+    served = [(instant(1), published(1)), (instant(2), published(2)), (instant(2), promoted(1))]
+    with pytest.raises(NoVersionError, match=r"not that version's .*: the log is damaged"):
+        state(*served, (instant(3), promoted(2)), (instant(4), changed))

@@ -106,16 +106,35 @@ def test_a_damaged_stable_version_is_rolled_back_from(
     assert "damaged" not in marquee("reconcile").out
 
 
+def damage_online_rows(workspace: Workspace) -> None:
+    for path in workspace.feast_dir.glob("online.db*"):
+        path.write_bytes(b"damaged" * 1000)
+
+
+def test_a_change_behind_a_log_that_lost_its_end_is_refused(
+    workspace: Workspace, marquee: Marquee
+) -> None:
+    entries = sorted((workspace.store.root / "log").glob("*.json"))
+    entries[-1].unlink()
+
+    answer = marquee("rollback")
+
+    assert answer.status == 1
+    assert "it is an older or another log; restore it" in answer.err
+    assert sorted((workspace.store.root / "log").glob("*.json")) == entries[:-1]
+
+
 def test_a_switch_that_feast_does_not_follow_yet_says_what_to_run(
     workspace: Workspace, marquee: Marquee
 ) -> None:
-    (workspace.feast_dir / "registry.db").write_bytes(b"damaged")
+    damage_online_rows(workspace)
     answer = marquee("rollback")
     assert answer.status == 1
     assert "it is in the log" in answer.err
     assert "`marquee reconcile`, not `rollback` again" in answer.err
     assert workspace.store.state().stable(1).name == "v1"
-    (workspace.feast_dir / "registry.db").unlink()
+    for path in workspace.feast_dir.glob("online.db*"):
+        path.unlink()
     assert marquee("reconcile").status == 0
     assert stable(workspace) == "v1"
 
