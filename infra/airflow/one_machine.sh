@@ -18,7 +18,6 @@ export AIRFLOW__API__HOST=127.0.0.1
 export AIRFLOW__API__PORT=$port
 export AIRFLOW__API__WORKERS=1
 export AIRFLOW__CORE__PARALLELISM=4
-export AIRFLOW__LOGGING__LOGGING_LEVEL=${AIRFLOW__LOGGING__LOGGING_LEVEL:-WARNING}
 
 mkdir -p "$AIRFLOW_HOME"
 airflow db migrate >"$AIRFLOW_HOME/migrate.log" 2>&1 || {
@@ -34,10 +33,13 @@ stop() {
 trap stop EXIT
 trap 'exit 0' INT TERM
 
-airflow api-server &
-airflow scheduler --skip-serve-logs &
-airflow dag-processor &
+airflow api-server >"$AIRFLOW_HOME/api-server.log" 2>&1 &
+airflow scheduler --skip-serve-logs >"$AIRFLOW_HOME/scheduler.log" 2>&1 &
+airflow dag-processor >"$AIRFLOW_HOME/dag-processor.log" 2>&1 &
 
 echo "Airflow: http://127.0.0.1:$port   Dagster: ${MARQUEE_DAGSTER_URL:-http://127.0.0.1:3000}"
 echo "The user is admin, the password is in $AIRFLOW_HOME/simple_auth_manager_passwords.json.generated"
-wait -n # one that ends takes the others along
+echo "What its parts say is in $AIRFLOW_HOME/*.log"
+wait -n || true # one that ends takes the others along
+tail -n 5 "$AIRFLOW_HOME"/{api-server,scheduler,dag-processor}.log >&2
+exit 1
