@@ -406,7 +406,7 @@ def _world(table: Table) -> World:
     result = World(
         first_day=table.day_or_none("first_day"),
         last_day=table.day_or_none("last_day"),
-        recipe=table.text("recipe", default="demo"),
+        recipe=table.text("recipe", default="own_log"),
         fine_tuned_days=table.whole("fine_tuned_days", default=3),
     )
     table.close()

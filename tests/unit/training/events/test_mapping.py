@@ -42,7 +42,7 @@ def test_a_mapping_names_files_beside_it_and_survives_json(tmp_path: Path) -> No
     assert read.events.files.paths == (tmp_path / "logs",)
     assert read.actions[0].values == ("play", "start")
     assert (read.world.first_day, read.world.last_day) == (date(2026, 1, 2), date(2026, 2, 3))
-    assert (read.world.recipe, read.world.fine_tuned_days) == ("demo", 3)
+    assert (read.world.recipe, read.world.fine_tuned_days) == ("own_log", 3)
     assert again == read
     assert again.document == read.document
 
