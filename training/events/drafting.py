@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from training.events.mapping import FileFormat
+from training.events.mapping import TAKEN_NAMES, FileFormat
 from training.events.profile import Column, Profile, profile
 from training.events.tables import DECIDE
 
@@ -268,9 +268,8 @@ def _without_id(name: str) -> str:
 
 
 def _facet_name(name: str) -> str:
-    """Return a name that no fixed column of events has."""
-    fixed = {"event_id", "user_id", "item_id", "action", "occurred_at", "received_at"}
-    return f"{name}_facet" if name in fixed else name
+    """Return a name that a facet may have."""
+    return f"{name}_facet" if name in TAKEN_NAMES else name
 
 
 def _separator(column: Column) -> str:

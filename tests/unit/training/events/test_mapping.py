@@ -120,7 +120,14 @@ def test_where_files_lie_and_what_is_taken_does_not_change_how_rows_are_read(
             r"one_of: want a list of values, got \[\]",
         ),
         ({"events__action": "what"}, "events.action names a column, so want 'values'"),
-        ({"facets": [{"name": "user_id", "kind": "numeric", "phase": "request"}]}, "repeats"),
+        (
+            {"facets": [{"name": "user_id", "kind": "numeric", "phase": "request"}]},
+            r"facets\[0\].name: 'user_id' is taken",
+        ),
+        (
+            {"facets": [{"name": "rule", "kind": "numeric", "phase": "request"}]},
+            r"facets\[0\].name: 'rule' is taken",
+        ),
         (
             {"facets": [{"name": "x", "kind": "duration", "phase": "outcome"}]},
             r"facets\[0\]\.unit: want a value",
