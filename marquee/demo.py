@@ -62,7 +62,7 @@ def plan_last(first_day: date, last_day: date, num_days: int) -> Plan:
 def stages(config: WorkspaceConfig, *, is_ranked: bool) -> list[tuple[str, str, list[str]]]:
     """Return the headline, the job and the partitions of each stage of a replay, in order.
 
-    Only a log that records what was shown is ``is_ranked``: a ranker has nothing else to learn from.
+    Only a log that records what was shown is ``is_ranked``: a ranker learns from nothing else.
     """
     num_days = fine_tuned_days(config)
     if num_days is None:
