@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from assets.timeline import days_between, end_of_month, month_of
-from assets.workspace import Workspace
+from assets.workspace import Workspace, WorkspaceConfig
 from marquee.errors import CommandError
 from marquee.runs import Orchestrator
 from marquee.worlds import fine_tuned_days, pretraining_month
@@ -62,23 +62,30 @@ def plan_last(first_day: date, last_day: date, num_days: int) -> Plan:
     )
 
 
-def replay(workspace: Workspace, orchestrator: Orchestrator) -> Iterator[str]:
-    """Run the plan, yielding a headline before each stage and its time after it."""
-    config = workspace.config
+def stages(config: WorkspaceConfig, *, is_ranked: bool) -> list[tuple[str, str, list[str]]]:
+    """Return the headline, the job and the partitions of each stage of a replay, in order.
+
+    Only a log that records what was shown is ``is_ranked``: a ranker learns from nothing else.
+    """
     num_days = fine_tuned_days(config)
     if num_days is None:
         steps = plan(config.first_day, config.last_day)
     else:
         steps = plan_last(config.first_day, config.last_day, num_days)
-    stages = [
+    last = steps.days[-1]
+    ranker = [(f"A downstream team trains on {last}", "downstream_team", [last])]
+    return [
         (f"Take in {len(steps.history)} days", "ingestion", steps.history),
         (f"Pretrain on everything before {steps.days[0]}", "monthly_pretraining", [steps.month]),
         *((f"Refresh {day}", "daily_refresh", [day]) for day in steps.days),
+        *(ranker if is_ranked and len(steps.days) >= _RANKER_DAYS else []),
     ]
-    if len(steps.days) >= _RANKER_DAYS:
-        last = steps.days[-1]
-        stages.append((f"A downstream team trains on {last}", "downstream_team", [last]))
-    for headline, job, partitions in stages:
+
+
+def replay(workspace: Workspace, orchestrator: Orchestrator) -> Iterator[str]:
+    """Run the plan, yielding a headline before each stage and its time after it."""
+    is_ranked = workspace.source.schema.exposure is not None
+    for headline, job, partitions in stages(workspace.config, is_ranked=is_ranked):
         yield headline
         started = time.monotonic()
         num_skipped = sum(orchestrator.run(job, partition) for partition in partitions)

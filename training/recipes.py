@@ -35,6 +35,23 @@ def kuairand() -> RunConfig:
     )
 
 
+def own_log() -> RunConfig:
+    """Return the run for a log that nothing is known of: slow and sure.
+
+    On 48 k tokens of 400 items without metadata the rates of the other recipes, down to 4e-3, end
+    in a model that knows popularity alone (loss 5.6); this one leaves that after 150 steps.
+    """
+    return RunConfig(
+        model=ModelConfig(),
+        optim=OptimConfig(learning_rate=2e-3),
+        fine_tune_optim=OptimConfig(learning_rate=5e-4),
+        held_out_one_in=4,
+        num_epochs=24,
+        fine_tune_epochs=2,
+        batch_tokens=2048,
+    )
+
+
 def tiny() -> RunConfig:
     """Return a run that takes a second on a hundred users: for tests."""
     return RunConfig(
@@ -52,6 +69,7 @@ def tiny() -> RunConfig:
 _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
     "kuairand": kuairand,
+    "own_log": own_log,
     "tiny": tiny,
 }
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from training.events.mapping import FileFormat
+from training.events.mapping import TAKEN_NAMES, FileFormat
 from training.events.profile import Column, Profile, profile
 from training.events.tables import DECIDE
 
@@ -249,7 +249,7 @@ def _world() -> Iterable[str]:
     yield "[world]"
     yield "# first_day = 2026-01-01  # the log's own first and last day, unless they are given"
     yield "# last_day = 2026-01-31"
-    yield 'recipe = "demo"  # or "kuairand", for a million tokens and more'
+    yield 'recipe = "own_log"  # slow and sure; "kuairand" for millions of tokens'
     yield "fine_tuned_days = 3  # the last days, which are fine-tuned and published one by one"
 
 
@@ -268,9 +268,8 @@ def _without_id(name: str) -> str:
 
 
 def _facet_name(name: str) -> str:
-    """Return a name that no fixed column of events has."""
-    fixed = {"event_id", "user_id", "item_id", "action", "occurred_at", "received_at"}
-    return f"{name}_facet" if name in fixed else name
+    """Return a name that a facet may have."""
+    return f"{name}_facet" if name in TAKEN_NAMES else name
 
 
 def _separator(column: Column) -> str:

@@ -5,7 +5,7 @@ fail, or change its mind, at a later row.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,13 @@ class LogFile:
         rows = pl.from_arrow(self.schema.empty_table())
         assert isinstance(rows, pl.DataFrame)
         return rows
+
+    def try_out(self, read: Callable[[pl.DataFrame], object]) -> None:
+        """Raise SourceError, naming the file, unless its columns have types that can be read."""
+        try:
+            read(self.nothing)
+        except (SourceError, pl.exceptions.PolarsError) as error:
+            raise SourceError(f"{self.path}: {error}") from error
 
     def _frames(self, columns: list[str], only: pc.Expression | None) -> Iterator[pl.DataFrame]:
         is_split = self._is_split_here

@@ -16,9 +16,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from training.errors import ConfigError
 from training.events.tables import Table, open_decisions
-from training.schema import Action, ActionRole, EventSchema, Facet, FacetKind, Phase
+from training.schema import EVENT_COLUMNS, Action, ActionRole, EventSchema, Facet, FacetKind, Phase
 
 FORMAT_VERSION = 1
+
+TAKEN_NAMES = frozenset({"rule", "_content", "_launched_at", *(name for name, _ in EVENT_COLUMNS)})
+"""What a facet cannot be called: the fixed columns, and those that the row rules add."""
 
 
 class TimeUnit(StrEnum):
@@ -355,6 +358,8 @@ def _check_actions(actions: tuple[ActionRows, ...], column: str | None) -> None:
 def _facet(table: Table) -> FacetColumn:
     kind = table.choice("kind", FacetKind)
     name = table.text("name")
+    if name in TAKEN_NAMES:
+        raise ConfigError(f"{table.where}.name: {name!r} is taken: choose another, with `column`")
     unit: str | None = None
     if kind is FacetKind.DURATION:
         unit = table.choice("unit", DurationUnit)
@@ -406,7 +411,7 @@ def _world(table: Table) -> World:
     result = World(
         first_day=table.day_or_none("first_day"),
         last_day=table.day_or_none("last_day"),
-        recipe=table.text("recipe", default="demo"),
+        recipe=table.text("recipe", default="own_log"),
         fine_tuned_days=table.whole("fine_tuned_days", default=3),
     )
     table.close()

@@ -26,10 +26,10 @@ def described_items(
         SourceError: a column is missing or of a type that does not fit, an item has no id or no
             kind, or two rows say different things of one item at one instant.
     """
-    wanted = _columns(spec)
+    wanted = item_columns(spec)
     frames = (rows for file in files for rows in file.frames(wanted))
     items = (
-        pl.concat([_items(rows, spec, begins) for rows in frames])
+        pl.concat([item_rows(rows, spec, begins) for rows in frames])
         .unique()
         .sort("item_id", "valid_from")
     )
@@ -72,14 +72,16 @@ def catalogue_before(items: pl.DataFrame, as_of: datetime) -> pa.Table:
     return known.to_arrow().cast(CATALOGUE_SCHEMA).combine_chunks()
 
 
-def _columns(spec: CatalogueColumns) -> list[str]:
+def item_columns(spec: CatalogueColumns) -> list[str]:
+    """Return the columns of catalogue files that are read."""
     named = [spec.item_id, spec.kind_column, *spec.texts.values(), spec.genres, spec.release_date]
     named += [spec.runtime[0]] if spec.runtime else []
     named += [one.column for one in (spec.valid_from, spec.valid_to) if one]
     return [one for one in named if one]
 
 
-def _items(rows: pl.DataFrame, spec: CatalogueColumns, begins: datetime) -> pl.DataFrame:
+def item_rows(rows: pl.DataFrame, spec: CatalogueColumns, begins: datetime) -> pl.DataFrame:
+    """Return the items of rows, ``CATALOGUE_SCHEMA``, in their order."""
     schema = rows.schema
     text = pl.lit(None, dtype=pl.String)
     since = columns.instants(schema, spec.valid_from) if spec.valid_from else pl.lit(None)

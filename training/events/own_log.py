@@ -8,7 +8,7 @@ A row never goes missing: what is no action, or has a value that cannot be read,
 event that breaks a rule. Only rows without a usable time belong to no day; ``days`` counts them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -24,13 +24,20 @@ from training.errors import NoDataError, SourceError
 from training.events import columns
 from training.events.log_files import LogFile, log_files
 from training.events.mapping import InstantColumn, LogMapping
-from training.events.own_catalogue import catalogue_before, described_items, seen_items
+from training.events.own_catalogue import (
+    catalogue_before,
+    described_items,
+    item_columns,
+    item_rows,
+    seen_items,
+)
 from training.events.row_events import ROW, row_events, source_columns
 from training.events.source import PREFIX_SCHEMA
 from training.schema import EventSchema
 
 # a reader may skip what a file says lies elsewhere; zones move a time by less than a day
 _MARGIN = timedelta(days=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +66,15 @@ class OwnLog:
         self._columns = source_columns(mapping)
         for file in self.files:
             file.require(self._columns)
-            _check(file, self._of_file)
+            file.try_out(lambda rows: row_events(rows.with_row_index(ROW), mapping))
         described = mapping.catalogue.files
         self._catalogue_files = log_files(described) if described else ()
+        for file in self._catalogue_files:
+            file.require(item_columns(mapping.catalogue))
+            file.try_out(lambda rows: item_rows(rows, mapping.catalogue, _EPOCH))
         world = mapping.world
         self.first_day: date = world.first_day or min(self._found_days)
         self.last_day: date = world.last_day or max(self._found_days)
-
-    def _of_file(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return row_events(rows.with_row_index(ROW), self.mapping)
 
     @cached_property
     def days(self) -> tuple[FileDays, ...]:
@@ -165,14 +172,6 @@ class OwnLog:
         return [one.file for one in self.days if day in one.rows_by_day]
 
 
-def _check(file: LogFile, read: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    """Raise SourceError unless a file's columns have types that can be read."""
-    try:
-        read(file.nothing)
-    except (SourceError, pl.exceptions.PolarsError) as error:
-        raise SourceError(f"{file.path}: {error}") from error
-
-
 def _digests(files: Sequence[LogFile]) -> list[str]:
     """Return the digests of files, each content once: neither names nor copies matter."""
     return sorted({digest_file(file.path) for file in files})
@@ -211,8 +210,7 @@ def _only_around(file: LogFile, spec: InstantColumn, day: date) -> pc.Expression
         low, high = (pa.scalar(one, pa.timestamp("us", kind.tz)).cast(kind) for one in local)
     elif pa.types.is_integer(kind) and spec.unit in columns.PER_SECOND:
         second = columns.PER_SECOND[spec.unit]
-        epoch = datetime(1970, 1, 1, tzinfo=UTC)
-        low, high = (pa.scalar((one - epoch) // timedelta(seconds=1) * second) for one in bounds)
+        low, high = (pa.scalar((one - _EPOCH) // timedelta(seconds=1) * second) for one in bounds)
     else:
         return None
     return (pc.field(spec.column) >= low) & (pc.field(spec.column) < high)

@@ -12,7 +12,7 @@ import pytest
 
 from assets.workspace import WorkspaceConfig
 from marquee.cli import main
-from marquee.demo import plan_last
+from marquee.demo import plan_last, stages
 from marquee.errors import CommandError
 from marquee.worlds import fine_tuned_days, pretraining_month, simulated, world
 from tests.unit.marquee.conftest import Answer
@@ -186,6 +186,15 @@ def test_the_last_days_are_fine_tuned_from_the_newest_base(
         first,
         len(steps.history) + len(steps.days),
     )
+
+
+def test_a_log_of_ones_own_is_ranked_only_if_it_says_what_was_shown(mapping: Path) -> None:
+    config = world("parquet", mapping)
+    jobs = [job for _, job, _ in stages(config, is_ranked=False)]
+
+    assert jobs == ["ingestion", "monthly_pretraining", "daily_refresh", "daily_refresh"]
+    assert [job for _, job, _ in stages(config, is_ranked=True)] == [*jobs, "downstream_team"]
+    assert stages(simulated(), is_ranked=True)[0][0] == "Take in 21 days"
 
 
 def test_without_a_month_that_ends_there_is_no_base() -> None:

@@ -138,7 +138,7 @@ def test_values_and_names_cannot_break_out_of_their_line(tmp_path: Path) -> None
 
     document = drafted(tmp_path, frame)
 
-    assert document["world"] == {"recipe": "demo", "fine_tuned_days": 3}
+    assert document["world"] == {"recipe": "own_log", "fine_tuned_days": 3}
     assert document["facets"][0]["name"] == nasty
     assert "b" not in document
 

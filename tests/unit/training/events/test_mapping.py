@@ -42,7 +42,7 @@ def test_a_mapping_names_files_beside_it_and_survives_json(tmp_path: Path) -> No
     assert read.events.files.paths == (tmp_path / "logs",)
     assert read.actions[0].values == ("play", "start")
     assert (read.world.first_day, read.world.last_day) == (date(2026, 1, 2), date(2026, 2, 3))
-    assert (read.world.recipe, read.world.fine_tuned_days) == ("demo", 3)
+    assert (read.world.recipe, read.world.fine_tuned_days) == ("own_log", 3)
     assert again == read
     assert again.document == read.document
 
@@ -120,7 +120,14 @@ def test_where_files_lie_and_what_is_taken_does_not_change_how_rows_are_read(
             r"one_of: want a list of values, got \[\]",
         ),
         ({"events__action": "what"}, "events.action names a column, so want 'values'"),
-        ({"facets": [{"name": "user_id", "kind": "numeric", "phase": "request"}]}, "repeats"),
+        (
+            {"facets": [{"name": "user_id", "kind": "numeric", "phase": "request"}]},
+            r"facets\[0\].name: 'user_id' is taken",
+        ),
+        (
+            {"facets": [{"name": "rule", "kind": "numeric", "phase": "request"}]},
+            r"facets\[0\].name: 'rule' is taken",
+        ),
         (
             {"facets": [{"name": "x", "kind": "duration", "phase": "outcome"}]},
             r"facets\[0\]\.unit: want a value",

@@ -1,3 +1,4 @@
+import gzip
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -335,3 +336,39 @@ def test_a_published_layout_with_a_long_delimiter_is_read(tmp_path: Path) -> Non
     ]
     (item,) = source.catalogue(as_of=END).to_pylist()
     assert (item["title"], item["genres"]) == ('Amélie: a "film" (2001)', ["Comedy", "Romance"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"title": "nowhere"}, r"items\.parquet: column 'nowhere' is missing; there are: id, name"),
+        ({"title": "name"}, r"items\.parquet: column 'name' is List.*want one value per row"),
+        ({"valid_from": {"column": "id", "unit": "timestamp"}}, r"items\.parquet: column 'id' is"),
+    ],
+)
+def test_a_catalogues_columns_are_looked_at_before_anything_runs(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = folder / "items.parquet"
+    pl.DataFrame({"id": ["a"], "name": [["A"]]}).write_parquet(path)
+    catalogue = {"files": str(path), "format": "parquet", "item_id": "id", "kind": "x", **changes}
+
+    with pytest.raises(SourceError, match=message):
+        opened(mapping(folder, catalogue=catalogue))
+
+
+def test_narrow_seconds_and_compressed_text_give_the_same_day(folder: Path) -> None:
+    want = day_rows(opened(mapping(folder)), "occurred_at", "action")
+    seconds = {"column": "played_at", "unit": "s"}
+    narrow = plays().with_columns((pl.col("played_at") // 1000).cast(pl.Int32))
+    narrow.write_parquet(folder / "plays.parquet")
+    with gzip.open(folder / "plays.csv.gz", "wt") as file:
+        file.write(narrow.write_csv())
+    text = {
+        "events__files": [str(folder / "plays.csv.gz")],
+        "events__format": "csv",
+        "events__occurred_at": seconds,
+    }
+
+    for document in (mapping(folder, events__occurred_at=seconds), mapping(folder, **text)):
+        assert day_rows(opened(document), "occurred_at", "action") == want
