@@ -111,12 +111,21 @@ def test_foreign_and_damaged_parts_are_replaced(world: SmallWorld) -> None:
     before = digest_files(history(world))
     folder = world.store.history_folder(1, "item")
     first, second = sorted(folder.iterdir())
-    (folder / "part-00000000000000000099.parquet").write_bytes(first.read_bytes())
+    (folder / "part-00000000000000000001.parquet").write_bytes(first.read_bytes())
     (folder / "notes.txt").write_text("x")
     second.write_bytes(first.read_bytes())
     first.write_bytes(b"half")
     rebuild(world.store)
     assert digest_files(history(world)) == before
+
+
+def test_a_part_of_a_switch_logged_meanwhile_is_left_alone(world: SmallWorld) -> None:
+    world.serve(0)
+    folder = world.store.history_folder(1, "item")
+    newer = folder / f"part-{world.store.state().seq + 1:020d}.parquet"
+    newer.write_bytes(b"of a process that was faster")
+    rebuild(world.store)
+    assert newer.exists()
 
 
 def test_a_history_of_a_corrupted_version_is_not_written(world: SmallWorld) -> None:
