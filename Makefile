@@ -75,11 +75,12 @@ test: check ## Run the checks and the whole quick test suite
 # Side by side: one replays, kills and waits for other processes, the other computes.
 .PHONY: test-units
 test-units: $(READY)
-	$(BIN)/python -m pytest -m "not prove" tests/unit tests/contracts
+	$(BIN)/python -m pytest -m "not prove" tests/unit tests/contracts tests/integration/test_on_s3.py
 
 .PHONY: test-lifecycle
 test-lifecycle: $(READY)
-	$(BIN)/python -m pytest -m "not prove" tests/integration tests/docs
+	$(BIN)/python -m pytest -m "not prove" tests/integration tests/docs \
+	  --ignore tests/integration/test_on_s3.py
 
 .PHONY: prove
 prove: $(READY) ## Run the full figures of the crash and concurrency suites

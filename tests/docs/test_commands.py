@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
+from functools import cache
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -35,21 +36,28 @@ def is_read_only(command: str) -> bool:
     return False
 
 
+@cache
+def told(name: str, command: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
+    """Return what a command says of itself; asked once, however often the pages show it."""
+    with TemporaryDirectory() as home:
+        return subprocess.run(
+            [sys.executable, "-m", name, *command, "--help"],
+            cwd=ROOT,
+            env={**os.environ, "AIRFLOW_HOME": home},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+
 @pytest.mark.parametrize("command", [one for one in SHOWN if not is_read_only(one)])
-def test_a_shown_command_exists(command: str, tmp_path: Path) -> None:
+def test_a_shown_command_exists(command: str) -> None:
     match parsed(command):
         case Make() as make:
             assert make.missing((ROOT / "Makefile").read_text()) == set()
         case Module() as module:
-            done = subprocess.run(
-                [sys.executable, "-m", module.name, *module.command, "--help"],
-                cwd=ROOT,
-                env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-            )
+            done = told(module.name, module.command)
             assert done.returncode == 0, done.stderr
             assert [one for one in module.options if one not in done.stdout] == []
 

@@ -13,7 +13,7 @@ from tests.integration.conftest import Run, Survived
     [
         (["status", "--workspace", "nowhere"], "`make demo` makes one"),
         (["status", "--workspace", "../up"], "want the plain name"),
-        (["demo", "--source", "nothing", "--workspace", "a"], "want simulated or kuairand"),
+        (["demo", "--source", "nothing", "--workspace", "a"], "want simulated, kuairand, parquet"),
         (["demo", "--source", "kuairand", "--workspace", "b"], "needs --data FOLDER"),
         (["lookup", "u1", "--workspace", "nowhere"], "no workspace at"),
         (["doctor", "--workspace", "nowhere"], "no workspace at"),
