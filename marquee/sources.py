@@ -13,7 +13,8 @@ from marquee.errors import CommandError
 from marquee.worlds import mapped, pretraining_month
 from training.events.drafting import draft
 from training.events.examination import Examination, examine, position, untimed
-from training.events.mapping import LogMapping, read_mapping
+from training.events.mapping import LogMapping
+from training.events.mapping_file import read_mapping
 from training.events.own_log import OwnLog
 from training.events.tables import DECIDE
 from training.schema import ActionRole

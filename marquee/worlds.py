@@ -7,7 +7,8 @@ from pathlib import Path
 from assets.timeline import end_of_month, month_of
 from assets.workspace import WorkspaceConfig
 from marquee.errors import CommandError
-from training.events.mapping import LogMapping, read_mapping
+from training.events.mapping import LogMapping
+from training.events.mapping_file import read_mapping
 from training.events.own_log import OwnLog
 from training.events.published_logs import PUBLISHED, published_mapping
 from training.recipes import load_recipe

@@ -4,7 +4,7 @@ import re
 import tomllib
 
 from tests.docs.commands import ROOT
-from training.events.mapping import mapping_from
+from training.events.mapping_file import mapping_from
 from training.schema import ActionRole
 
 

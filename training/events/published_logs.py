@@ -3,7 +3,8 @@
 import tomllib
 from pathlib import Path
 
-from training.events.mapping import LogMapping, mapping_from
+from training.events.mapping import LogMapping
+from training.events.mapping_file import mapping_from
 
 PUBLISHED = ("movielens-1m", "movietweetings")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from training.errors import SourceError
 from training.events.kuairand import KuaiRand
-from training.events.mapping import mapping_from
+from training.events.mapping_file import mapping_from
 from training.events.own_log import OwnLog
 from training.events.simulated import SimulatedWorld
 from training.events.source import EventSource

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.training.events.listening import START_MS
 from training.errors import ConfigError, SourceError
 from training.events.drafting import draft
-from training.events.mapping import mapping_from
+from training.events.mapping_file import mapping_from
 from training.events.tables import DECIDE, open_decisions
 
 SECONDS = START_MS // 1000

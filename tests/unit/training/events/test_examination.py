@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.training.events.listening import DAY_MS, PLAYS, START_MS, mapping, plays
 from training.events.examination import Examination, examine, position, untimed
-from training.events.mapping import mapping_from
+from training.events.mapping_file import mapping_from
 from training.events.own_log import OwnLog
 
 ARRIVAL = timedelta(hours=6)

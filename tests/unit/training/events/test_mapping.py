@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.training.events.listening import mapping
 from training.errors import ConfigError
-from training.events.mapping import mapping_from, read_mapping
+from training.events.mapping_file import mapping_from, read_mapping
 from training.schema import ActionRole, FacetKind
 
 DRAFT = """

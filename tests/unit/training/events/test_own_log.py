@@ -10,7 +10,7 @@ import pytest
 from tests.unit.training.events.listening import DAY_MS, PLAYS, START_MS, mapping, plays
 from training.errors import NoDataError, SourceError
 from training.events.artifacts import read_events, write_catalogue, write_raw, write_valid
-from training.events.mapping import mapping_from
+from training.events.mapping_file import mapping_from
 from training.events.own_log import OwnLog, _only_around
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from lake.days import end_of
 from training.events.examination import examine
-from training.events.mapping import mapping_from
+from training.events.mapping_file import mapping_from
 from training.events.own_log import OwnLog
 from training.events.published_logs import published_mapping
 from training.rules import split_events
