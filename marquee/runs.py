@@ -16,6 +16,10 @@ from marquee.errors import CommandError, RunFailedError
 if TYPE_CHECKING:
     import dagster as dg
 
+LOCATION = "assets.definitions"
+_OF_LOCATION = {".dagster/repository": f"__repository__@{LOCATION}"}
+"""The webserver looks for a job's runs by the code location that it loaded the job from."""
+
 INSTANCE = Path(__file__).resolve().parents[1] / "infra" / "dagster" / "one_machine.yaml"
 
 _AGAIN = (
@@ -52,6 +56,10 @@ class Orchestrator:
         with exclusive_lock(lock, what="the orchestrator's home", is_waiting=True):
             return dg.DagsterInstance.get()
 
+    def prepare(self) -> None:
+        """Make the orchestrator's databases, before several of its processes would."""
+        assert self._instance
+
     def run(self, job: str, partition: str, *, tags: Mapping[str, str] | None = None) -> int:
         """Run a job for one partition; return how many assets were there already.
 
@@ -64,7 +72,7 @@ class Orchestrator:
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
                 partition_key=partition,
-                tags=dict(tags or {}),
+                tags={**_OF_LOCATION, **(tags or {})},
                 run_config={"loggers": {"progress": {}}},
                 raise_on_error=False,
             )
