@@ -58,7 +58,7 @@ class Orchestrator:
 
     def prepare(self) -> None:
         """Make the orchestrator's databases, before several of its processes would."""
-        assert self._instance
+        _ = self._instance
 
     def run(self, job: str, partition: str, *, tags: Mapping[str, str] | None = None) -> int:
         """Run a job for one partition; return how many assets were there already.
@@ -83,10 +83,12 @@ class Orchestrator:
             ) from error
         if not result.success:
             raise RunFailedError(f"{job} {partition} failed: {_cause(result)}\n{_AGAIN}")
-        from assets.progress import is_skipped
+        from assets.reporting import is_skipped
 
         made = [event for event in result.all_events if event.is_step_materialization]
-        return sum(is_skipped(event.step_materialization_data.materialization) for event in made)
+        return sum(
+            is_skipped(event.step_materialization_data.materialization.metadata) for event in made
+        )
 
     def _check(self, job: str, partition: str) -> None:
         jobs = {one.name: one for one in self._definitions.resolve_all_job_defs()}

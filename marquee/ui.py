@@ -185,7 +185,7 @@ def _running(server: Server) -> "Iterator[subprocess.Popen[bytes]]":
     """Run a server, and stop it with all its processes at the end."""
     server.log.parent.mkdir(parents=True, exist_ok=True)
     with server.log.open("wb") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own commands
             server.command,
             cwd=server.folder,
             env={**os.environ, **server.environment},
@@ -233,7 +233,7 @@ def _answers(server: Server) -> bool:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(f"http://{HOST}:{server.port}{server.alive}", timeout=5) as answer:
-            return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's OK
+            return bool(answer.status == 200)
     except (OSError, urllib.error.HTTPError):
         return False
 
