@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets import previews
 from assets.io_manager import UNPARTITIONED
+from assets.pages import pages_folder
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
 from assets.suites import Limits
@@ -61,7 +62,7 @@ def catalogue(
         as_of=as_of,
         parameters={"source": source.identity()},
     )
-    return materialized(built)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))
 
 
 @of_a_day(kinds={"parquet", "greatexpectations"}, code_version=code_version(VALIDATION))
@@ -73,7 +74,7 @@ def valid_events(
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's events that keep every rule, once each, in order; with the day's validation."""
     day = context.partition_key
-    docs = workspace.root / "data_docs" / day
+    docs = pages_folder(workspace.root) / "data_docs" / day
     built = workspace.build(
         "valid_events",
         day,
@@ -83,7 +84,7 @@ def valid_events(
         inputs=[raw_events, catalogue],
         parameters={"max_quarantined": workspace.config.max_quarantined},
     )
-    return materialized(built, metadata={"data docs": dg.MetadataValue.path(docs)})
+    return materialized(built, metadata=previews.of_valid_events(workspace, built.ref, docs))
 
 
 def _write_valid(
@@ -136,7 +137,7 @@ def quarantined_events(
         as_of=end_of(day),
         inputs=[raw_events, catalogue],
     )
-    return materialized(built)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))
 
 
 @dg.asset(

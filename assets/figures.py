@@ -18,12 +18,14 @@ _METRICS = {"hr_at_10": "HR@10", "ndcg_at_10": "NDCG@10", "mrr": "MRR"}
 
 def shown_figures(ref: ArtifactRef) -> Shown:
     """Return the metadata of an artifact's figures, in the order in which they are shown."""
-    return _SHOWN.get(ref.asset, _plain)(ref.figures)
+    return _rounded(_SHOWN.get(ref.asset, _plain)(ref.figures))
 
 
 def gate_figures(record: GateRecord) -> Shown:
     """Return the figure of each gate as a number, and all gates with their thresholds."""
-    numbers = {f"gate: {one.name}": one.figure for one in record.gates if one.figure is not None}
+    numbers = {
+        one.name.replace("_", " "): one.figure for one in record.gates if one.figure is not None
+    }
     rows = [
         {
             "gate": one.name,
@@ -34,7 +36,7 @@ def gate_figures(record: GateRecord) -> Shown:
         }
         for one in record.gates
     ]
-    return {**numbers, "gates": table(rows)}
+    return {"gates": table(rows), **_rounded(numbers)}
 
 
 def _plain(figures: Figures) -> Shown:
@@ -159,7 +161,7 @@ def _model_evaluation(figures: Figures) -> Shown:
         "against the champion": table([verdict]),
         **numbers,
         "difference to the champion": gate["difference"],
-        "lower end of the difference": gate["lower"],
+        "lower end of it": gate["lower"],
         "targets of the day": day["counts"]["targets"],
         "users of the day": day["counts"]["users"],
         "withheld targets": gate["num_targets"],
@@ -209,6 +211,13 @@ def _next_title_ranker(figures: Figures) -> Shown:
         "better by the whole interval": figures["is better"],
         "exposures learned from": figures["trained on"],
         "tested users": figures["tested users"],
+    }
+
+
+def _rounded(shown: Shown) -> Shown:
+    """Return real numbers with five figures: more is noise on a page."""
+    return {
+        name: float(f"{one:.5g}") if isinstance(one, float) else one for name, one in shown.items()
     }
 
 

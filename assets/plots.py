@@ -42,8 +42,14 @@ _ROLE_COLOURS = {
     ActionRole.IGNORED: (LIGHT, GREY),
 }
 
-_MANY_BINS = 8
-"""From here on the names of bins are slanted."""
+Ages = Sequence[tuple[int, str]]
+"""Bins of days, each by its first day and its name; the last one has no end."""
+
+_USER_AGES: Ages = ((0, "0 d"), (1, "1"), (2, "2-3"), (4, "4-6"), (7, "7-13"), (14, "14+"))
+_ITEM_AGES: Ages = (
+    *((0, "0-6 d"), (7, "7-29"), (30, "30-89"), (90, "90-364")),
+    *((365, "1-4 y"), (1826, "5-9 y"), (3652, "10+ y")),
+)
 
 Days = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.floating[Any]] | npt.NDArray[np.integer[Any]]
@@ -150,8 +156,8 @@ def embeddings(figures: EmbeddingFigures) -> Plot:
     num_panels = 3 if figures.cosines is None else 4
     with drawn_figure(title, panels=num_panels, rows=2, height_in=4.8) as (figure, panels):
         _draw_norms(panels[0], figures.norms)
-        _draw_days(panels[1], figures.user_days, "days since the user's last interaction", "users")
-        _draw_days(panels[2], figures.item_days, "days since the title's release", "titles")
+        _draw_ages(panels[1], figures.user_days, _USER_AGES, "since the user's last event", "users")
+        _draw_ages(panels[2], figures.item_days, _ITEM_AGES, "since the item's release", "items")
         if figures.cosines is not None:
             _draw_cosines(panels[3], figures.cosines)
     return Plot(title, png_of(figure))
@@ -171,12 +177,11 @@ def _draw_norms(axes: "Axes", norms: Mapping[str, Numbers]) -> None:
     axes.legend(loc="upper left", ncols=2)
 
 
-def _draw_days(axes: "Axes", days: Days, label: str, unit: str) -> None:
-    if len(days):
-        heights, labels = _doubling_bins(days + 1)
-        axes.bar(range(len(heights)), heights, width=0.92, color=SKY)
-        names = [_one_less(name) for name in labels]
-        axes.set_xticks(range(len(heights)), names, rotation=45 if len(names) > _MANY_BINS else 0)
+def _draw_ages(axes: "Axes", days: Days, ages: Ages, label: str, unit: str) -> None:
+    edges = [first for first, _ in ages]
+    heights = np.bincount(np.searchsorted(edges, days, side="right") - 1, minlength=len(edges))
+    axes.bar(range(len(edges)), heights, width=0.92, color=SKY)
+    axes.set_xticks(range(len(edges)), [name for _, name in ages], fontsize=7.5)
     axes.set_xlabel(label)
     axes.set_ylabel(unit)
     label_counts(axes)
@@ -187,13 +192,8 @@ def _draw_cosines(axes: "Axes", cosines: Numbers) -> None:
     heights, _ = np.histogram(np.minimum(cosines, 1.0), bins=edges)
     axes.stairs(heights, edges, fill=True, color=GREEN)
     axes.set_xlabel("cosine with the version before")
-    axes.set_ylabel("titles")
+    axes.set_ylabel("items")
     label_counts(axes)
-
-
-def _one_less(name: str) -> str:
-    """Return the name of a bin of days + 1 for days: ``5-8`` is 4 to 7 days."""
-    return "-".join(str(int(part) - 1) for part in name.split("-"))
 
 
 def _action_colours(schema: EventSchema) -> list[tuple[str, str]]:

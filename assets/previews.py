@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets import plots, trends
+from assets.columns import columns_of
 from assets.drawing import Plot, read_plot
 from assets.pages import page_url, pages_folder
-from assets.presentation import interval
+from assets.presentation import interval, links
 from assets.reporting import EMBEDDED
 from assets.workspace import Workspace
 from embedding_store.contracts import EmbeddingShard
@@ -43,6 +44,11 @@ _METRICS = {"hr_at_10": "HR@10", "ndcg_at_10": "NDCG@10"}
 _DAYS_SHOWN = 28
 
 
+def of_table(workspace: Workspace, ref: ArtifactRef) -> Preview:
+    """The columns of a table, for assets that have no picture."""
+    return columns_of(workspace.lake.path(ref))
+
+
 def of_events(workspace: Workspace, ref: ArtifactRef) -> Preview:
     """Events per hour and action."""
 
@@ -52,7 +58,13 @@ def of_events(workspace: Workspace, ref: ArtifactRef) -> Preview:
         day = start_of(ref.partition).date()
         return plots.events_by_hour(of_day, schema=schema, day=day)
 
-    return _kept(workspace, ref, draw)
+    return {**_kept(workspace, ref, draw), **of_table(workspace, ref)}
+
+
+def of_valid_events(workspace: Workspace, ref: ArtifactRef, docs: Path) -> Preview:
+    """The valid events per hour and action, and links to the day's data docs."""
+    pages = [(page.stem, page_url(workspace.root, page)) for page in sorted(docs.glob("*.html"))]
+    return {**of_events(workspace, ref), **({"data docs": links(pages)} if pages else {})}
 
 
 def of_tokens(workspace: Workspace, ref: ArtifactRef) -> Preview:
@@ -67,7 +79,7 @@ def of_tokens(workspace: Workspace, ref: ArtifactRef) -> Preview:
             np.concatenate(lengths), num_events=int(ref.figures["events_kept"])
         )
 
-    return _kept(workspace, ref, draw)
+    return {**_kept(workspace, ref, draw), **of_table(workspace, ref)}
 
 
 def of_training(workspace: Workspace, ref: ArtifactRef) -> Preview:
@@ -87,7 +99,9 @@ def of_evaluation(workspace: Workspace, ref: ArtifactRef) -> Preview:
         days = workspace.lake.refs("model_evaluation", through=ref.partition)[-_DAYS_SHOWN:]
         figures = ref.figures["next day"]
         metrics = {
-            title: {name: _measured(days, name, metric) for name in figures["systems"]}
+            title: {
+                name.replace("_", " "): _measured(days, name, metric) for name in figures["systems"]
+            }
             for metric, title in _METRICS.items()
         }
         cut = f"{figures['counts']['targets']:,} targets on the newest day, full catalogue"
@@ -157,7 +171,7 @@ def of_embeddings(workspace: Workspace, ref: ArtifactRef) -> Preview:
         )
         return plots.embeddings(figures)
 
-    return _kept(workspace, ref, draw)
+    return {**_kept(workspace, ref, draw), **of_table(workspace, ref)}
 
 
 def of_gates(workspace: Workspace, version: PublishedVersion) -> Preview:

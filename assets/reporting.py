@@ -13,7 +13,7 @@ from lake.refs import ArtifactRef
 
 logger = logging.getLogger(__name__)
 
-EMBEDDED = "picture, without a server"
+EMBEDDED = "picture, embedded"
 """Key of a picture that is in the metadata itself: long, so it comes last."""
 
 WORK = "this run"

@@ -78,4 +78,4 @@ def vocabulary(
         inputs=[ref for ref in (catalogue, previous) if ref],
         is_history=True,
     )
-    return materialized(built)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))

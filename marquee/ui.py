@@ -17,10 +17,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -92,9 +91,8 @@ def serve(workspace: Workspace, ports: Ports, console: Console) -> None:
     Orchestrator(workspace).prepare()
     pages_folder(workspace.root).mkdir(parents=True, exist_ok=True)
     console.print(f"starting over workspace {workspace.root.name} …")
-    with _signals_as_interrupt(), ExitStack() as stack:
+    with _signals_as_interrupt(), suppress(KeyboardInterrupt), _running(servers) as running:
         try:
-            running = {one.name: stack.enter_context(_running(one)) for one in servers}
             _await_answers(servers, running)
             _tell(servers, workspace, console)
             while True:
@@ -102,6 +100,7 @@ def serve(workspace: Workspace, ports: Ports, console: Console) -> None:
                 time.sleep(_POLL_S)
         except KeyboardInterrupt:
             console.print("stopping …")
+            raise
 
 
 def servers_of(workspace: Workspace, ports: Ports) -> list[Server]:
@@ -181,11 +180,21 @@ def require_free(server: Server) -> None:
 
 
 @contextmanager
-def _running(server: Server) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run a server, and stop it with all its processes at the end."""
+def _running(servers: Sequence[Server]) -> "Iterator[Mapping[str, subprocess.Popen[bytes]]]":
+    """Run servers, by name, and end them with all that they started."""
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for server in servers:
+            running[server.name] = _start(server)
+        yield running
+    finally:
+        _stop(list(running.values()))
+
+
+def _start(server: Server) -> "subprocess.Popen[bytes]":
     server.log.parent.mkdir(parents=True, exist_ok=True)
     with server.log.open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own commands
+        return subprocess.Popen(  # noqa: S603 - our own commands
             server.command,
             cwd=server.folder,
             env={**os.environ, **server.environment},
@@ -194,19 +203,18 @@ def _running(server: Server) -> "Iterator[subprocess.Popen[bytes]]":
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        yield process
-    finally:
-        _stop(process)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a server's whole session: those that do not go when asked are killed."""
-    _signal(process, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_STOP_S)
-    _signal(process, signal.SIGKILL)
-    process.wait()
+def _stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """End whole sessions at the same time: those that do not go when asked are killed."""
+    deadline = time.monotonic() + _STOP_S
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        _signal(process, signal.SIGKILL)
+        process.wait()
 
 
 def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
@@ -234,7 +242,7 @@ def _answers(server: Server) -> bool:
     try:
         with direct.open(f"http://{HOST}:{server.port}{server.alive}", timeout=5) as answer:
             return bool(answer.status == 200)
-    except (OSError, urllib.error.HTTPError):
+    except OSError:
         return False
 
 
