@@ -4,13 +4,14 @@ What a check shows was computed with the artifact and is stored beside it, so it
 later run as well: the readers of the artifacts refuse what was blocked, whoever calls them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from assets.suites import BLOCKING_CHECKS, WARNING_CHECKS
 from assets.workspace import Workspace
+from lake.refs import ArtifactRef
 
 VALID_EVENTS = [
     dg.AssetCheckSpec(name, asset="valid_events", blocking=name in BLOCKING_CHECKS)
@@ -24,26 +25,42 @@ def day_validation(
 ) -> Iterator[dg.AssetCheckResult]:
     """Great Expectations over the day's events: schema, ranges, sets, quarantine, volume."""
     ref = workspace.lake.require("valid_events", context.partition_key)
-    stored = ref.figures["validation"]
-    for name in (*BLOCKING_CHECKS, *WARNING_CHECKS):
-        behind = [one for one in stored["expectations"] if one["name"] == name]
-        is_blocking = name in BLOCKING_CHECKS
-        failed = [
-            f"{one['column'] or 'the day'} has {one['observed']}, want {one['threshold']}"
-            for one in behind
-            if not one["is_passed"]
-        ]
+    for name, behind in expectations_behind(ref).items():
+        failed = what_failed(behind)
         yield dg.AssetCheckResult(
             asset_key="valid_events",
             check_name=name,
             passed=not failed,
-            description="; ".join(failed) or None,
-            severity=dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN,
+            description=failed,
+            severity=severity_of(name),
             metadata={
                 one["column"] or "the day": f"{one['observed']}, want {one['threshold']}"
                 for one in behind
             },
         )
+
+
+def expectations_behind(valid_events: ArtifactRef) -> dict[str, list[Mapping[str, Any]]]:
+    """Return how the expectations behind each check came out on a day, as stored beside it."""
+    stored = valid_events.figures["validation"]["expectations"]
+    names = (*BLOCKING_CHECKS, *WARNING_CHECKS)
+    return {name: [one for one in stored if one["name"] == name] for name in names}
+
+
+def what_failed(behind: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what a check refuses, for people; None where it passes."""
+    failed = [
+        f"{one['column'] or 'the day'} has {one['observed']}, want {one['threshold']}"
+        for one in behind
+        if not one["is_passed"]
+    ]
+    return "; ".join(failed) or None
+
+
+def severity_of(check: str) -> dg.AssetCheckSeverity:
+    """Return how bad it is when a check on a day's events fails."""
+    is_blocking = check in BLOCKING_CHECKS
+    return dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN
 
 
 @dg.asset_check(asset="model_evaluation", blocking=True)

@@ -108,13 +108,22 @@ def run(
     day: Annotated[str, typer.Argument(help="Day, YYYY-MM-DD.")],
     workspace: WorkspaceName = "simulated",
     job: Annotated[str, typer.Option(help="Job to run for that partition.")] = "daily_refresh",
+    through: Annotated[
+        str | None,
+        typer.Option(metavar="DAY", help="With --job ingestion: take in all days up to this one."),
+    ] = None,
 ) -> None:
-    """Run one job of the orchestrator for one partition."""
+    """Run one job of the orchestrator for one partition, or take in many days in one run."""
     opened = _open(workspace)
+    if through and job != "ingestion":
+        raise CommandError(f"--through goes with --job ingestion, got --job {job}")
     from marquee.runs import Orchestrator
 
     with opened.writing():
-        Orchestrator(opened).run(job, day)
+        if through:
+            Orchestrator(opened).ingest(day, through)
+        else:
+            Orchestrator(opened).run(job, day)
 
 
 @app.command()

@@ -2,28 +2,27 @@
 
 ::
 
-    file ──► frames ──► rows near the day ──► row_events ──► events of the day
+    file ──► rows of the day ──► row_events ──► events of the day
 
 A row never goes missing: what is no action, or has a value that cannot be read, comes out as an
 event that breaks a rule. Only rows without a usable time belong to no day; ``days`` counts them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake.days import end_of, start_of
 from lake.digests import digest_file, digest_json
 from training.errors import NoDataError, SourceError
 from training.events import columns
+from training.events.day_rows import DayRows, FileDays
 from training.events.log_files import LogFile, log_files
-from training.events.mapping import InstantColumn, LogMapping
+from training.events.mapping import LogMapping
 from training.events.own_catalogue import (
     catalogue_before,
     described_items,
@@ -35,21 +34,7 @@ from training.events.row_events import ROW, row_events, source_columns
 from training.events.source import PREFIX_SCHEMA
 from training.schema import EventSchema
 
-# a reader may skip what a file says lies elsewhere; zones move a time by less than a day
-_MARGIN = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class FileDays:
-    """When the rows of a file occurred."""
-
-    file: LogFile
-    rows_by_day: Mapping[date, int]
-    num_untimed: int
-    """Rows without a usable time."""
-    first_untimed: int | None
-    """Number of the first of them."""
 
 
 class OwnLog:
@@ -63,9 +48,10 @@ class OwnLog:
         self.mapping = mapping
         self.schema = mapping.schema
         self.files = log_files(mapping.events.files)
-        self._columns = source_columns(mapping)
+        named = source_columns(mapping)
+        self._rows = DayRows(self.files, named, mapping.events.occurred_at)
         for file in self.files:
-            file.require(self._columns)
+            file.require(named)
             file.try_out(lambda rows: row_events(rows.with_row_index(ROW), mapping))
         described = mapping.catalogue.files
         self._catalogue_files = log_files(described) if described else ()
@@ -76,10 +62,10 @@ class OwnLog:
         self.first_day: date = world.first_day or min(self._found_days)
         self.last_day: date = world.last_day or max(self._found_days)
 
-    @cached_property
+    @property
     def days(self) -> tuple[FileDays, ...]:
-        """When the rows of every file occurred: one pass over the column of times."""
-        return tuple(_days_of(file, self.mapping.events.occurred_at) for file in self.files)
+        """When the rows of every file occurred."""
+        return self._rows.days
 
     @cached_property
     def _found_days(self) -> set[date]:
@@ -123,17 +109,11 @@ class OwnLog:
         self, day: date, *, received_before: datetime, is_numbered: bool = False
     ) -> Iterator[tuple[LogFile, pl.DataFrame]]:
         """Yield the events of a day, file by file; ``ROW`` holds only where ``is_numbered``."""
-        spec = self.mapping.events.occurred_at
         # an event that does not say when it arrived is for the rules to refuse
         is_here = (pl.col("received_at") < received_before).fill_null(value=True)
-        for file in self._files_of(day):
-            only = None if is_numbered else _only_around(file, spec, day)
-            occurred = columns.instants(file.nothing.schema, spec)
-            on_day = occurred.is_between(start_of(day), end_of(day), closed="left")
-            frames = _numbered(file.frames(self._columns, only=only))
-            near = [found for rows in frames if (found := rows.filter(on_day)).height]
-            if near:
-                yield file, row_events(pl.concat(near), self.mapping).filter(is_here)
+        found = self._rows.numbered(day) if is_numbered else self._rows.of(day)
+        for file, rows in found:
+            yield file, row_events(rows, self.mapping).filter(is_here)
 
     def catalogue(self, *, as_of: datetime) -> pa.Table:
         """Return the items that the catalogue, or without one the log, knows before an instant."""
@@ -165,52 +145,7 @@ class OwnLog:
     def _digests(self) -> list[str]:
         return _digests(self.files)
 
-    def _files_of(self, day: date) -> list[LogFile]:
-        # a single file has to be read either way: looking for its days first would read it twice
-        if len(self.files) == 1:
-            return list(self.files)
-        return [one.file for one in self.days if day in one.rows_by_day]
-
 
 def _digests(files: Sequence[LogFile]) -> list[str]:
     """Return the digests of files, each content once: neither names nor copies matter."""
     return sorted({digest_file(file.path) for file in files})
-
-
-def _numbered(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    seen = 0
-    for rows in frames:
-        yield rows.with_row_index(ROW, offset=seen + 1)
-        seen += rows.height
-
-
-def _days_of(file: LogFile, spec: InstantColumn) -> FileDays:
-    counted: dict[date, int] = {}
-    num_untimed, first_untimed = 0, None
-    for rows in _numbered(file.frames([spec.column])):
-        timed = rows.select(ROW, at=columns.instants(rows.schema, spec))
-        days = timed["at"].drop_nulls().dt.date().value_counts()
-        for day, count in days.iter_rows():
-            counted[day] = counted.get(day, 0) + count
-        untimed = timed.filter(pl.col("at").is_null())
-        num_untimed += untimed.height
-        if first_untimed is None and untimed.height:
-            first_untimed = untimed[ROW][0]
-    return FileDays(file, dict(sorted(counted.items())), num_untimed, first_untimed)
-
-
-def _only_around(file: LogFile, spec: InstantColumn, day: date) -> pc.Expression | None:
-    """Return a bound that lets a reader skip parts of the file, or None where it cannot."""
-    kind = file.schema.field(spec.column).type
-    bounds = (start_of(day) - _MARGIN, end_of(day) + _MARGIN)
-    low: pa.Scalar[Any]
-    high: pa.Scalar[Any]
-    if isinstance(kind, pa.TimestampType):
-        local = (one if kind.tz else one.replace(tzinfo=None) for one in bounds)
-        low, high = (pa.scalar(one, pa.timestamp("us", kind.tz)).cast(kind) for one in local)
-    elif pa.types.is_integer(kind) and spec.unit in columns.PER_SECOND:
-        second = columns.PER_SECOND[spec.unit]
-        low, high = (pa.scalar((one - _EPOCH) // timedelta(seconds=1) * second) for one in bounds)
-    else:
-        return None
-    return (pc.field(spec.column) >= low) & (pc.field(spec.column) < high)

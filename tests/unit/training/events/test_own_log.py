@@ -10,8 +10,9 @@ import pytest
 from tests.unit.training.events.listening import DAY_MS, PLAYS, START_MS, mapping, plays
 from training.errors import NoDataError, SourceError
 from training.events.artifacts import read_events, write_catalogue, write_raw, write_valid
+from training.events.day_rows import only_around
 from training.events.mapping_file import mapping_from
-from training.events.own_log import OwnLog, _only_around
+from training.events.own_log import OwnLog
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA
 
 DAY = date(2026, 1, 30)
@@ -186,7 +187,7 @@ def test_parts_of_a_file_that_state_other_times_are_skipped(folder: Path) -> Non
     source = opened(mapping(folder))
     (file,) = source.files
     seen = [rows.height for rows in file.frames(["played_at"])]
-    only = _only_around(file, source.mapping.events.occurred_at, DAY)
+    only = only_around(file, source.mapping.events.occurred_at, DAY, DAY)
     near = [rows.height for rows in file.frames(["played_at"], only=only)]
 
     assert (sum(seen), sum(near)) == (7, 4)
