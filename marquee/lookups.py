@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from assets.workspace import Workspace
+from embedding_store.answers import Embeddings, require_one_version
 from embedding_store.state import PublishedVersion
-from feature_repo.lookup import Embeddings, Features, open_features, require_one_version
+from feature_repo.lookup import Features, open_features
 from marquee.errors import CommandError
 from marquee.titles import Library, Title
 
