@@ -161,7 +161,7 @@ def recommend(
     workspace: WorkspaceName = "simulated",
     count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many titles.")] = 10,
 ) -> None:
-    """Show the best titles for one user, by the inner product of the served embeddings."""
+    """Show the best titles for one user, by the inner product of the stable embeddings."""
     opened = _open(workspace)
     from marquee.lookups import show_recommendations
 
@@ -174,7 +174,7 @@ def similar(
     workspace: WorkspaceName = "simulated",
     count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many titles.")] = 10,
 ) -> None:
-    """Show the titles nearest to one title, by the cosine of the served embeddings."""
+    """Show the titles nearest to one title, by the cosine of the stable embeddings."""
     opened = _open(workspace)
     from marquee.lookups import show_similar
 
