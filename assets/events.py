@@ -59,7 +59,10 @@ def catalogue(
         lambda folder: artifacts.write_catalogue(source, as_of, folder),
         code_of=INGESTION,
         as_of=as_of,
-        parameters={"source": source.identity()},
+        parameters={
+            "source": source.identity(),
+            "known": source.catalogue_fingerprint(as_of=as_of),
+        },
     )
     return materialized(built)
 
