@@ -72,7 +72,10 @@ def build_catalogue(workspace: Workspace, day: str) -> Built:
         lambda folder: artifacts.write_catalogue(source, as_of, folder),
         code_of=INGESTION,
         as_of=as_of,
-        parameters={"source": source.identity()},
+        parameters={
+            "source": source.identity(),
+            "known": source.catalogue_fingerprint(as_of=as_of),
+        },
     )
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from training.content_hash import content_ids
 from training.errors import ContractError, NoDataError
 from training.schema import EventSchema, FacetKind
+from training.sets import sorted_sets
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """How far a device's clock may run ahead of ours before an event "occurred after it arrived"."""
@@ -175,7 +176,7 @@ def _prepared(raw: pa.Table, schema: EventSchema) -> pl.DataFrame:
             if f.kind is FacetKind.NUMERIC
         ),
         *(
-            pl.col(f.name).list.unique().list.sort()
+            sorted_sets(rows[f.name])
             for f in schema.facets
             if f.kind is FacetKind.MULTI_CATEGORICAL
         ),

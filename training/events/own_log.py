@@ -2,27 +2,32 @@
 
 ::
 
-    file ──► rows of the day ──► row_events ──► events of the day
+    file ──► frames ──► rows of the day ──► row_events ──► events of the day
+
+A file of many days is told apart by day when a second one is asked for.
 
 A row never goes missing: what is no action, or has a value that cannot be read, comes out as an
 event that breaks a rule. Only rows without a usable time belong to no day; ``days`` counts them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake.days import end_of, start_of
 from lake.digests import digest_file, digest_json
 from training.errors import NoDataError, SourceError
 from training.events import columns
-from training.events.day_rows import DayRows, FileDays
+from training.events.day_split import DaySplit
+from training.events.file_facts import ROW, FileDays, days_of, numbered
 from training.events.log_files import LogFile, log_files
-from training.events.mapping import LogMapping
+from training.events.mapping import InstantColumn, LogMapping
 from training.events.own_catalogue import (
     catalogue_before,
     described_items,
@@ -30,10 +35,14 @@ from training.events.own_catalogue import (
     item_rows,
     seen_items,
 )
-from training.events.row_events import ROW, row_events, source_columns
+from training.events.row_events import row_events, source_columns
 from training.events.source import PREFIX_SCHEMA
 from training.schema import EventSchema
 
+# a reader may skip what a file says lies elsewhere; zones move a time by less than a day
+_MARGIN = timedelta(days=1)
+# a file of so few days is read again for each
+_FEW_DAYS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,15 +52,20 @@ class OwnLog:
     name = "parquet"
     schema: EventSchema
 
-    def __init__(self, mapping: LogMapping) -> None:
-        """Look at the files' columns; raises SourceError when files or columns are missing."""
+    def __init__(self, mapping: LogMapping, *, cache: Path | None = None) -> None:
+        """Look at the files' columns; raises SourceError when files or columns are missing.
+
+        What is known of files is kept below ``cache``; removing it costs a pass over them.
+        """
         self.mapping = mapping
+        self._cache = cache
+        self._scanned: set[Path] = set()
+        self._splits: dict[Path, DaySplit] = {}
         self.schema = mapping.schema
         self.files = log_files(mapping.events.files)
-        named = source_columns(mapping)
-        self._rows = DayRows(self.files, named, mapping.events.occurred_at)
+        self._columns = source_columns(mapping)
         for file in self.files:
-            file.require(named)
+            file.require(self._columns)
             file.try_out(lambda rows: row_events(rows.with_row_index(ROW), mapping))
         described = mapping.catalogue.files
         self._catalogue_files = log_files(described) if described else ()
@@ -62,10 +76,11 @@ class OwnLog:
         self.first_day: date = world.first_day or min(self._found_days)
         self.last_day: date = world.last_day or max(self._found_days)
 
-    @property
+    @cached_property
     def days(self) -> tuple[FileDays, ...]:
         """When the rows of every file occurred."""
-        return self._rows.days
+        spec = self.mapping.events.occurred_at
+        return tuple(days_of(file, spec, cache=self._cache) for file in self.files)
 
     @cached_property
     def _found_days(self) -> set[date]:
@@ -79,18 +94,33 @@ class OwnLog:
         return found
 
     def identity(self) -> Mapping[str, Any]:
-        """Return what the mapping says of rows, and the digests of the files."""
+        """Return what the mapping says of rows, and the first day; files make no other source."""
         return {
             "name": self.name,
             "mapping": self.mapping.content(),
-            "days": [self.first_day.isoformat(), self.last_day.isoformat()],
-            "events": self._digests,
-            "catalogue": _digests(self._catalogue_files),
+            "first_day": self.first_day.isoformat(),
         }
 
     def fingerprint(self, day: date) -> str:
-        """Return a digest of the files of events and the day."""
-        return digest_json({"files": self._digests, "day": day.isoformat()})
+        """Return a digest of the files that have rows of the day."""
+        return self._digest_of_files(lambda found: found == day)
+
+    def catalogue_fingerprint(self, *, as_of: datetime) -> str:
+        """Return a digest of what the catalogue is made of before an instant."""
+        if self._catalogue_files:
+            return self._described_digest
+        last = (as_of - timedelta(microseconds=1)).date()
+        return self._digest_of_files(lambda found: self.first_day <= found <= last)
+
+    @cached_property
+    def _described_digest(self) -> str:
+        return digest_json(sorted({digest_file(one.path) for one in self._catalogue_files}))
+
+    def _digest_of_files(self, is_meant: Callable[[date], bool]) -> str:
+        """Return one digest of files by their days: neither names nor copies of files matter."""
+        return digest_json(
+            sorted({one.digest for one in self.days if any(map(is_meant, one.rows_by_day))})
+        )
 
     def read_day(self, day: date, *, received_before: datetime) -> pa.Table:
         """Return the events of a UTC day; where the log does not say, they arrive as they occur."""
@@ -111,9 +141,26 @@ class OwnLog:
         """Yield the events of a day, file by file; ``ROW`` holds only where ``is_numbered``."""
         # an event that does not say when it arrived is for the rules to refuse
         is_here = (pl.col("received_at") < received_before).fill_null(value=True)
-        found = self._rows.numbered(day) if is_numbered else self._rows.of(day)
-        for file, rows in found:
-            yield file, row_events(rows, self.mapping).filter(is_here)
+        for one in self.days:
+            if day in one.rows_by_day:
+                rows = self._rows(one, day, is_numbered=is_numbered)
+                yield one.file, row_events(rows, self.mapping).filter(is_here)
+
+    def _rows(self, known: FileDays, day: date, *, is_numbered: bool) -> pl.DataFrame:
+        """Return a file's rows of a day: by a scan the first time, then by telling all apart."""
+        file, spec = known.file, self.mapping.events.occurred_at
+        occurred = columns.instants(file.nothing.schema, spec)
+        if len(known.rows_by_day) > _FEW_DAYS and file.path in self._scanned:
+            if file.path not in self._splits:
+                frames = numbered(file.frames(self._columns))
+                self._splits[file.path] = DaySplit(frames, occurred)
+            found = self._splits[file.path].rows(day)
+            return _unchanged(file, [] if found is None else [found])
+        self._scanned.add(file.path)
+        only = None if is_numbered else _only_around(file, spec, day)
+        on_day = occurred.is_between(start_of(day), end_of(day), closed="left")
+        frames = numbered(file.frames(self._columns, only=only))
+        return _unchanged(file, [near for rows in frames if (near := rows.filter(on_day)).height])
 
     def catalogue(self, *, as_of: datetime) -> pa.Table:
         """Return the items that the catalogue, or without one the log, knows before an instant."""
@@ -141,11 +188,26 @@ class OwnLog:
                 )
                 yield seen.filter(pl.col("occurred_at").is_between(begins, ends, closed="left"))
 
-    @cached_property
-    def _digests(self) -> list[str]:
-        return _digests(self.files)
+
+def _unchanged(file: LogFile, found: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the rows of a day that the file had when it was looked at."""
+    if not found:
+        raise SourceError(f"{file.path}: changed while it was read: run again")
+    return pl.concat(found)
 
 
-def _digests(files: Sequence[LogFile]) -> list[str]:
-    """Return the digests of files, each content once: neither names nor copies matter."""
-    return sorted({digest_file(file.path) for file in files})
+def _only_around(file: LogFile, spec: InstantColumn, day: date) -> pc.Expression | None:
+    """Return a bound that lets a reader skip parts of the file, or None where it cannot."""
+    kind = file.schema.field(spec.column).type
+    bounds = (start_of(day) - _MARGIN, end_of(day) + _MARGIN)
+    low: pa.Scalar[Any]
+    high: pa.Scalar[Any]
+    if isinstance(kind, pa.TimestampType):
+        local = (one if kind.tz else one.replace(tzinfo=None) for one in bounds)
+        low, high = (pa.scalar(one, pa.timestamp("us", kind.tz)).cast(kind) for one in local)
+    elif pa.types.is_integer(kind) and spec.unit in columns.PER_SECOND:
+        second = columns.PER_SECOND[spec.unit]
+        low, high = (pa.scalar((one - _EPOCH) // timedelta(seconds=1) * second) for one in bounds)
+    else:
+        return None
+    return (pc.field(spec.column) >= low) & (pc.field(spec.column) < high)

@@ -6,10 +6,14 @@ from pathlib import Path
 import boto3
 import numpy as np
 import pytest
+from botocore.httpsession import URLLib3Session
 
+from embedding_store.checks import check
 from embedding_store.client import EmbeddingClient
 from embedding_store.errors import CorruptVersionError, NoVersionError, UnreachableStoreError
+from lake.errors import StorageError
 from lake.s3 import S3Objects
+from tests.s3_server import BUCKET, s3_server
 from tests.unit.embedding_store.small_world import SmallWorld, instant
 
 
@@ -91,6 +95,40 @@ def test_a_publication_killed_in_its_upload_is_finished_by_the_next(
     world.promote(world.publish(1))
 
     assert client.pin().name == "v2"
+
+
+@pytest.mark.prove  # the server takes 20 s to start again
+def test_a_publication_goes_on_after_the_server_was_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "server").mkdir()
+    with s3_server(tmp_path / "server") as server, monkeypatch.context() as patched:
+        for name, value in server.environment.items():
+            patched.setenv(name, value)
+        world = SmallWorld(tmp_path / "world", bucket=f"s3://{BUCKET}")
+        world.serve(0)
+        stabilised = world.stabilised(1)
+        calls, send = [], URLLib3Session.send
+
+        def failing(session: URLLib3Session, request: object) -> object:
+            calls.append(request)
+            if len(calls) == 8:
+                server.kill()
+            return send(session, request)
+
+        with monkeypatch.context() as dying:
+            dying.setattr(URLLib3Session, "send", failing)
+            dying.setattr("time.sleep", lambda _: None)  # the pauses grow to 20 s
+            with pytest.raises(StorageError, match="nothing was changed"):
+                world.publish(1, stabilised=stabilised)
+        server.start()
+        assert EmbeddingClient(world.store.root).pin().name == "v1"
+        assert world.store.state().seq == 2
+
+        world.promote(world.publish(1, stabilised=stabilised))
+
+        assert EmbeddingClient(world.store.root).pin().name == "v2"
+        assert check(world.store) == []
 
 
 def test_two_machines_publish_one_version_of_a_day(world: SmallWorld, tmp_path: Path) -> None:
