@@ -75,6 +75,8 @@ test: check ## Run the checks and the whole quick test suite
 .PHONY: test-units
 test-units: $(READY)
 	$(BIN)/python -m pytest -m "not prove" tests/unit tests/contracts tests/integration/test_on_s3.py
+	$(BIN)/python -m pytest -m "not prove" --storage s3 \
+	  $(addprefix tests/unit/embedding_store/test_,checks.py gates.py publisher.py races.py staging.py)
 
 .PHONY: test-lifecycle
 test-lifecycle: $(READY)

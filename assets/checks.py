@@ -5,7 +5,7 @@ later run as well: the readers of the artifacts refuse what was blocked, whoever
 names its day, as checks with partitions are a preview still (dagster 1.13).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,6 +13,7 @@ import dagster as dg
 from assets.check_results import MEANINGS, gate_numbers, numbers, told
 from assets.suites import BLOCKING_CHECKS, WARNING_CHECKS
 from assets.workspace import Workspace
+from lake.refs import ArtifactRef
 
 VALID_EVENTS = [
     dg.AssetCheckSpec(
@@ -31,18 +32,38 @@ def day_validation(
 ) -> Iterator[dg.AssetCheckResult]:
     """Great Expectations over the day's events: schema, ranges, sets, quarantine, volume."""
     ref = workspace.lake.require("valid_events", context.partition_key)
-    stored = ref.figures["validation"]
-    for name in (*BLOCKING_CHECKS, *WARNING_CHECKS):
-        behind = [one for one in stored["expectations"] if one["name"] == name]
-        is_blocking = name in BLOCKING_CHECKS
+    for name, behind in expectations_behind(ref).items():
         yield dg.AssetCheckResult(
             asset_key="valid_events",
             check_name=name,
-            passed=all(one["is_passed"] for one in behind),
+            passed=what_failed(behind) is None,
             description=f"{ref.partition}: {told(behind)}",
-            severity=dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN,
+            severity=severity_of(name),
             metadata={"day": ref.partition, **numbers(behind)},
         )
+
+
+def expectations_behind(valid_events: ArtifactRef) -> dict[str, list[Mapping[str, Any]]]:
+    """Return how the expectations behind each check came out on a day, as stored beside it."""
+    stored = valid_events.figures["validation"]["expectations"]
+    names = (*BLOCKING_CHECKS, *WARNING_CHECKS)
+    return {name: [one for one in stored if one["name"] == name] for name in names}
+
+
+def what_failed(behind: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what a check refuses, for people; None where it passes."""
+    failed = [
+        f"{one['column'] or 'the day'} has {one['observed']}, want {one['threshold']}"
+        for one in behind
+        if not one["is_passed"]
+    ]
+    return "; ".join(failed) or None
+
+
+def severity_of(check: str) -> dg.AssetCheckSeverity:
+    """Return how bad it is when a check on a day's events fails."""
+    is_blocking = check in BLOCKING_CHECKS
+    return dg.AssetCheckSeverity.ERROR if is_blocking else dg.AssetCheckSeverity.WARN
 
 
 @dg.asset_check(asset="model_evaluation", blocking=True)

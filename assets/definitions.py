@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets import (
     automation,
+    backfill,
     checks,
     consumers,
     embeddings,
@@ -21,7 +22,7 @@ defs = dg.Definitions(
         [events, tokens, models, embeddings, publication, consumers]
     ),
     asset_checks=checks.CHECKS,
-    jobs=automation.JOBS,
+    jobs=[*automation.JOBS, backfill.ingestion_of_days],
     schedules=automation.SCHEDULES,
     sensors=[automation.newly_arrived_events],
     resources={

@@ -1,8 +1,11 @@
 """From a source's raw rows to valid events, and to the catalogue they refer to."""
 
 import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -16,7 +19,7 @@ from assets.validation import DayValidation, render_data_docs, validate_day
 from assets.watermark import Clock, require_complete, watermark_of
 from assets.workspace import Workspace
 from lake.days import end_of, start_of
-from lake.lake import Written
+from lake.lake import Built, Written
 from lake.refs import ArtifactRef
 from training.events import artifacts
 
@@ -34,10 +37,16 @@ def raw_events(
     clock: dg.ResourceParam[Clock],
 ) -> dg.MaterializeResult[ArtifactRef]:
     """A day's events as they arrived, with duplicates, disorder and nonsense."""
-    day, source = context.partition_key, workspace.source
-    require_complete(workspace.config, day, now=clock())
+    built = build_raw_events(workspace, context.partition_key, now=clock())
+    return materialized(built, metadata=previews.of_events(workspace, built.ref))
+
+
+def build_raw_events(workspace: Workspace, day: str, *, now: datetime) -> Built:
+    """Write what arrived of a day; raises IncompleteDayError while more may arrive."""
+    source = workspace.source
+    require_complete(workspace.config, day, now=now)
     received_before, date = watermark_of(workspace.config, day), start_of(day).date()
-    built = workspace.build(
+    return workspace.build(
         "raw_events",
         day,
         lambda folder: artifacts.write_raw(source, date, received_before, folder),
@@ -45,7 +54,6 @@ def raw_events(
         as_of=received_before,
         parameters={"source": source.identity(), "arrived": source.fingerprint(date)},
     )
-    return materialized(built, metadata=previews.of_events(workspace, built.ref))
 
 
 @of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
@@ -53,16 +61,24 @@ def catalogue(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.MaterializeResult[ArtifactRef]:
     """Every title as known at the end of the day, slowly changing."""
-    as_of, source = end_of(context.partition_key), workspace.source
-    built = workspace.build(
+    built = build_catalogue(workspace, context.partition_key)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))
+
+
+def build_catalogue(workspace: Workspace, day: str) -> Built:
+    """Write the titles known at the end of a day."""
+    as_of, source = end_of(day), workspace.source
+    return workspace.build(
         "catalogue",
-        context.partition_key,
+        day,
         lambda folder: artifacts.write_catalogue(source, as_of, folder),
         code_of=INGESTION,
         as_of=as_of,
-        parameters={"source": source.identity()},
+        parameters={
+            "source": source.identity(),
+            "known": source.catalogue_fingerprint(as_of=as_of),
+        },
     )
-    return materialized(built, metadata=previews.of_table(workspace, built.ref))
 
 
 @of_a_day(kinds={"parquet", "greatexpectations"}, code_version=code_version(VALIDATION))
@@ -73,63 +89,83 @@ def valid_events(
     catalogue: ArtifactRef,
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's events that keep every rule, once each, in order; with the day's validation."""
-    day = context.partition_key
-    docs = pages_folder(workspace.root) / "data_docs" / day
-    built = workspace.build(
-        "valid_events",
-        day,
-        lambda folder: _write_valid(workspace, raw_events, catalogue, folder, docs),
-        code_of=VALIDATION,
-        as_of=end_of(day),
-        inputs=[raw_events, catalogue],
-        parameters={"max_quarantined": workspace.config.max_quarantined},
-    )
+    docs = pages_folder(workspace.root) / "data_docs" / context.partition_key
+    built = build_valid_events(workspace, raw_events, catalogue, docs=docs)
+    if not docs.exists():  # made in a backfill, which draws no pages
+        folder, figures = workspace.lake.path(built.ref), built.ref.figures
+        render_data_docs(_validation(workspace, folder, raw_events, figures), docs)
     return materialized(built, metadata=previews.of_valid_events(workspace, built.ref, docs))
 
 
+def build_valid_events(
+    workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef, *, docs: Path | None
+) -> Built:
+    """Write a day's valid events and their validation; its pages go to ``docs``, where given."""
+    return workspace.build(
+        "valid_events",
+        raw_events.partition,
+        lambda folder: _write_valid(workspace, raw_events, catalogue, folder, docs),
+        code_of=VALIDATION,
+        as_of=end_of(raw_events.partition),
+        inputs=[raw_events, catalogue],
+        parameters={"max_quarantined": workspace.config.max_quarantined},
+    )
+
+
 def _write_valid(
-    workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef, folder: Path, docs: Path
+    workspace: Workspace,
+    raw_events: ArtifactRef,
+    catalogue: ArtifactRef,
+    folder: Path,
+    docs: Path | None,
 ) -> Written:
-    day = raw_events.partition
     raw, titles = workspace.paths([raw_events, catalogue])
-    written = artifacts.write_valid(raw, titles, start_of(day).date(), folder)
-    validation = _validation(workspace, folder, day, written, rows_in=raw_events.rows)
-    render_data_docs(validation, docs)
+    written = artifacts.write_valid(raw, titles, start_of(raw_events.partition).date(), folder)
+    validation = _validation(workspace, folder, raw_events, written.figures)
+    if docs:
+        render_data_docs(validation, docs)
     # the digest covers the verdict; the figures, which know other days, stay out of it
     (folder / "validation.json").write_text(json.dumps(validation.verdict(), indent=1))
     return Written(written.rows, {**written.figures, "validation": validation.to_json()})
 
 
 def _validation(
-    workspace: Workspace, folder: Path, day: str, written: Written, *, rows_in: int
+    workspace: Workspace, folder: Path, raw_events: ArtifactRef, figures: Mapping[str, Any]
 ) -> DayValidation:
     schema, events = artifacts.read_events(folder)
+    start = start_of(raw_events.partition)
     # the week before only informs a warning, so it is no input: late events of another day must not
     # make this one new
-    week = workspace.lake.refs("valid_events", through=day)[-8:]
+    week = [(start - timedelta(days=n)).date().isoformat() for n in range(1, 8)]
+    before = [workspace.lake.find("valid_events", day) for day in week]
     return validate_day(
         events,
         schema=schema,
-        day=start_of(day).date(),
-        quarantined=written.figures["quarantined"],
-        duplicates=written.figures["duplicates"],
-        rows_in=rows_in,
-        trailing_rows=[ref.rows for ref in week if ref.partition < day],
+        day=start.date(),
+        quarantined=figures["quarantined"],
+        duplicates=figures["duplicates"],
+        rows_in=raw_events.rows,
+        trailing_rows=[ref.rows for ref in before if ref],
         limits=Limits(quarantine_ratio=workspace.config.max_quarantined),
     )
 
 
 @of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
 def quarantined_events(
-    context: dg.AssetExecutionContext,
-    workspace: dg.ResourceParam[Workspace],
-    raw_events: ArtifactRef,
-    catalogue: ArtifactRef,
+    workspace: dg.ResourceParam[Workspace], raw_events: ArtifactRef, catalogue: ArtifactRef
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's rows that break a rule, each as it arrived, with the rule's name."""
-    day = context.partition_key
+    built = build_quarantined_events(workspace, raw_events, catalogue)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))
+
+
+def build_quarantined_events(
+    workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef
+) -> Built:
+    """Write the rows of a day that break a rule."""
+    day = raw_events.partition
     raw, titles = workspace.paths([raw_events, catalogue])
-    built = workspace.build(
+    return workspace.build(
         "quarantined_events",
         day,
         lambda folder: artifacts.write_quarantined(raw, titles, start_of(day).date(), folder),
@@ -137,7 +173,6 @@ def quarantined_events(
         as_of=end_of(day),
         inputs=[raw_events, catalogue],
     )
-    return materialized(built, metadata=previews.of_table(workspace, built.ref))
 
 
 @dg.asset(
@@ -157,4 +192,4 @@ def history_prefix(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResu
         as_of=start_of(workspace.config.first_day.isoformat()),
         parameters={"source": source.identity()},
     )
-    return materialized(built)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))

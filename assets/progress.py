@@ -42,12 +42,12 @@ class ProgressHandler(logging.Handler):
 
     def _tell_made(self, event: dg.DagsterEvent) -> None:
         made = event.step_materialization_data.materialization
-        if is_skipped(made.metadata):
-            return
+        name = made.asset_key.to_user_string()
+        if is_skipped(made.metadata) or event.step_key != name:
+            return  # a step that makes many assets says itself how far it is
         rows = made.metadata.get("dagster/row_count")
         seconds = time.monotonic() - self._started.get(event.step_key or "", time.monotonic())
         count = f"{rows.value:>12,} rows" if rows else " " * 17
-        name = made.asset_key.to_user_string()
         self._print(f"  {made.partition or '':<10}  {name:<22}{count}   {seconds:.1f} s")
 
     def _tell_failed_check(self, event: dg.DagsterEvent) -> None:

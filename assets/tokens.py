@@ -9,6 +9,7 @@ from assets.partitions import daily, the_day_before
 from assets.reporting import code_version, materialized
 from assets.workspace import Workspace
 from lake.days import end_of, start_of
+from lake.lake import Built
 from lake.refs import ArtifactRef
 from training import vocabulary as vocabularies
 from training.tokens import storage
@@ -27,23 +28,25 @@ OWNERS = ["team:foundation-model"]
     code_version=code_version(TOKENIZER),
 )
 def interaction_tokens(
-    context: dg.AssetExecutionContext,
-    workspace: dg.ResourceParam[Workspace],
-    valid_events: ArtifactRef,
+    workspace: dg.ResourceParam[Workspace], valid_events: ArtifactRef
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's interactions: adjacent events of one user on one title, merged."""
-    day, config = context.partition_key, TokenizerConfig()
-    events = workspace.lake.path(valid_events)
-    built = workspace.build(
+    built = build_tokens(workspace, valid_events)
+    return materialized(built, metadata=previews.of_tokens(workspace, built.ref))
+
+
+def build_tokens(workspace: Workspace, valid_events: ArtifactRef) -> Built:
+    """Write the tokens of a day's valid events."""
+    config, events = TokenizerConfig(), workspace.lake.path(valid_events)
+    return workspace.build(
         "interaction_tokens",
-        day,
+        valid_events.partition,
         lambda folder: storage.write_tokens(events, config, folder),
         code_of=TOKENIZER,
-        as_of=end_of(day),
+        as_of=end_of(valid_events.partition),
         inputs=[valid_events],
         parameters={"tokenizer": config.to_json()},
     )
-    return materialized(built, metadata=previews.of_tokens(workspace, built.ref))
 
 
 @dg.asset(
@@ -55,12 +58,16 @@ def interaction_tokens(
     deps=[dg.AssetDep("vocabulary", partition_mapping=the_day_before)],
 )
 def vocabulary(
-    context: dg.AssetExecutionContext,
-    workspace: dg.ResourceParam[Workspace],
-    catalogue: ArtifactRef,
+    workspace: dg.ResourceParam[Workspace], catalogue: ArtifactRef
 ) -> dg.MaterializeResult[ArtifactRef]:
     """Title ids and their rows: grown day by day, never reordered, so it is history."""
-    day = context.partition_key
+    built = build_vocabulary(workspace, catalogue)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))
+
+
+def build_vocabulary(workspace: Workspace, catalogue: ArtifactRef) -> Built:
+    """Write the day before's vocabulary, grown by a day's catalogue."""
+    day = catalogue.partition
     yesterday = (start_of(day) - timedelta(days=1)).date()
     previous = (
         workspace.lake.require("vocabulary", yesterday.isoformat())
@@ -69,7 +76,7 @@ def vocabulary(
     )
     titles = workspace.lake.path(catalogue)
     before = workspace.lake.path(previous) if previous else None
-    built = workspace.build(
+    return workspace.build(
         "vocabulary",
         day,
         lambda folder: vocabularies.write_vocabulary(titles, before, start_of(day).date(), folder),
@@ -78,4 +85,3 @@ def vocabulary(
         inputs=[ref for ref in (catalogue, previous) if ref],
         is_history=True,
     )
-    return materialized(built, metadata=previews.of_table(workspace, built.ref))

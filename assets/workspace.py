@@ -6,6 +6,7 @@
     lake/            artifacts by asset and partition
     store/           embedding versions, the commit log, the served history
     dagster/  mlflow/  feast/
+    cache/           what is known of the source's files; removing it loses nothing
 """
 
 import json
@@ -180,7 +181,9 @@ class Workspace:
     @cached_property
     def source(self) -> EventSource:
         """Where events come from."""
-        return open_source(self.config.source, self.config.source_parameters)
+        return open_source(
+            self.config.source, self.config.source_parameters, cache=self.root / "cache"
+        )
 
     @property
     def mlflow_dir(self) -> Path:

@@ -1,156 +1,43 @@
-"""What a consumer reads: a version pinned once, then look-ups that never mix versions."""
+"""How a consumer opens a store: in a folder or a bucket, by an alias, a number or an instant."""
 
 import os
-from collections import OrderedDict
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from embedding_store.contracts import EmbeddingShard, Float32, Ids
-from embedding_store.errors import NoVersionError, UnknownItemError
+from embedding_store.errors import (
+    ContractError,
+    CorruptVersionError,
+    NoVersionError,
+    RetiredVersionError,
+    UnknownEntryError,
+    UnreachableStoreError,
+)
+from embedding_store.pinned import PinnedVersion
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.store import EmbeddingStore
-from embedding_store.versions import Version, open_version
 from lake.digests import digest_bytes
-from lake.hashing import buckets
+from lake.errors import CorruptArtifactError, LakeError, UnknownFormatError
 from lake.s3 import SCHEME
 from lake.storage import locate
 
-CACHED_BUCKETS = 4
-"""User parts that a pinned version keeps in memory; the least recently used one goes first."""
-
-Bool = npt.NDArray[np.bool_]
-
-
-class ScoredItem(NamedTuple):
-    """An item and its score."""
-
-    item_id: str
-    score: float
-
-
-@dataclass(frozen=True)
-class PinnedVersion:
-    """One version, resolved once: every look-up answers from it, whatever is promoted meanwhile.
-
-    A file is proven by its checksum when it is first read; raises CorruptVersionError then.
-    """
-
-    published: PublishedVersion
-    version: Version
-    _buckets: OrderedDict[int, EmbeddingShard] = field(default_factory=OrderedDict, repr=False)
-
-    @property
-    def number(self) -> int:
-        """The version's number."""
-        return self.published.number
-
-    @property
-    def name(self) -> str:
-        """The version's name, such as ``v3``."""
-        return self.published.name
-
-    @property
-    def digest(self) -> str:
-        """The content digest."""
-        return self.version.digest
-
-    @property
-    def frame(self) -> int:
-        """The frame of the vectors."""
-        return self.published.frame
-
-    @property
-    def dim(self) -> int:
-        """Length of every vector."""
-        return self.version.manifest.dim
-
-    @property
-    def as_of(self) -> datetime:
-        """Instant up to which the vectors have seen data, exclusive."""
-        return datetime.fromisoformat(self.published.as_of)
-
-    @cached_property
-    def default_user(self) -> Float32:
-        """The vector that unknown users get, float32[dim]."""
-        vector = np.array(self.version.manifest.default_user, dtype=np.float32)
-        vector.flags.writeable = False
-        return vector
-
-    def users(self, user_ids: Sequence[str]) -> tuple[Bool, Float32]:
-        """Return (found, float32[len, dim]) in the order asked; unknown users get the default."""
-        found = np.zeros(len(user_ids), dtype=bool)
-        vectors = np.tile(self.default_user, (len(user_ids), 1))
-        parts = self.version.manifest.parts("user")
-        asked = buckets(user_ids, len(parts))
-        ids = pa.array(user_ids, pa.string())
-        for bucket in np.unique(asked):
-            rows = np.flatnonzero(asked == bucket)
-            shard = self._user_bucket(int(bucket))
-            places = pc.index_in(ids.take(rows), value_set=shard.ids)
-            is_there = pc.is_valid(places).to_numpy(zero_copy_only=False)
-            found[rows] = is_there
-            taken = pc.drop_null(places).to_numpy(zero_copy_only=False)
-            vectors[rows[is_there]] = shard.vectors[taken]
-        return found, vectors
-
-    def items(self, item_ids: Sequence[str]) -> Float32:
-        """Return float32[len, dim] in the order asked; raises UnknownItemError."""
-        return self.version.items.vectors[self._item_rows(item_ids)]
-
-    def all_items(self) -> tuple[Ids, Float32]:
-        """Return (ids, float32[items, dim]) of every item, by id; the matrix is read-only."""
-        return self.version.items.ids, self.version.items.vectors
-
-    def top_items(self, user_id: str, k: int, *, exclude: Collection[str] = ()) -> list[ScoredItem]:
-        """Return the ``k`` items with the highest scores (inner products, the model's logits)."""
-        _, vectors = self.users([user_id])
-        return self._best(self.version.items.vectors @ vectors[0], k, exclude)
-
-    def similar_items(self, item_id: str, k: int) -> list[ScoredItem]:
-        """Return the ``k`` items with the highest cosine to an item; raises UnknownItemError."""
-        vectors = self.version.items.vectors
-        row = self._item_rows([item_id])[0]
-        lengths = np.linalg.norm(vectors, axis=1)
-        return self._best(vectors @ vectors[row] / (lengths * lengths[row]), k, {item_id})
-
-    def _best(self, scores: Float32, k: int, exclude: Collection[str]) -> list[ScoredItem]:
-        """Ties go to the smaller id: rows are in the order of ids, and the sort is stable."""
-        ids = self.version.items.ids
-        order = np.argsort(-scores, kind="stable")[: k + len(exclude)]
-        pairs = ((ids[int(row)].as_py(), float(scores[row])) for row in order)
-        return [ScoredItem(*pair) for pair in pairs if pair[0] not in exclude][:k]
-
-    def _item_rows(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        places = pc.index_in(pa.array(item_ids, pa.string()), value_set=self.version.items.ids)
-        if places.null_count:
-            unknown = item_ids[pc.index(pc.is_null(places), value=True).as_py()]
-            raise UnknownItemError(f"version {self.name} holds no item {unknown!r}")
-        rows: npt.NDArray[np.int64] = places.to_numpy(zero_copy_only=False).astype(np.int64)
-        return rows
-
-    def _user_bucket(self, bucket: int) -> EmbeddingShard:
-        if bucket in self._buckets:
-            self._buckets.move_to_end(bucket)
-        else:
-            record = self.version.manifest.parts("user")[bucket]
-            self._buckets[bucket] = self.version.shard(record, "user")
-            if len(self._buckets) > CACHED_BUCKETS:
-                self._buckets.popitem(last=False)
-        return self._buckets[bucket]
+Alias = Literal["stable", "canary", "previous"]
 
 
 @dataclass(frozen=True)
 class EmbeddingClient:
-    """A reader of the store at ``root``; needs no more than numpy and pyarrow, and boto3 for S3."""
+    """A reader of the store at ``root``; needs no more than numpy and pyarrow, and boto3 for S3.
+
+    Whatever goes wrong is a StoreError, whose class says what helps.
+    """
 
     root: Path
 
@@ -162,10 +49,23 @@ class EmbeddingClient:
             place: the store; credentials for a bucket come from the environment.
             cache: folder for what is read from a bucket; default: below ``$XDG_CACHE_HOME``.
         """
-        if not str(place).startswith(SCHEME):
+        url = str(place)
+        if not url.startswith(SCHEME):
+            if "://" in url:
+                raise UnreachableStoreError(
+                    f"{url}: want the folder of a store, or s3://bucket/prefix"
+                )
             return cls(Path(place))
-        root = cache or _cache_of(str(place))
-        locate(root, str(place))
+        root = cache or _cache_of(url)
+        try:
+            locate(root, url)
+        except OSError as error:
+            raise UnreachableStoreError(
+                f"what is read from {url} cannot be kept in {root} ({error.strerror}): name a "
+                "folder that can be written to, as `cache` or by XDG_CACHE_HOME"
+            ) from error
+        except LakeError as error:
+            raise UnreachableStoreError(str(error)) from error
         return cls(root)
 
     @cached_property
@@ -175,7 +75,7 @@ class EmbeddingClient:
 
     def pin(
         self,
-        alias: Literal["stable", "canary", "previous"] = "stable",
+        alias: Alias = "stable",
         frame: int | None = None,
         *,
         as_of: datetime | None = None,
@@ -184,29 +84,99 @@ class EmbeddingClient:
 
         ``frame`` may be left out while the store has one frame only. Raises NoVersionError.
         """
-        state = self.store.state(as_of)
-        chosen = _only_frame(state, self.store.url) if frame is None else frame
-        version = {
-            "stable": state.stable,
-            "canary": state.canary,
-            "previous": state.previous,
-        }[alias](chosen)
-        if version is None:
-            raise NoVersionError(f"frame {chosen} has no {alias} version")
-        return self._open(version)
+        if as_of is not None and as_of.tzinfo is None:
+            raise ContractError(f"as_of: want an instant with a time zone, got {as_of!r}")
+        with _as_store_errors(self.root):
+            state = self.store.state(as_of)
+            chosen = _only_frame(state, self.store.url) if frame is None else frame
+            version = _named(state, alias, chosen)
+            if as_of is not None:  # its files may have been rewritten since, by an erasure
+                return self._open(self.store.state().version(version.number))
+            return replace(self._open(version), follow=partial(self._follow, alias))
 
     def pin_number(self, number: int) -> PinnedVersion:
         """Return a published version by its number; raises NoVersionError."""
-        return self._open(self.store.state().version(number))
+        with _as_store_errors(self.root):
+            version = self.store.state().version(number)
+            if version.is_retired:
+                raise RetiredVersionError(
+                    f"{version.name} is retired: pin an alias, or an instant at which it served"
+                )
+            return self._open(version)
+
+    def served_at(
+        self, instants: Sequence[datetime] | Any, frame: int | None = None
+    ) -> Iterator[tuple[npt.NDArray[np.int64], PinnedVersion]]:
+        """Yield (rows, version) for each version that was ``stable`` at some of the instants.
+
+        What a model learns from must be what was served then: later vectors know later events. Rows
+        from before the first switch are left out: nothing was served to them.
+
+        Args:
+            instants: with a time zone; anything that Arrow reads as timestamps.
+            frame: may be left out while the store has one frame only.
+        """
+        asked = _microseconds(instants)
+        with _as_store_errors(self.root):
+            state = self.store.state()
+            chosen = _only_frame(state, self.store.url) if frame is None else frame
+            switches = state.served(chosen)
+            began = _microseconds([at for at, _ in switches])
+            numbers = np.array([version.number for _, version in switches], dtype=np.int64)
+            switch = np.searchsorted(began, asked, side="right") - 1
+            rows = np.flatnonzero(switch >= 0)
+            served = numbers[switch[rows]]
+            for number in np.unique(served):
+                yield rows[served == number], self._open(state.version(int(number)))
+
+    def _follow(self, alias: Alias, pinned: PinnedVersion) -> PinnedVersion:
+        with _as_store_errors(self.root):
+            now = _named(self.store.state(), alias, pinned.frame)
+            if now.digest == pinned.digest:
+                return pinned
+            return replace(self._open(now), follow=pinned.follow)
 
     def _open(self, version: PublishedVersion) -> PinnedVersion:
-        folder = self.store.version_folder(version.digest)
-        return PinnedVersion(version, open_version(folder, manifest_sha256=version.manifest_sha256))
+        return PinnedVersion(version, self.store.open(version))
+
+
+@contextmanager
+def _as_store_errors(root: Path) -> Iterator[None]:
+    """Turn what the storage reports into errors of this package, by what the consumer can do."""
+    try:
+        yield
+    except UnknownFormatError as error:
+        raise UnknownEntryError(str(error)) from error
+    except CorruptArtifactError as error:
+        raise CorruptVersionError(str(error)) from error
+    except LakeError as error:
+        raise UnreachableStoreError(str(error)) from error
+    except OSError as error:
+        raise UnreachableStoreError(
+            f"{error.filename or root}: {error.strerror or error}: give this user access to it"
+        ) from error
 
 
 def _cache_of(url: str) -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "marquee" / digest_bytes(url.encode())[:16]
+
+
+def _microseconds(instants: Any) -> npt.NDArray[np.int64]:
+    """Return int64[N] since 1970, UTC; raises ContractError for instants without a time zone."""
+    array = pa.array(instants) if len(instants) else pa.array([], pa.timestamp("us", "UTC"))
+    if not pa.types.is_timestamp(array.type) or array.type.tz is None or array.null_count:
+        raise ContractError(f"instants: want timestamps with a time zone, got {array.type}")
+    exact = array.cast(pa.timestamp("us", "UTC"), safe=False)  # nanoseconds are of no use here
+    return exact.cast(pa.int64()).to_numpy()
+
+
+def _named(state: StoreState, alias: Alias, frame: int) -> PublishedVersion:
+    meaning = {"stable": state.stable, "canary": state.canary, "previous": state.previous}
+    version = meaning[alias](frame)
+    if version is None:
+        raise NoVersionError(f"frame {frame} has no {alias} version")
+    return version
 
 
 def _only_frame(state: StoreState, url: str) -> int:

@@ -21,6 +21,18 @@ class NoVersionError(StoreError):
     """Nothing is published under that name: publish first, or ask for another name."""
 
 
+class RetiredVersionError(NoVersionError):
+    """The version was taken out of use: pin an alias, or an instant at which it served."""
+
+
+class UnreachableStoreError(StoreError):
+    """The store cannot be read from here: check its address, the credentials, the permissions."""
+
+
+class MixedVersionsError(StoreError):
+    """Embeddings of different versions meet in one computation: look them up again, together."""
+
+
 class CorruptVersionError(StoreError):
     """A version's files are missing or changed: restore the folder, or roll back."""
 

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from embedding_store.contracts import Side
 from embedding_store.errors import CorruptVersionError
-from embedding_store.state import StoreState, fold
+from embedding_store.state import PublishedVersion, StoreState, fold
+from embedding_store.versions import RESTORE, Version, open_version
 from lake.atomic import sweep_scratch, sweep_temporaries
 from lake.errors import MissingArtifactError
 from lake.log import CommitLog
@@ -68,6 +69,13 @@ class EmbeddingStore:
             return self._storage.folders.path(_version(digest))
         except MissingArtifactError as error:
             raise CorruptVersionError(f"{error}: restore the folder, or roll back") from error
+
+    def open(self, version: PublishedVersion) -> Version:
+        """Return a published version, its manifest proven; raises CorruptVersionError."""
+        folder = self.version_folder(version.digest)
+        is_copy = self.url != str(self.root)
+        remedy = f"remove {folder}, a copy, and {self.url} is asked again" if is_copy else RESTORE
+        return open_version(folder, manifest_sha256=version.manifest_sha256, remedy=remedy)
 
     def staged_version(self) -> AbstractContextManager[Path]:
         """Give an empty folder for a version."""

@@ -20,6 +20,7 @@ from lake.digests import digest_bytes
 
 MANIFEST_FILE = "manifest.json"
 DEFAULT_USER_FILE = "user_default.parquet"
+RESTORE = "restore it from a copy"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Version:
 
     folder: Path
     manifest: Manifest
+    remedy: str = RESTORE
+    """What helps where a file is missing or changed."""
 
     @cached_property
     def digest(self) -> str:
@@ -40,11 +43,11 @@ class Version:
         try:
             data = path.read_bytes()
         except FileNotFoundError as error:
-            raise CorruptVersionError(f"{path} is missing: restore it from a copy") from error
+            raise CorruptVersionError(f"{path} is missing: {self.remedy}") from error
         if digest_bytes(data) != record.sha256:
             raise CorruptVersionError(
                 f"{path}: want {record.bytes} bytes with sha256 {record.sha256}, got {len(data)} "
-                "other bytes: restore it from a copy"
+                f"other bytes: {self.remedy}"
             )
         return pa.py_buffer(data)
 
@@ -64,27 +67,27 @@ class Version:
             self.read(record)
 
 
-def open_version(folder: Path, *, manifest_sha256: str | None = None) -> Version:
+def open_version(
+    folder: Path, *, manifest_sha256: str | None = None, remedy: str = RESTORE
+) -> Version:
     """Return the version in ``folder``, its manifest proven by the folder's name and the log.
 
-    Raises CorruptVersionError when it is missing or changed.
+    Raises CorruptVersionError, with the remedy, when it is missing or changed.
     """
     path = folder / MANIFEST_FILE
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CorruptVersionError(
-            f"{folder} has no {MANIFEST_FILE}: restore the folder from a copy"
-        ) from error
+        raise CorruptVersionError(f"{folder} has no {MANIFEST_FILE}: {remedy}") from error
     if manifest_sha256 is not None and digest_bytes(data) != manifest_sha256:
         raise CorruptVersionError(
             f"{path}: want sha256 {manifest_sha256}, as the log recorded, got {len(data)} other "
-            f"bytes: restore it from a copy"
+            f"bytes: {remedy}"
         )
     manifest = Manifest.from_bytes(data, name=str(path))
     if manifest.digest != folder.name:
         raise CorruptVersionError(
             f"{path}: want content with the digest {folder.name}, as the folder is named, got "
-            f"{manifest.digest}: restore it from a copy"
+            f"{manifest.digest}: {remedy}"
         )
-    return Version(folder, manifest)
+    return Version(folder, manifest, remedy)

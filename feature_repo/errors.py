@@ -21,9 +21,5 @@ class NotServedError(FeatureRepoError):
     """Nothing is served under that name: publish and promote a version first."""
 
 
-class MixedVersionsError(FeatureRepoError):
-    """Embeddings of different versions meet in one computation: look them up again, together."""
-
-
 class HistoryError(FeatureRepoError):
     """A point-in-time join cannot answer what was served: the message says which rows and why."""

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from embedding_store.answers import Embeddings, require_one_version
 from embedding_store.contracts import EMBEDDING, ID_COLUMNS, SIDES, Float32, Side
-from feature_repo.errors import MixedVersionsError, NotServedError
+from embedding_store.errors import MixedVersionsError
+from feature_repo.errors import NotServedError
 from feature_repo.folder import FeastFolder
 from feature_repo.history import TrainingFrame, join_served
 from feature_repo.served import service_name
@@ -38,18 +39,6 @@ _NO_TABLE = "no such table"
 
 
 @dataclass(frozen=True, slots=True)
-class Embeddings:
-    """Embeddings of users or items, all of one version, in the order they were asked for."""
-
-    ids: tuple[str, ...]
-    is_found: npt.NDArray[np.bool_]
-    """bool[N]: False where the version has no such id."""
-    vectors: Float32
-    """float32[N, dim]; the default vector where not found."""
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
 class Pairs:
     """Embeddings of users and items, row by row, of one version."""
 
@@ -61,17 +50,6 @@ class Pairs:
         """float32[N]: the inner products, which are the model's logits."""
         products: Float32 = np.einsum("nd,nd->n", self.users.vectors, self.items.vectors)
         return products
-
-
-def require_one_version(*embeddings: Embeddings) -> str:
-    """Return the version that all of them are of; raises MixedVersionsError."""
-    versions = sorted({one.version for one in embeddings})
-    if len(versions) != 1:
-        raise MixedVersionsError(
-            f"embeddings of {' and '.join(versions)} cannot be compared: look them up again from "
-            "one `pinned()` Features"
-        )
-    return versions[0]
 
 
 def open_features(feast_folder: Path, *, frame: int = 1, alias: str = "stable") -> "Features":

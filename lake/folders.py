@@ -45,7 +45,7 @@ class Folders(Protocol):
         ...
 
     def sweep(self) -> None:
-        """Remove the unfinished work of killed processes of this machine."""
+        """Remove the unfinished work of killed processes; that of living ones stays."""
         ...
 
 
@@ -138,8 +138,9 @@ class S3Folders:
         return True
 
     def sweep(self) -> None:
-        """Remove staged folders of processes that are gone."""
+        """Remove staged folders of processes that are gone, and what old uploads left."""
         self._cache.sweep()
+        self._objects.sweep()
 
     def _listed(self, name: str) -> dict[str, str]:
         """Return the sha256 of every file by path."""

@@ -21,6 +21,7 @@ from typing import Any
 from lake.digests import digest_folder, digest_json
 from lake.errors import CorruptArtifactError, LakeError, MissingArtifactError
 from lake.lock import exclusive_lock
+from lake.objects import get_all
 from lake.refs import ArtifactRef
 from lake.storage import open_storage
 
@@ -108,12 +109,13 @@ class Lake:
 
         Raises CorruptArtifactError, naming the file.
         """
-        keys = self._storage.objects.list(f"refs/{asset}")
-        return [
-            self._read_ref(key)
-            for key in keys
+        keys = [
+            key
+            for key in self._storage.objects.list(f"refs/{asset}")
             if through is None or PurePosixPath(key).stem <= through
         ]
+        found = get_all(self._storage.objects, keys)
+        return [self._parsed_ref(key, data) for key, data in zip(keys, found, strict=True)]
 
     def built(self) -> Iterator[tuple[str, str]]:
         """Yield the asset and the partition of every reference, in their order."""
@@ -246,7 +248,9 @@ class Lake:
         return self._storage.folders.exists(ref.uri)
 
     def _read_ref(self, key: str) -> ArtifactRef:
-        data = self._storage.objects.get(key)
+        return self._parsed_ref(key, self._storage.objects.get(key))
+
+    def _parsed_ref(self, key: str, data: bytes) -> ArtifactRef:
         try:
             return ArtifactRef.from_json(data)
         except LakeError as error:

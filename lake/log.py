@@ -9,6 +9,7 @@ instants stand in an entry: ``recorded_at`` (the wall clock, for people) and ``e
 instant in the world from which the entry holds; for a replayed day, that day's end).
 """
 
+import itertools
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from lake.errors import (
     MissingArtifactError,
     UnknownFormatError,
 )
-from lake.objects import Objects
+from lake.objects import Objects, get_all
 
 FORMAT_VERSION = 1
 
@@ -72,16 +73,19 @@ class CommitLog:
 
     def _read_on(self) -> tuple[Entry, ...]:
         while True:
-            while (entry := self._read(len(self._known) + 1)) is not None:
-                self._known.append(entry)
-            missing = self._key(len(self._known) + 1)
-            later = [key for key in self._objects.list(self._prefix) if key > missing]
-            if not later:
+            known = len(self._known)
+            later = list(self._objects.list(self._prefix, after=self._key(known)))
+            wanted = map(self._key, itertools.count(known + 1))
+            found = [key for key, want in zip(later, wanted, strict=False) if key == want]
+            for seq, data in enumerate(get_all(self._objects, found), known + 1):
+                self._known.append(self._parsed(seq, data))
+            if len(found) == len(later):
                 return tuple(self._known)
-            if self._read(len(self._known) + 1) is None:  # not just written between the two looks
+            missing = len(self._known) + 1
+            if self._read(missing) is None:  # not just written between the two looks
                 raise CorruptArtifactError(
-                    f"log entry {self._objects}/{missing} is missing while {later[0]} exists: "
-                    f"{_RESTORE}"
+                    f"log entry {self._objects}/{self._key(missing)} is missing while "
+                    f"{later[-1]} exists: {_RESTORE}"
                 )
 
     def append(
@@ -142,11 +146,13 @@ class CommitLog:
         return f"{self._prefix}/{seq:020d}.json"
 
     def _read(self, seq: int) -> Entry | None:
-        key = self._key(seq)
         try:
-            data = self._objects.get(key)
+            return self._parsed(seq, self._objects.get(self._key(seq)))
         except MissingArtifactError:
             return None
+
+    def _parsed(self, seq: int, data: bytes) -> Entry:
+        key = self._key(seq)
         try:
             fields = {**json.loads(data)}  # a TypeError unless it is an object
             if (version := fields.pop("format_version")) != FORMAT_VERSION:

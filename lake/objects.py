@@ -4,12 +4,15 @@ Keys are relative, ``/``-separated, and never contain ``..``.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from lake.atomic import create_file, replace_file
 from lake.errors import LakeError, MissingArtifactError
+
+_AT_ONCE = 10  # as many connections as a boto3 client keeps open
 
 
 class Objects(Protocol):
@@ -30,13 +33,21 @@ class Objects(Protocol):
         """Write the blob only if the key is free; return whether this call wrote it."""
         ...
 
-    def list(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below the folder ``prefix``, sorted."""
+    def list(self, prefix: str, *, after: str = "") -> Iterator[str]:
+        """Yield the keys below the folder ``prefix`` that sort after a key, sorted."""
         ...
 
     def delete(self, key: str) -> None:
         """Remove the blob; removing what is not there is no error."""
         ...
+
+
+def get_all(objects: Objects, keys: Sequence[str]) -> list[bytes]:
+    """Return several blobs, fetched side by side: in a bucket each one is a journey."""
+    if len(keys) < 2:
+        return [objects.get(key) for key in keys]
+    with ThreadPoolExecutor(min(_AT_ONCE, len(keys))) as threads:
+        return list(threads.map(objects.get, keys))
 
 
 def checked_key(key: str) -> str:
@@ -73,12 +84,13 @@ class DiskObjects:
         """Write temp file, fsync, link."""
         return create_file(self.root / checked_key(key), data)
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[str]:
         """Yield the files below ``prefix``, but for unfinished temporaries."""
         folder = self.root / checked_key(prefix)
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.name.endswith(".tmp"):
-                yield path.relative_to(self.root).as_posix()
+            key = path.relative_to(self.root).as_posix()
+            if key > after and path.is_file() and not path.name.endswith(".tmp"):
+                yield key
 
     def delete(self, key: str) -> None:
         """Unlink the file."""
@@ -117,10 +129,11 @@ class MemoryObjects:
             self._blobs[key] = data
             return True
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[str]:
         """Yield the keys below ``prefix``."""
         folder = checked_key(prefix).rstrip("/") + "/"
-        yield from sorted(key for key in list(self._blobs) if key.startswith(folder))
+        found = sorted(key for key in list(self._blobs) if key.startswith(folder))
+        yield from (key for key in found if key > after)
 
     def delete(self, key: str) -> None:
         """Drop the key."""

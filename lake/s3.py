@@ -5,14 +5,16 @@ Credentials, region and endpoint come from the environment alone (``AWS_ACCESS_K
 its SHA-256, which the server checks, and every download is checked against the stored one; botocore
 repeats calls that met 500, 502, 503, 504, throttling or a time-out, with growing pauses, and never
 those that met 403 or 404. A file goes up whole from the local disk, never streamed to its key, so
-no reader sees a part of one.
+no reader sees a part of one; what a killed upload leaves is invisible, and swept after a day.
 """
 
+import os
 import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +26,9 @@ SCHEME = "s3://"
 MAX_ATTEMPTS = 6
 MULTIPART_BYTES = 16 << 20
 """Larger files go up in parts of this size."""
+
+UNFINISHED_FOR = timedelta(days=1)
+"""An upload that began longer ago has nobody any more: another machine's may still go on."""
 
 _CONFLICT_ATTEMPTS = 20
 _CONFLICT_PAUSE_S = 0.05
@@ -83,13 +88,14 @@ class S3Objects:
             f"{self}/{key}: other writers were in the way {_CONFLICT_ATTEMPTS} times: run again"
         )
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[str]:
         """Yield the keys below ``prefix``; S3 lists in the order of UTF-8 bytes."""
         folder = self._key(checked_key(prefix)).rstrip("/") + "/"
         skipped = len(self._key(""))
         with self._explained(prefix):
             pages = self._client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=folder):
+            start = {"StartAfter": self._key(after)} if after else {}
+            for page in pages.paginate(Bucket=self.bucket, Prefix=folder, **start):
                 for found in page.get("Contents", ()):
                     yield found["Key"][skipped:]
 
@@ -107,6 +113,21 @@ class S3Objects:
                 ExtraArgs={"ChecksumAlgorithm": "SHA256"},
                 **self._at(key),
             )
+
+    def sweep(self, *, older_than: timedelta = UNFINISHED_FOR) -> int:
+        """Give up uploads that began so long ago, whoever did; return how many there were."""
+        before = datetime.now(UTC) - older_than
+        given_up = 0
+        with self._explained("unfinished uploads"):
+            pages = self._client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self._key("")):
+                for one in page.get("Uploads", ()):
+                    if one["Initiated"] <= before:
+                        self._client.abort_multipart_upload(
+                            Bucket=self.bucket, Key=one["Key"], UploadId=one["UploadId"]
+                        )
+                        given_up += 1
+        return given_up
 
     def download(self, key: str, path: Path) -> None:
         """Write the object to a local file."""
@@ -145,13 +166,7 @@ class S3Objects:
     def _client(self) -> Any:
         if self._given is not None:
             return self._given
-        import boto3
-        from botocore.config import Config
-
-        retries = {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
-        return boto3.client(
-            "s3", config=Config(retries=retries, connect_timeout=5, read_timeout=30)
-        )
+        return _connect(tuple(one for one in sorted(os.environ.items()) if one[0][:4] == "AWS_"))
 
     @cached_property
     def _transfer(self) -> Any:
@@ -160,6 +175,18 @@ class S3Objects:
         return TransferConfig(
             multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES
         )
+
+
+@lru_cache(maxsize=8)
+def _connect(environment: tuple[tuple[str, str], ...]) -> Any:
+    """Return the client of an environment; all that a process opens shares its connections."""
+    del environment  # boto3 reads it itself
+    import boto3
+    from botocore.config import Config
+
+    retries = {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
+    session = boto3.session.Session()  # the default one keeps the first credentials it finds
+    return session.client("s3", config=Config(retries=retries, connect_timeout=5, read_timeout=30))
 
 
 class _ExistsError(Exception):

@@ -108,13 +108,22 @@ def run(
     day: Annotated[str, typer.Argument(help="Day, YYYY-MM-DD.")],
     workspace: WorkspaceName = "simulated",
     job: Annotated[str, typer.Option(help="Job to run for that partition.")] = "daily_refresh",
+    through: Annotated[
+        str | None,
+        typer.Option(metavar="DAY", help="With --job ingestion: take in all days up to this one."),
+    ] = None,
 ) -> None:
-    """Run one job of the orchestrator for one partition."""
+    """Run one job of the orchestrator for one partition, or take in many days in one run."""
     opened = _open(workspace)
+    if through and job != "ingestion":
+        raise CommandError(f"--through goes with --job ingestion, got --job {job}")
     from marquee.runs import Orchestrator
 
     with opened.writing():
-        Orchestrator(opened).run(job, day)
+        if through:
+            Orchestrator(opened).ingest(day, through)
+        else:
+            Orchestrator(opened).run(job, day)
 
 
 @app.command()
@@ -152,7 +161,7 @@ def recommend(
     workspace: WorkspaceName = "simulated",
     count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many titles.")] = 10,
 ) -> None:
-    """Show the best titles for one user, by the inner product of the served embeddings."""
+    """Show the best titles for one user, by the inner product of the stable embeddings."""
     opened = _open(workspace)
     from marquee.lookups import show_recommendations
 
@@ -165,7 +174,7 @@ def similar(
     workspace: WorkspaceName = "simulated",
     count: Annotated[int, typer.Option("--count", "-k", min=1, help="How many titles.")] = 10,
 ) -> None:
-    """Show the titles nearest to one title, by the cosine of the served embeddings."""
+    """Show the titles nearest to one title, by the cosine of the stable embeddings."""
     opened = _open(workspace)
     from marquee.lookups import show_similar
 

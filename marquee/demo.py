@@ -88,7 +88,10 @@ def replay(workspace: Workspace, orchestrator: Orchestrator) -> Iterator[str]:
     for headline, job, partitions in stages(workspace.config, is_ranked=is_ranked):
         yield headline
         started = time.monotonic()
-        num_skipped = sum(orchestrator.run(job, partition) for partition in partitions)
+        if job == "ingestion":
+            num_skipped = orchestrator.ingest(partitions[0], partitions[-1])
+        else:
+            num_skipped = sum(orchestrator.run(job, partition) for partition in partitions)
         already = f", {num_skipped} assets were there already" if num_skipped else ""
         yield f"  done in {time.monotonic() - started:.1f} s{already}"
 

@@ -1,8 +1,14 @@
-"""What a consumer sees: embeddings through the feature service, in the words of the catalogue."""
+"""What a consumer sees: embeddings, in the words of the catalogue.
 
+``marquee lookup`` goes through the feature service, as an online consumer does, and waits for Feast
+to load; ``recommend`` and ``similar`` read the store.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +18,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from assets.workspace import Workspace
+from embedding_store.answers import Embeddings, require_one_version
+from embedding_store.client import EmbeddingClient
 from embedding_store.state import PublishedVersion
-from feature_repo.lookup import Embeddings, Features, open_features, require_one_version
+from feature_repo.lookup import open_features
 from marquee.errors import CommandError
 from marquee.titles import Library, Title
 
@@ -22,12 +30,24 @@ NUM_RECENT = 8
 NUM_BEST = 10
 
 
+class Reader(Protocol):
+    """Who answers look-ups, from one version."""
+
+    def users(self, ids: Sequence[str], /) -> Embeddings:
+        """Return the users' embeddings."""
+        ...
+
+    def items(self, ids: Sequence[str], /) -> Embeddings:
+        """Return the items' embeddings."""
+        ...
+
+
 @dataclass(frozen=True)
 class Shelf:
-    """All titles with their served vectors, of one version."""
+    """All titles with their vectors, of one version."""
 
     library: Library
-    features: Features
+    reader: Reader
     """Pinned: users and items are of the version that was stable when the shelf was opened."""
     items: Embeddings
 
@@ -35,7 +55,7 @@ class Shelf:
     def served(self) -> PublishedVersion:
         """The version that the vectors are of."""
         state = self.library.workspace.store.state()
-        return state.version(int(self.features.version[1:]))
+        return state.version(int(self.items.version[1:]))
 
     def best(self, scores: Float32, count: int) -> list[tuple[Title, float]]:
         """Return the ``count`` titles with the highest scores that have a vector, best first."""
@@ -44,16 +64,27 @@ class Shelf:
         return [(self.library.title(self.items.ids[row]), float(scores[row])) for row in rows]
 
 
-def open_shelf(workspace: Workspace) -> Shelf:
+def served_shelf(workspace: Workspace) -> Shelf:
     """Return every title with its vector, through the feature service."""
+    features = open_features(workspace.feast_dir, frame=workspace.config.frame)
+    return _shelf(workspace, features.pinned())
+
+
+def stored_shelf(workspace: Workspace) -> Shelf:
+    """Return every title with its vector, from the store."""
+    return _shelf(
+        workspace, EmbeddingClient(workspace.store.root).pin(frame=workspace.config.frame)
+    )
+
+
+def _shelf(workspace: Workspace, reader: Reader) -> Shelf:
     library = Library(workspace)
-    features = open_features(workspace.feast_dir, frame=workspace.config.frame).pinned()
-    return Shelf(library, features, features.items(sorted(library.titles)))
+    return Shelf(library, reader, reader.items(sorted(library.titles)))
 
 
 def user_vector(shelf: Shelf, user: str) -> Embeddings:
     """Return one user's embedding, of the shelf's version."""
-    found = shelf.features.users([user])
+    found = shelf.reader.users([user])
     require_one_version(found, shelf.items)
     return found
 
@@ -63,7 +94,7 @@ def show_user(workspace: Workspace, user: str, console: Console) -> None:
 
     Raises CommandError for an unknown user, after printing what unknown users are served.
     """
-    shelf = open_shelf(workspace)
+    shelf = served_shelf(workspace)
     found = user_vector(shelf, user)
     console.print(embedding_line(user, found))
     if found.is_found[0]:
@@ -78,7 +109,7 @@ def show_user(workspace: Workspace, user: str, console: Console) -> None:
 
 def show_recommendations(workspace: Workspace, user: str, count: int, console: Console) -> None:
     """Print the best titles for a user; an unknown one gets the declared default."""
-    shelf = open_shelf(workspace)
+    shelf = stored_shelf(workspace)
     found = user_vector(shelf, user)
     if not found.is_found[0]:
         console.print(
@@ -89,10 +120,10 @@ def show_recommendations(workspace: Workspace, user: str, count: int, console: C
 
 def show_similar(workspace: Workspace, item: str, count: int, console: Console) -> None:
     """Print the titles nearest to one title; raises CommandError for an unknown one."""
-    shelf = open_shelf(workspace)
+    shelf = stored_shelf(workspace)
     if item not in shelf.library.titles:
         raise CommandError(f"no item {item!r} in the catalogue: `marquee recommend USER` shows ids")
-    one = shelf.features.items([item])
+    one = shelf.reader.items([item])
     if not one.is_found[0]:
         raise CommandError(f"item {item!r} is in the catalogue but has no vector in {one.version}")
     lengths = np.linalg.norm(shelf.items.vectors, axis=1) * np.linalg.norm(one.vectors[0])

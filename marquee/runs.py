@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assets.timeline import month_of
 from assets.workspace import Workspace
@@ -66,29 +66,59 @@ class Orchestrator:
         Raises RunFailedError with the cause.
         """
         self._check(job, partition)
-        from sqlalchemy.exc import DatabaseError
-
-        try:
-            result = self._definitions.resolve_job_def(job).execute_in_process(
-                instance=self._instance,
-                partition_key=partition,
-                tags={**_OF_LOCATION, **(tags or {})},
-                run_config={"loggers": {"progress": {}}},
-                raise_on_error=False,
-            )
-        except DatabaseError as error:  # of the orchestrator's own records, such as on a full disk
-            raise RunFailedError(
-                f"{job} {partition} failed: a database in {self.workspace.root / 'dagster'}: "
-                f"{error.orig}\n{_AGAIN}"
-            ) from error
-        if not result.success:
-            raise RunFailedError(f"{job} {partition} failed: {_cause(result)}\n{_AGAIN}")
+        result = self._execute(job, f"{job} {partition}", partition_key=partition, tags=tags)
         from assets.reporting import is_skipped
 
         made = [event for event in result.all_events if event.is_step_materialization]
         return sum(
             is_skipped(event.step_materialization_data.materialization.metadata) for event in made
         )
+
+    def ingest(self, first_day: str, last_day: str) -> int:
+        """Take in days in one run; return how many assets were there already.
+
+        Raises RunFailedError, naming the day.
+        """
+        for day in (first_day, last_day):
+            self._check("ingestion", day)
+        if first_day > last_day:
+            raise CommandError(f"want days in order, got {first_day} to {last_day}")
+        days = {"first_day": first_day, "last_day": last_day}
+        result = self._execute(
+            "ingestion_of_days",
+            f"ingestion {first_day} to {last_day}",
+            run_config={"ops": {"take_in": {"config": days}}},
+        )
+        (done,) = [event for event in result.all_events if event.is_successful_output]
+        return int(done.step_output_data.metadata["skipped"].value)  # type: ignore[arg-type]
+
+    def _execute(
+        self,
+        job: str,
+        what: str,
+        *,
+        run_config: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> "dg.ExecuteInProcessResult":
+        from sqlalchemy.exc import DatabaseError
+
+        try:
+            result = self._definitions.resolve_job_def(job).execute_in_process(
+                instance=self._instance,
+                run_config={"loggers": {"progress": {}}, **(run_config or {})},
+                tags={**_OF_LOCATION, **(tags or {})},
+                raise_on_error=False,
+                **options,
+            )
+        except DatabaseError as error:  # of the orchestrator's own records, such as on a full disk
+            raise RunFailedError(
+                f"{what} failed: a database in {self.workspace.root / 'dagster'}: "
+                f"{error.orig}\n{_AGAIN}"
+            ) from error
+        if not result.success:
+            raise RunFailedError(f"{what} failed: {_cause(result)}\n{_AGAIN}")
+        return result
 
     def _check(self, job: str, partition: str) -> None:
         jobs = {one.name: one for one in self._definitions.resolve_all_job_defs()}

@@ -30,15 +30,24 @@ def init_mapping(
     out.parent.mkdir(parents=True, exist_ok=True)
     if not create_file(out, text.encode()):
         raise CommandError(f"{out} is there already: give another --out, or remove it")
-    lines = [
-        (number, line)
-        for number, line in enumerate(text.splitlines(), start=1)
-        if f'"{DECIDE}"' in line
-    ]
-    console.print(f"Drafted {out}: {len(lines)} decisions are yours.")
-    for number, line in lines:
-        console.print(f"  line {number}: {escape(line.strip())}", highlight=False)
+    decisions = _decisions(text)
+    console.print(f"Drafted {out}: {len(decisions)} decisions are yours.")
+    for decision in decisions:
+        console.print(f"  {escape(decision)}", highlight=False)
     console.print(f"Replace each DECIDE, then: marquee source check {escape(str(out))}")
+
+
+def _decisions(text: str) -> list[str]:
+    """Return what a draft leaves open: the line, the entry that it belongs to, what it says."""
+    found, entry = [], ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("["):
+            entry = line.strip("[]").removesuffix("s")
+        elif line.startswith("name = ") and entry in {"action", "facet"}:
+            entry += line.removeprefix("name =")
+        if f'"{DECIDE}"' in line:
+            found.append(f"line {number}, {entry}: {line}")
+    return found
 
 
 def check_mapping(path: Path, console: Console) -> bool:

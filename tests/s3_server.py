@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 BUCKET = "marquee"
+SECRET = "kept-in-the-environment-alone"  # no file may ever hold it
 BOOT_S = 60
 
 
@@ -41,38 +42,60 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+class S3Server:
+    """The server over a folder, at ports and with credentials of its own; it can be restarted."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder of its data."""
+        program = weed()
+        assert program is not None
+        master, volume, filer, s3 = free_ports(4)
+        self.folder = folder
+        self.environment = {
+            "AWS_ACCESS_KEY_ID": "marquee",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{s3}",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        self._command = [
+            *(str(program), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+            *("-s3", "-filer", "-volume.max=20", "-master.volumeSizeLimitMB=64"),
+            *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"),
+            *(f"-s3.port={s3}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"),
+            "-master.telemetry=false",
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until its bucket is there."""
+        log = self.folder / "server.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
+            )
+        _wait_for(self.environment["AWS_ENDPOINT_URL_S3"], self._process, log)
+        _make_bucket(self.environment)
+
+    def kill(self) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
 @contextmanager
-def s3_server(folder: Path) -> Iterator[dict[str, str]]:
-    """Run the server over ``folder``; yield the environment that reaches it, its bucket made."""
-    program = weed()
-    assert program is not None
-    master, volume, filer, s3 = free_ports(4)
-    environment = {
-        "AWS_ACCESS_KEY_ID": "marquee",
-        "AWS_SECRET_ACCESS_KEY": "not-a-secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{s3}",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    command = [
-        *(str(program), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-        *("-s3", "-filer", "-volume.max=20", "-master.volumeSizeLimitMB=64"),
-        *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"),
-        *(f"-s3.port={s3}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"),
-        "-master.telemetry=false",
-    ]
-    log = folder / "server.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}
-        )
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """Run the server over ``folder``, its bucket made."""
+    server = S3Server(folder)
     try:
-        _wait_for(environment["AWS_ENDPOINT_URL_S3"], server, log)
-        _make_bucket(environment)
-        yield environment
+        server.start()
+        yield server
     finally:
         server.kill()
-        server.wait()
 
 
 def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -105,6 +128,8 @@ def _make_bucket(environment: dict[str, str]) -> None:
     while True:
         try:
             client.create_bucket(Bucket=BUCKET)
+        except client.exceptions.BucketAlreadyOwnedByYou:
+            return  # made before the server was restarted
         except ClientError:
             if time.monotonic() > deadline:
                 raise

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from training.sets import sorted_sets
+
 Lanes = npt.NDArray[np.uint64]
 """uint64[2, N]: two hashes side by side make 128 bits."""
 
@@ -34,7 +36,7 @@ def _value_lanes(column: pl.Series) -> Lanes:
     """Return hashes of a column's values; anything where it is null."""
     if isinstance(column.dtype, pl.List):
         filled = column.list.eval(pl.element().fill_null("\x00"))
-        column = filled.list.unique().list.sort().list.join("\x1f")
+        column = sorted_sets(filled).list.join("\x1f")
     if column.dtype != pl.String:
         bits = _bits(column)
         return np.stack([_mixed(bits), _mixed(bits ^ np.uint64(0x5555555555555555))])

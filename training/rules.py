@@ -19,6 +19,7 @@ import pyarrow as pa
 from training.content_hash import content_ids
 from training.errors import ContractError, NoDataError
 from training.schema import EventSchema, FacetKind
+from training.sets import sorted_sets
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """How far a device's clock may run ahead of ours before an event "occurred after it arrived"."""
@@ -68,8 +69,7 @@ def split_events(
     if raw.num_rows == 0:
         raise NoDataError(f"{schema.name} {day}: no events arrived")
     rows = _prepared(raw, schema)
-    by_arrival = rows.sort("event_id", "received_at", "_content", nulls_last=True)
-    distinct = by_arrival.unique(["event_id", "_content"], keep="first", maintain_order=True)
+    distinct = _without_repeats(rows, schema)
     launches = _launches(catalogue)
     judged = distinct.join(launches, on="item_id", how="left", maintain_order="left").with_columns(
         rule=_first_broken(row_rules(schema, day))
@@ -161,7 +161,7 @@ def rule_names(schema: EventSchema) -> list[str]:
 
 
 def _prepared(raw: pa.Table, schema: EventSchema) -> pl.DataFrame:
-    """Add ``_content``, the hash of each row, and fill missing event ids with it.
+    """Fill missing event ids with the hash of the row's content.
 
     Values that mean the same get one form (sets are sorted, minus zero is zero): rows of equal
     content are then equal, and it does not matter which one of them stays.
@@ -176,17 +176,38 @@ def _prepared(raw: pa.Table, schema: EventSchema) -> pl.DataFrame:
             if f.kind is FacetKind.NUMERIC
         ),
         *(
-            pl.col(f.name).list.unique().list.sort()
+            sorted_sets(rows[f.name])
             for f in schema.facets
             if f.kind is FacetKind.MULTI_CATEGORICAL
         ),
     )
-    content = pl.Series(content_ids(raw.drop_columns(["event_id", "received_at"])), dtype=pl.String)
-    event_id = pl.col("event_id")
-    has_id = event_id.str.len_bytes().fill_null(0) > 0
-    return rows.with_columns(
-        _content=content, event_id=pl.when(has_id).then(event_id).otherwise(content)
+    has_id = rows["event_id"].str.len_bytes().fill_null(0) > 0
+    nameless = rows.filter(~has_id)
+    named = nameless.with_columns(event_id=_contents(nameless, schema))
+    return pl.concat([rows.filter(has_id), named])
+
+
+def _without_repeats(rows: pl.DataFrame, schema: EventSchema) -> pl.DataFrame:
+    """Drop rows of one id and one content, the one received first excepted.
+
+    Rows of one id stand in order of arrival. Contents are compared, and computed, only where an id
+    occurs more than once: ``_content`` is null elsewhere.
+    """
+    is_repeated = rows["event_id"].is_duplicated()
+    repeated = rows.filter(is_repeated)
+    distinct = (
+        repeated.with_columns(_content=_contents(repeated, schema))
+        .sort("event_id", "received_at", "_content", nulls_last=True)
+        .unique(["event_id", "_content"], keep="first", maintain_order=True)
     )
+    alone = rows.filter(~is_repeated).with_columns(_content=pl.lit(None, pl.String))
+    return pl.concat([alone, distinct])
+
+
+def _contents(rows: pl.DataFrame, schema: EventSchema) -> pl.Series:
+    """Return the hash of each row's content: all that it says but its id and its arrival."""
+    names = [name for name in schema.arrow_schema.names if name not in {"event_id", "received_at"}]
+    return pl.Series(content_ids(rows.select(names).to_arrow()), dtype=pl.String)
 
 
 def _launches(catalogue: pa.Table) -> pl.DataFrame:

@@ -124,8 +124,23 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a table so that equal content gives equal bytes."""
     plain = table.replace_schema_metadata(None).combine_chunks()
     pq.write_table(
-        plain, path, compression="zstd", row_group_size=_ROW_GROUP_ROWS, store_schema=True
+        plain,
+        path,
+        compression="zstd",
+        row_group_size=_ROW_GROUP_ROWS,
+        store_schema=True,
+        use_dictionary=_repeating(plain.schema),  # type: ignore[arg-type]  # stubs know bool only
     )
+
+
+def _repeating(schema: pa.Schema) -> list[str]:
+    """Return the columns, as Parquet names them, whose values repeat: text that is no event id.
+
+    A dictionary of ids or instants is given up half-way, after the work and the bytes of it.
+    """
+    texts = [field.name for field in schema if field.type == pa.string()]
+    lists = [f"{field.name}.list.element" for field in schema if pa.types.is_list(field.type)]
+    return [name for name in (*texts, *lists) if name != "event_id"]
 
 
 def _split(raw_folder: Path, catalogue_folder: Path, day: date) -> tuple[EventSchema, SplitEvents]:

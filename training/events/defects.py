@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from training.events.world import SECOND_US, Flags, Ints, WorldParameters, stream
 
@@ -60,9 +61,8 @@ def _copies(table: pa.Table, rows: Ints, rng: np.random.Generator, mark: str) ->
 
 
 def _drop_ids(table: pa.Table, is_missing: Flags) -> pa.Table:
-    ids = table["event_id"].to_numpy()
-    ids[is_missing] = None
-    return _replace(table, "event_id", ids)
+    ids = table["event_id"].combine_chunks()
+    return _replace(table, "event_id", pc.if_else(pa.array(is_missing), None, ids))
 
 
 def _break_rules(table: pa.Table) -> pa.Table:

@@ -13,8 +13,8 @@ import pyarrow as pa
 from lake.days import end_of
 from training.content_hash import content_ids
 from training.errors import NoDataError
-from training.events.own_log import FileDays, OwnLog
-from training.events.row_events import ROW
+from training.events.file_facts import ROW, FileDays
+from training.events.own_log import OwnLog
 from training.rules import split_events
 
 _END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC)

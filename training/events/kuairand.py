@@ -113,6 +113,10 @@ class KuaiRand:
         files = [self._digests[file] for file in _EVENT_FILES]
         return digest_json({"files": files, "day": day.isoformat()})
 
+    def catalogue_fingerprint(self, *, as_of: datetime) -> str:
+        """Return a digest of the files and the instant."""
+        return digest_json({**self.identity(), "as_of": as_of.isoformat()})
+
     def read_day(self, day: date, *, received_before: datetime) -> pa.Table:
         """Return the events of a UTC day; they are taken to arrive when they occur."""
         rows = self._impressions.filter(

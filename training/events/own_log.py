@@ -2,16 +2,18 @@
 
 ::
 
-    file ──► frames ──► rows near the day ──► row_events ──► events of the day
+    file ──► frames ──► rows of the day ──► row_events ──► events of the day
+
+A file of many days is told apart by day when a second one is asked for.
 
 A row never goes missing: what is no action, or has a value that cannot be read, comes out as an
 event that breaks a rule. Only rows without a usable time belong to no day; ``days`` counts them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -22,6 +24,8 @@ from lake.days import end_of, start_of
 from lake.digests import digest_file, digest_json
 from training.errors import NoDataError, SourceError
 from training.events import columns
+from training.events.day_split import DaySplit
+from training.events.file_facts import ROW, FileDays, days_of, numbered
 from training.events.log_files import LogFile, log_files
 from training.events.mapping import InstantColumn, LogMapping
 from training.events.own_catalogue import (
@@ -31,25 +35,15 @@ from training.events.own_catalogue import (
     item_rows,
     seen_items,
 )
-from training.events.row_events import ROW, row_events, source_columns
+from training.events.row_events import row_events, source_columns
 from training.events.source import PREFIX_SCHEMA
 from training.schema import EventSchema
 
 # a reader may skip what a file says lies elsewhere; zones move a time by less than a day
 _MARGIN = timedelta(days=1)
+# a file of so few days is read again for each
+_FEW_DAYS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class FileDays:
-    """When the rows of a file occurred."""
-
-    file: LogFile
-    rows_by_day: Mapping[date, int]
-    num_untimed: int
-    """Rows without a usable time."""
-    first_untimed: int | None
-    """Number of the first of them."""
 
 
 class OwnLog:
@@ -58,9 +52,15 @@ class OwnLog:
     name = "parquet"
     schema: EventSchema
 
-    def __init__(self, mapping: LogMapping) -> None:
-        """Look at the files' columns; raises SourceError when files or columns are missing."""
+    def __init__(self, mapping: LogMapping, *, cache: Path | None = None) -> None:
+        """Look at the files' columns; raises SourceError when files or columns are missing.
+
+        What is known of files is kept below ``cache``; removing it costs a pass over them.
+        """
         self.mapping = mapping
+        self._cache = cache
+        self._scanned: set[Path] = set()
+        self._splits: dict[Path, DaySplit] = {}
         self.schema = mapping.schema
         self.files = log_files(mapping.events.files)
         self._columns = source_columns(mapping)
@@ -78,8 +78,9 @@ class OwnLog:
 
     @cached_property
     def days(self) -> tuple[FileDays, ...]:
-        """When the rows of every file occurred: one pass over the column of times."""
-        return tuple(_days_of(file, self.mapping.events.occurred_at) for file in self.files)
+        """When the rows of every file occurred."""
+        spec = self.mapping.events.occurred_at
+        return tuple(days_of(file, spec, cache=self._cache) for file in self.files)
 
     @cached_property
     def _found_days(self) -> set[date]:
@@ -93,18 +94,33 @@ class OwnLog:
         return found
 
     def identity(self) -> Mapping[str, Any]:
-        """Return what the mapping says of rows, and the digests of the files."""
+        """Return what the mapping says of rows, and the first day; files make no other source."""
         return {
             "name": self.name,
             "mapping": self.mapping.content(),
-            "days": [self.first_day.isoformat(), self.last_day.isoformat()],
-            "events": self._digests,
-            "catalogue": _digests(self._catalogue_files),
+            "first_day": self.first_day.isoformat(),
         }
 
     def fingerprint(self, day: date) -> str:
-        """Return a digest of the files of events and the day."""
-        return digest_json({"files": self._digests, "day": day.isoformat()})
+        """Return a digest of the files that have rows of the day."""
+        return self._digest_of_files(lambda found: found == day)
+
+    def catalogue_fingerprint(self, *, as_of: datetime) -> str:
+        """Return a digest of what the catalogue is made of before an instant."""
+        if self._catalogue_files:
+            return self._described_digest
+        last = (as_of - timedelta(microseconds=1)).date()
+        return self._digest_of_files(lambda found: self.first_day <= found <= last)
+
+    @cached_property
+    def _described_digest(self) -> str:
+        return digest_json(sorted({digest_file(one.path) for one in self._catalogue_files}))
+
+    def _digest_of_files(self, is_meant: Callable[[date], bool]) -> str:
+        """Return one digest of files by their days: neither names nor copies of files matter."""
+        return digest_json(
+            sorted({one.digest for one in self.days if any(map(is_meant, one.rows_by_day))})
+        )
 
     def read_day(self, day: date, *, received_before: datetime) -> pa.Table:
         """Return the events of a UTC day; where the log does not say, they arrive as they occur."""
@@ -123,17 +139,28 @@ class OwnLog:
         self, day: date, *, received_before: datetime, is_numbered: bool = False
     ) -> Iterator[tuple[LogFile, pl.DataFrame]]:
         """Yield the events of a day, file by file; ``ROW`` holds only where ``is_numbered``."""
-        spec = self.mapping.events.occurred_at
         # an event that does not say when it arrived is for the rules to refuse
         is_here = (pl.col("received_at") < received_before).fill_null(value=True)
-        for file in self._files_of(day):
-            only = None if is_numbered else _only_around(file, spec, day)
-            occurred = columns.instants(file.nothing.schema, spec)
-            on_day = occurred.is_between(start_of(day), end_of(day), closed="left")
-            frames = _numbered(file.frames(self._columns, only=only))
-            near = [found for rows in frames if (found := rows.filter(on_day)).height]
-            if near:
-                yield file, row_events(pl.concat(near), self.mapping).filter(is_here)
+        for one in self.days:
+            if day in one.rows_by_day:
+                rows = self._rows(one, day, is_numbered=is_numbered)
+                yield one.file, row_events(rows, self.mapping).filter(is_here)
+
+    def _rows(self, known: FileDays, day: date, *, is_numbered: bool) -> pl.DataFrame:
+        """Return a file's rows of a day: by a scan the first time, then by telling all apart."""
+        file, spec = known.file, self.mapping.events.occurred_at
+        occurred = columns.instants(file.nothing.schema, spec)
+        if len(known.rows_by_day) > _FEW_DAYS and file.path in self._scanned:
+            if file.path not in self._splits:
+                frames = numbered(file.frames(self._columns))
+                self._splits[file.path] = DaySplit(frames, occurred)
+            found = self._splits[file.path].rows(day)
+            return _unchanged(file, [] if found is None else [found])
+        self._scanned.add(file.path)
+        only = None if is_numbered else _only_around(file, spec, day)
+        on_day = occurred.is_between(start_of(day), end_of(day), closed="left")
+        frames = numbered(file.frames(self._columns, only=only))
+        return _unchanged(file, [near for rows in frames if (near := rows.filter(on_day)).height])
 
     def catalogue(self, *, as_of: datetime) -> pa.Table:
         """Return the items that the catalogue, or without one the log, knows before an instant."""
@@ -161,42 +188,12 @@ class OwnLog:
                 )
                 yield seen.filter(pl.col("occurred_at").is_between(begins, ends, closed="left"))
 
-    @cached_property
-    def _digests(self) -> list[str]:
-        return _digests(self.files)
 
-    def _files_of(self, day: date) -> list[LogFile]:
-        # a single file has to be read either way: looking for its days first would read it twice
-        if len(self.files) == 1:
-            return list(self.files)
-        return [one.file for one in self.days if day in one.rows_by_day]
-
-
-def _digests(files: Sequence[LogFile]) -> list[str]:
-    """Return the digests of files, each content once: neither names nor copies matter."""
-    return sorted({digest_file(file.path) for file in files})
-
-
-def _numbered(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    seen = 0
-    for rows in frames:
-        yield rows.with_row_index(ROW, offset=seen + 1)
-        seen += rows.height
-
-
-def _days_of(file: LogFile, spec: InstantColumn) -> FileDays:
-    counted: dict[date, int] = {}
-    num_untimed, first_untimed = 0, None
-    for rows in _numbered(file.frames([spec.column])):
-        timed = rows.select(ROW, at=columns.instants(rows.schema, spec))
-        days = timed["at"].drop_nulls().dt.date().value_counts()
-        for day, count in days.iter_rows():
-            counted[day] = counted.get(day, 0) + count
-        untimed = timed.filter(pl.col("at").is_null())
-        num_untimed += untimed.height
-        if first_untimed is None and untimed.height:
-            first_untimed = untimed[ROW][0]
-    return FileDays(file, dict(sorted(counted.items())), num_untimed, first_untimed)
+def _unchanged(file: LogFile, found: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the rows of a day that the file had when it was looked at."""
+    if not found:
+        raise SourceError(f"{file.path}: changed while it was read: run again")
+    return pl.concat(found)
 
 
 def _only_around(file: LogFile, spec: InstantColumn, day: date) -> pc.Expression | None:

@@ -13,11 +13,9 @@ counted twice.
 import polars as pl
 
 from training.events import columns
+from training.events.file_facts import ROW
 from training.events.mapping import ActionRows, LogMapping
 from training.schema import ActionRole, FacetKind
-
-ROW = "__row__"
-"""Number of a row in its file, from 1, without a header."""
 
 _NO_ACTION = -1
 _CARRIER = "__carrier__"

@@ -1,9 +1,10 @@
 """One day of sessions of the simulated world: who comes, what they are shown, what they choose."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 
 import numpy as np
+import numpy.typing as npt
 
 from training.events.taste import Demand
 from training.events.titles import GAME, MOVIE, SERIES
@@ -33,12 +34,16 @@ ROWS = (
 )
 CONTINUE, TOP_PICKS, TRENDING, NEW_RELEASES, BECAUSE, RESULTS, FEED = range(7)
 
+Codes = npt.NDArray[np.int32]
+
 _SLATE = 7
 _CANDIDATES = 320
 # A movie is a candidate of one user on one day in eight only, so nobody is offered the same film
 # every day; its weight makes up for that.
 _MOVIE_ROTATION_DAYS = 8
 _DRAWS = 1 << 16
+_BLOCK = 1 << 10
+"""Sessions whose candidates are looked at together: few enough to stay in a processor's cache."""
 _POSITION_BIAS = 0.9
 _CHOICE_SHARPNESS = 1.2
 _TOUCH_DEVICES = (DEVICES.index("mobile"), DEVICES.index("tablet"))
@@ -58,6 +63,10 @@ class Sessions:
     """The series the user follows, or -1."""
     taste: Floats
     """float[S, D]: the user's taste and the mood of the moment."""
+
+    def part(self, rows: slice) -> "Sessions":
+        """Return some of the sessions."""
+        return Sessions(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     @property
     def leads_with_followed(self) -> Flags:
@@ -105,7 +114,8 @@ def draw_sessions(demand: Demand, day_index: int) -> Sessions:
     user = np.repeat(np.arange(parameters.num_users), count)
     size = len(user)
     device = users.devices[user, (rng.random(size) < 0.25).astype(np.int64)]
-    followed = demand.followed(user, day_index)
+    present = np.flatnonzero(count)
+    followed = np.repeat(demand.followed(present, day_index), count[present])
     is_kids = users.is_kids[user]
     is_continue = (followed >= 0) & (rng.random(size) < 0.3)
     intent = rng.random(size)
@@ -145,60 +155,110 @@ def _with_mood(demand: Demand, taste: Floats, rng: np.random.Generator) -> Float
 
 def fill_slates(demand: Demand, sessions: Sessions, day_index: int) -> Slates:
     """Return the pages: the best of each session's candidates, as the service guesses them."""
-    rng = stream(demand.parameters.seed, "slates", day_index)
     appeal = demand.appeal(day_index)
-    candidates = _draw_candidates(demand, sessions, appeal, rng)
-    session, cell = np.nonzero(_is_allowed(demand, sessions, candidates, day_index))
-    worth = demand.utility(
-        sessions.user[session], sessions.taste[session], candidates[session, cell], appeal
-    )
-    utility = np.full(candidates.shape, -np.inf)
-    utility[session, cell] = worth
-    guess = utility.copy()
-    guess[session, cell] += rng.gumbel(size=len(worth))
-    best = np.argsort(-guess, axis=1, kind="stable")[:, :_SLATE]
-    title = np.take_along_axis(candidates, best, axis=1)
-    shown = np.take_along_axis(utility, best, axis=1)
+    num_sessions = len(sessions.user)
+    draws = stream(demand.parameters.seed, "slates", day_index)
+    # the noise follows all draws in the stream; two of them come from one step of the generator
+    noise = stream(demand.parameters.seed, "slates", day_index)
+    noise.bit_generator.advance(num_sessions * _CANDIDATES // 2)  # type: ignore[attr-defined]
+    deck = _Deck.of(demand, appeal)
+    title = np.empty((num_sessions, _SLATE), dtype=np.int64)
+    shown = np.empty((num_sessions, _SLATE))
+    for start in range(0, num_sessions, _BLOCK):
+        block = sessions.part(slice(start, start + _BLOCK))
+        candidates = _draw_candidates(deck, block, draws)
+        at = slice(start, start + len(block.user))
+        title[at], shown[at] = _best(demand, block, candidates, appeal, noise, day_index)
     _put_followed_first(demand, sessions, title, shown, appeal)
     fits_page = np.arange(_SLATE) < np.array([_SLATE, 4, _SLATE, 5])[sessions.canvas][:, None]
     shown = np.where(fits_page, shown, -np.inf)
     return Slates(title=title, row=_rows(demand, sessions, title, appeal, day_index), utility=shown)
 
 
-def _draw_candidates(
-    demand: Demand, sessions: Sessions, appeal: Floats, rng: np.random.Generator
-) -> Ints:
+def _best(
+    demand: Demand,
+    sessions: Sessions,
+    candidates: Codes,
+    appeal: Floats,
+    noise: np.random.Generator,
+    day_index: int,
+) -> tuple[Ints, Floats]:
+    """Return the titles that the service puts on each page and what they are worth, [S, K]."""
+    session, cell = _allowed(demand, sessions, candidates, day_index)
+    titles = candidates[session, cell].astype(np.int64)
+    worth = demand.utility(sessions.user[session], sessions.taste[session], titles, appeal)
+    utility = np.full(candidates.shape, -np.inf)
+    utility[session, cell] = worth
+    guess = np.full(candidates.shape, np.inf)
+    guess[session, cell] = -(worth + noise.gumbel(size=len(worth)))
+    best = _smallest(guess, _SLATE)
+    return (
+        np.take_along_axis(candidates, best, axis=1).astype(np.int64),
+        np.take_along_axis(utility, best, axis=1),
+    )
+
+
+def _smallest(values: Floats, count: int) -> Ints:
+    """Return the columns of each row's smallest values, in order; equal values by column."""
+    some = np.sort(np.argpartition(values, count - 1, axis=1)[:, :count], axis=1)
+    order = np.argsort(np.take_along_axis(values, some, axis=1), axis=1, kind="stable")
+    smallest: Ints = np.take_along_axis(some, order, axis=1)
+    # which of equal values are among the first is not for a partition to say
+    is_tied = values[np.arange(len(values)), smallest[:, -1]] == np.inf
+    smallest[is_tied] = np.argsort(values[is_tied], axis=1, kind="stable")[:, :count]
+    return smallest
+
+
+@dataclass(frozen=True, slots=True)
+class _Deck:
+    """The title of each of ``_DRAWS`` equally likely draws: a table, for speed."""
+
+    everyone: Codes
+    kids: Codes
+
+    @classmethod
+    def of(cls, demand: Demand, appeal: Floats) -> "_Deck":
+        boost = np.where(demand.titles.kind == MOVIE, np.log(_MOVIE_ROTATION_DAYS), 0.0)
+        weight = np.exp(0.6 * appeal + boost)
+        return cls(_by_draw(weight), _by_draw(weight * demand.titles.is_kids))
+
+
+def _draw_candidates(deck: _Deck, sessions: Sessions, rng: np.random.Generator) -> Codes:
     """Draw titles by flattened appeal; a row's titles are in order, so repeats are neighbours."""
-    boost = np.where(demand.titles.kind == MOVIE, np.log(_MOVIE_ROTATION_DAYS), 0.0)
-    weight = np.exp(0.6 * appeal + boost)
     drawn = rng.integers(0, _DRAWS, (len(sessions.user), _CANDIDATES), dtype=np.uint32)
-    candidates = _by_draw(weight)[drawn]
+    candidates: Codes = deck.everyone[drawn]
     is_kids = sessions.canvas == KIDS
-    candidates[is_kids] = _by_draw(weight * demand.titles.is_kids)[drawn[is_kids]]
+    candidates[is_kids] = deck.kids[drawn[is_kids]]
     candidates.sort(axis=1)
     return candidates
 
 
-def _by_draw(weight: Floats) -> Ints:
-    """Return the title of each of ``_DRAWS`` equally likely draws: a table, for speed."""
+def _by_draw(weight: Floats) -> Codes:
     cumulative = np.cumsum(weight)
     points = (np.arange(_DRAWS) + 0.5) / _DRAWS * cumulative[-1]
-    titles: Ints = np.searchsorted(cumulative, points, side="right")
+    titles: Codes = np.searchsorted(cumulative, points, side="right").astype(np.int32)
     return titles
 
 
-def _is_allowed(demand: Demand, sessions: Sessions, titles: Ints, day_index: int) -> Flags:
-    """Drop repeats, films out of rotation, games on devices without touch, and what leads."""
-    is_repeat = np.zeros(titles.shape, dtype=bool)
-    is_repeat[:, 1:] = titles[:, 1:] == titles[:, :-1]
-    turn = hashed(demand.parameters.seed, sessions.user[:, None], titles) + np.uint64(day_index)
-    rests = turn % np.uint64(_MOVIE_ROTATION_DAYS) != 0
-    kind = demand.titles.kind[titles]
+def _allowed(
+    demand: Demand, sessions: Sessions, titles: Codes, day_index: int
+) -> tuple[Ints, Ints]:
+    """Return where titles are that may be shown, as rows and columns.
+
+    Repeats, films out of rotation, games on devices without touch and what leads may not.
+    """
+    kind = demand.titles.kind.astype(np.int8)[titles]
     no_touch = ~np.isin(sessions.device, _TOUCH_DEVICES)[:, None]
-    allowed: Flags = ~is_repeat & ~((kind == MOVIE) & rests) & ~((kind == GAME) & no_touch)
-    leads = np.where(sessions.leads_with_followed, sessions.followed, -1)
-    allowed &= titles != leads[:, None]
-    return allowed
+    leads = np.where(sessions.leads_with_followed, sessions.followed, -1).astype(np.int32)
+    allowed = (titles != leads[:, None]) & ~((kind == GAME) & no_touch)
+    allowed[:, 1:] &= titles[:, 1:] != titles[:, :-1]
+    session, cell = np.nonzero(allowed)
+    user, title = sessions.user[session], titles[session, cell]
+    is_movie = np.flatnonzero(kind[session, cell] == MOVIE)
+    turn = hashed(demand.parameters.seed, user[is_movie], title[is_movie]) + np.uint64(day_index)
+    stays = np.ones(len(session), dtype=bool)
+    stays[is_movie] = turn % np.uint64(_MOVIE_ROTATION_DAYS) == 0
+    return session[stays], cell[stays]
 
 
 def _put_followed_first(

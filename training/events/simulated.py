@@ -88,6 +88,10 @@ class SimulatedWorld:
         """Return a digest of the parameters and the day: nothing else ever arrives."""
         return digest_json({**self.identity(), "day": day.isoformat()})
 
+    def catalogue_fingerprint(self, *, as_of: datetime) -> str:
+        """Return a digest of the parameters and the instant."""
+        return digest_json({**self.identity(), "as_of": as_of.isoformat()})
+
     def read_day(self, day: date, *, received_before: datetime) -> pa.Table:
         """Return the day's rows that arrived before an instant, in order of arrival."""
         if not self.first_day <= day <= self.last_day:

@@ -47,11 +47,15 @@ class EventSource(Protocol):
     last_day: date
 
     def identity(self) -> Mapping[str, Any]:
-        """Return what fixes the source's content: parameters, or names and digests of files."""
+        """Return what makes it this source, whatever arrives: parameters, how files are read."""
         ...
 
     def fingerprint(self, day: date) -> str:
         """Return a cheap digest that changes when more of that day's events have arrived."""
+        ...
+
+    def catalogue_fingerprint(self, *, as_of: datetime) -> str:
+        """Return a cheap digest that changes when the catalogue before an instant does."""
         ...
 
     def read_day(self, day: date, *, received_before: datetime) -> pa.Table:

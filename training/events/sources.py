@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from training.events.source import EventSource
 from training.events.world import WorldParameters
 
 
-def open_source(name: str, parameters: Mapping[str, Any]) -> EventSource:
-    """Return the source of a name.
+def open_source(
+    name: str, parameters: Mapping[str, Any], *, cache: Path | None = None
+) -> EventSource:
+    """Return the source of a name; what it knows of its files it may keep below ``cache``.
 
     ``simulated`` takes the fields of ``WorldParameters`` (dates as ISO strings or dates, all with
     defaults), ``kuairand`` takes ``folder``, ``parquet`` takes ``mapping``, the document of a
@@ -26,7 +29,7 @@ def open_source(name: str, parameters: Mapping[str, Any]) -> EventSource:
     openers: dict[str, Callable[[Mapping[str, Any]], EventSource]] = {
         "simulated": _open_simulated,
         "kuairand": _open_kuairand,
-        "parquet": _open_parquet,
+        "parquet": partial(_open_parquet, cache=cache),
     }
     if name not in openers:
         raise SourceError(f"no source named {name!r}; there are: {', '.join(sorted(openers))}")
@@ -53,11 +56,11 @@ def _open_kuairand(parameters: Mapping[str, Any]) -> EventSource:
     return KuaiRand(Path(parameters["folder"]))
 
 
-def _open_parquet(parameters: Mapping[str, Any]) -> EventSource:
+def _open_parquet(parameters: Mapping[str, Any], *, cache: Path | None) -> EventSource:
     _check_names("parquet", parameters, ["mapping"])
     if not isinstance(parameters.get("mapping"), Mapping):
         raise SourceError("parquet: want the parameter 'mapping', how the files are read")
-    return OwnLog(mapping_from(parameters["mapping"]))
+    return OwnLog(mapping_from(parameters["mapping"]), cache=cache)
 
 
 def _check_names(source: str, parameters: Mapping[str, Any], known: list[str]) -> None:

@@ -29,6 +29,8 @@ _FRESHNESS = 2.0
 _HALF_LIFE_DAYS = {MOVIE: 6.0, SERIES: 8.0, GAME: 14.0, LIVE: 1.0}
 _PLAN_CHOICES = 24
 _SEQUEL_SHARE = 0.7
+_BLOCK = 1 << 11
+"""Users looked at together: few enough for their choices to stay in a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,10 @@ class Demand:
         begins = block * length - shift
         is_second = block % 2 == 1
         picked = self._pick_series(users, block, begins)
-        opener = np.where(is_second, self._pick_series(users, block - 1, begins - length), -1)
+        opener = np.full(len(users), -1)
+        opener[is_second] = self._pick_series(
+            users[is_second], block[is_second] - 1, (begins - length)[is_second]
+        )
         sequel = np.where(opener >= 0, self.titles.sequel[opener], -1)
         is_out = (sequel >= 0) & (self._launch_index(sequel) <= begins)
         goes_on = hashed_uniform(self.parameters.seed, 3, users, block) < _SEQUEL_SHARE
@@ -138,6 +143,15 @@ class Demand:
         """Return the best of some series that were out when the block began, or -1."""
         series = np.flatnonzero(self.titles.kind == SERIES)
         weight = np.cumsum(np.exp(0.7 * self.titles.popularity[series]))
+        picked = np.empty(len(users), dtype=np.int64)
+        for start in range(0, len(users), _BLOCK):
+            at = slice(start, start + _BLOCK)
+            picked[at] = self._pick_from(series, weight, users[at], block[at], begins[at])
+        return picked
+
+    def _pick_from(
+        self, series: Ints, weight: Floats, users: Ints, block: Ints, begins: Ints
+    ) -> Ints:
         keys = (users[:, None], block[:, None], np.arange(_PLAN_CHOICES)[None, :])
         drawn = hashed_uniform(self.parameters.seed, 4, *keys) * weight[-1]
         titles = series[np.searchsorted(weight, drawn)]

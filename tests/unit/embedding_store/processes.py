@@ -17,7 +17,7 @@ from embedding_store.errors import StoreError
 from tests.unit.embedding_store.small_world import SmallWorld, instant
 
 CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["__main__", __name__])
+CONTEXT.set_forkserver_preload(["__main__", __name__, "boto3.s3.inject", "botocore.httpsession"])
 
 
 def start(target: Callable[..., None], *args: object) -> BaseProcess:
@@ -63,6 +63,23 @@ def die_at_fsync(number: int) -> None:
         fsync(descriptor)
 
     os.fsync = counted
+
+
+def die_at_request(number: int) -> None:
+    """Die right before the given request to the bucket's server, whatever it is."""
+    from botocore.httpsession import URLLib3Session
+
+    left = number
+    send = URLLib3Session.send
+
+    def counted(session: URLLib3Session, request: object) -> object:
+        nonlocal left
+        left -= 1
+        if not left:
+            die()
+        return send(session, request)
+
+    URLLib3Session.send = counted
 
 
 def serve_day(folder: Path, day: int, plan: tuple[Callable[..., None], ...]) -> None:

@@ -2,6 +2,8 @@
 
 import atexit
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,8 +20,9 @@ from embedding_store.publisher import Evidence, Promotion, Publication, Publishe
 from embedding_store.stabilise import stabilise
 from embedding_store.staging import ActiveUsers
 from embedding_store.store import EmbeddingStore
+from lake.folders import FILE_LIST
 from lake.hashing import buckets
-from lake.storage import locate
+from lake.storage import LOCATION, locate
 
 _CACHE = TemporaryDirectory()
 atexit.register(_CACHE.cleanup)
@@ -130,6 +133,39 @@ class SmallWorld:
     @property
     def store(self) -> EmbeddingStore:
         return EmbeddingStore(self.folder / "store")
+
+    def copy(self, folder: Path) -> "SmallWorld":
+        """The same world elsewhere, in a place of its own; of a bucket as a new machine sees it."""
+        skipped = shutil.ignore_patterns("cache", LOCATION)
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=skipped)
+        copied = SmallWorld(folder, self.raw, self.frame, self.bucket)
+        if self.bucket:
+            for prefix in ("versions", "gates", "log"):
+                for key in self.store.objects.list(prefix):
+                    copied.store.objects.put(key, self.store.objects.get(key))
+        return copied
+
+    def gate_key(self, digest: str, number: int = 1) -> str:
+        """Where the store keeps a gate record of a version."""
+        return f"gates/{digest}.json" if number == 1 else f"gates/{digest}.{number}.json"
+
+    @contextmanager
+    def without_version(self, digest: str) -> Iterator[None]:
+        """Let the folder of a version be gone, also from the bucket, until the end."""
+        folder, listing = self.store.version_folder(digest), f"versions/{digest}/{FILE_LIST}"
+        aside = folder.rename(self.folder / f"aside-{digest}")
+        files = self.store.objects.get(listing) if self.bucket else b""
+        self.store.objects.delete(listing)
+        try:
+            yield
+        finally:
+            aside.rename(folder)
+            if self.bucket:
+                self.store.objects.put(listing, files)
+
+    def unfinished(self) -> list[Path]:
+        """What lies in the scratch folders: nothing, unless something is at work."""
+        return [*self.store.root.glob("tmp/*"), *self.store.root.glob("cache/tmp/*")]
 
     @property
     def publisher(self) -> Publisher:

@@ -5,10 +5,15 @@ from tests.unit.embedding_store.small_world import SmallWorld, instant
 
 
 @pytest.fixture
-def store(world: SmallWorld):
+def served(world: SmallWorld) -> SmallWorld:
     world.serve(0, 1)
     assert check(world.store) == []
-    return world.store
+    return world
+
+
+@pytest.fixture
+def store(served: SmallWorld):
+    return served.store
 
 
 def one_problem(store) -> str:
@@ -24,9 +29,10 @@ def test_an_empty_store_has_no_problem(world: SmallWorld) -> None:
     assert check(world.store) == []
 
 
-def test_a_missing_folder_is_found(store) -> None:
-    folder(store, 1).rename(store.root / "elsewhere")
-    assert "v1" in one_problem(store)
+def test_a_missing_folder_is_found(served: SmallWorld) -> None:
+    with served.without_version(folder(served.store, 1).name):
+        assert "v1" in one_problem(served.store)
+    assert check(served.store) == []
 
 
 def test_a_changed_file_is_found(store) -> None:
@@ -35,11 +41,10 @@ def test_a_changed_file_is_found(store) -> None:
 
 
 def test_a_missing_or_changed_gate_record_is_found(store) -> None:
-    path = store.root / "gates" / f"{folder(store, 2).name}.json"
-    data = path.read_text()
-    path.write_text(data.replace("0.9", "0.1"))
+    key = f"gates/{folder(store, 2).name}.json"
+    store.objects.put(key, store.objects.get(key).replace(b"0.9", b"0.1"))
     assert "v2: the gate record" in one_problem(store)
-    path.unlink()
+    store.objects.delete(key)
     assert "v2: the gate record" in one_problem(store)
 
 
@@ -61,5 +66,5 @@ def test_a_log_that_cannot_be_folded_is_one_problem(store) -> None:
 def test_a_retired_version_may_be_gone(world: SmallWorld) -> None:
     world.serve(0, 1)
     world.publisher.retire(1, effective_at=instant(9), why="old")
-    folder(world.store, 1).rename(world.store.root / "elsewhere")
-    assert check(world.store) == []
+    with world.without_version(folder(world.store, 1).name):
+        assert check(world.store) == []

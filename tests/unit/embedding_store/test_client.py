@@ -1,11 +1,27 @@
+from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from embedding_store.client import CACHED_BUCKETS, EmbeddingClient, PinnedVersion
-from embedding_store.errors import CorruptVersionError, NoVersionError, UnknownItemError
-from tests.unit.embedding_store.small_world import SmallWorld, drifted, instant, raw_world
+from embedding_store.answers import require_one_version
+from embedding_store.client import EmbeddingClient
+from embedding_store.errors import (
+    ContractError,
+    CorruptVersionError,
+    MixedVersionsError,
+    NoVersionError,
+    RetiredVersionError,
+    StoreError,
+    UnknownEntryError,
+    UnknownItemError,
+    UnreachableStoreError,
+)
+from embedding_store.pinned import CACHED_BUCKETS, PinnedVersion
+from tests.unit.embedding_store.small_world import BUCKETS, SmallWorld, drifted, instant, raw_world
 
 
 @pytest.fixture
@@ -17,6 +33,11 @@ def test_pinning_resolves_the_alias(pinned: PinnedVersion, served_world: SmallWo
     stable = served_world.store.state().stable(1)
     assert (pinned.number, pinned.name, pinned.digest) == (3, "v3", stable.digest)
     assert (pinned.frame, pinned.dim, pinned.as_of) == (1, 8, instant(3))
+    assert (pinned.metric, pinned.num_buckets) == ("inner_product", BUCKETS)
+    assert str(pinned) == (
+        "v3 of frame 1: 60 users, 40 items, 8 dimensions, inner_product, "
+        "seen data before 2024-03-04 00:00 UTC"
+    )
 
 
 def test_aliases_and_instants_resolve_to_their_version(served_world: SmallWorld) -> None:
@@ -51,24 +72,50 @@ def test_users_come_in_the_order_asked_and_unknown_ones_get_the_default(
     pinned: PinnedVersion, served_world: SmallWorld
 ) -> None:
     asked = ["user-59", "nobody", "user-3", "user-59", ""]
-    found, vectors = pinned.users(asked)
-    assert found.tolist() == [True, False, True, True, False]
+    users = pinned.users(asked)
+    vectors = users.vectors
+    assert users.is_found.tolist() == [True, False, True, True, False]
+    assert (users.ids, users.version) == (tuple(asked), "v3")
     assert (vectors.dtype, vectors.shape) == (np.float32, (5, 8))
     np.testing.assert_array_equal(vectors[1], pinned.default_user)
     np.testing.assert_array_equal(vectors[4], pinned.default_user)
     np.testing.assert_array_equal(vectors[0], vectors[3])
     assert not np.array_equal(vectors[0], vectors[2])
-    assert pinned.users([])[1].shape == (0, 8)
+    assert pinned.users([]).vectors.shape == (0, 8)
+
+
+def test_items_come_in_the_order_asked_and_unknown_ones_get_zeros(pinned: PinnedVersion) -> None:
+    ids, vectors = pinned.all_items()
+    items = pinned.items(["item-7", "item-99", "item-3", "item-7"])
+    assert items.is_found.tolist() == [True, False, True, True]
+    assert not items.vectors[1].any()
+    row = ids.to_pylist().index("item-7")
+    np.testing.assert_array_equal(items.vectors[[0, 3]], vectors[[row, row]])
+    assert pinned.items([]).vectors.shape == (0, 8)
+
+
+@pytest.mark.parametrize("ids", [[7, 9], [None], ["user-1", None]])
+def test_ids_that_are_no_strings_are_refused(pinned: PinnedVersion, ids: list) -> None:
+    for look_up in (pinned.users, pinned.items):
+        with pytest.raises(ContractError, match="ids: want strings"):
+            look_up(ids)
+
+
+def test_embeddings_of_two_versions_are_not_used_together(served_world: SmallWorld) -> None:
+    client = EmbeddingClient(served_world.store.root)
+    one, other = client.pin(), client.pin("previous")
+    with pytest.raises(MixedVersionsError, match="v2 and v3"):
+        require_one_version(one.users(["user-1"]), other.items(["item-1"]))
+    with pytest.raises(MixedVersionsError, match="users of v3 cannot be searched for in v2"):
+        other.search_items(one.users(["user-1"]), 3)
 
 
 def test_scores_are_those_of_the_raw_model(pinned: PinnedVersion, served_world: SmallWorld) -> None:
     raw = drifted(served_world.raw, seed=2)
     want = raw.users @ raw.items.T
-    _, users = pinned.users(raw.user_ids)
-    np.testing.assert_allclose(users @ pinned.items(raw.item_ids).T, want, atol=1e-4)
-    np.testing.assert_allclose(
-        pinned.items(raw.item_ids) @ pinned.default_user, raw.items @ raw.default, atol=1e-4
-    )
+    users, items = pinned.users(raw.user_ids).vectors, pinned.items(raw.item_ids).vectors
+    np.testing.assert_allclose(users @ items.T, want, atol=1e-4)
+    np.testing.assert_allclose(items @ pinned.default_user, raw.items @ raw.default, atol=1e-4)
     best = [one.item_id for one in pinned.top_items("user-0", 5)]
     assert best == [f"item-{n}" for n in np.argsort(-want[0])[:5]]
 
@@ -80,6 +127,64 @@ def test_top_items_leave_out_what_is_excluded(pinned: PinnedVersion) -> None:
     rest = pinned.top_items("user-0", 3, exclude={whole[0].item_id, whole[2].item_id, "unknown"})
     assert rest == [whole[1], whole[3], whole[4]]
     assert len(pinned.top_items("nobody", 99)) == 40
+
+
+def test_a_search_finds_the_best_items_of_every_user(pinned: PinnedVersion) -> None:
+    users = pinned.users(["user-0", "nobody", "user-7"])
+    best = pinned.search_items(users, 5)
+    assert (best.ids.shape, best.version) == ((3, 5), "v3")
+    for name, ids, scores in zip(users.ids, best.ids, best.scores, strict=True):
+        want = pinned.top_items(name, 5)
+        assert ids.tolist() == [one.item_id for one in want]
+        np.testing.assert_allclose(scores, [one.score for one in want], rtol=1e-5)
+    np.testing.assert_array_equal(pinned.search_items(users.vectors, 5).ids, best.ids)
+    assert pinned.search_items(users, 99).ids.shape == (3, 40)
+    assert pinned.search_items(pinned.users([]), 5).ids.shape == (0, 5)
+
+
+def test_a_search_in_blocks_is_one_search(
+    pinned: PinnedVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = pinned.users([f"user-{number}" for number in range(60)])
+    whole = pinned.search_items(users, 3)
+    monkeypatch.setattr("embedding_store.pinned._BLOCK_SCORES", 40 * 7)
+    blocks = pinned.search_items(users, 3)
+    np.testing.assert_array_equal(blocks.ids, whole.ids)
+    np.testing.assert_allclose(blocks.scores, whole.scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "vectors", [np.ones(8), np.ones((2, 7)), np.full((1, 8), np.nan, dtype=np.float32)]
+)
+def test_a_search_for_what_is_no_vector_is_refused(
+    pinned: PinnedVersion, vectors: np.ndarray
+) -> None:
+    with pytest.raises(ContractError, match=r"want finite vectors, float32\[users, 8\]"):
+        pinned.search_items(vectors, 3)
+
+
+def test_everything_is_read_as_tables_users_by_bucket(
+    pinned: PinnedVersion, served_world: SmallWorld
+) -> None:
+    tables = list(pinned.tables("user"))
+    assert len(tables) == pinned.num_buckets
+    for bucket, table in enumerate(tables):
+        ids = table["user_id"].to_pylist()
+        assert set(pinned.buckets_of(ids).tolist()) <= {bucket}
+        np.testing.assert_array_equal(
+            table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 8),
+            pinned.users(ids).vectors,
+        )
+    assert sum(table.num_rows for table in tables) == len(served_world.raw.user_ids)
+    (items,) = pinned.tables("item")
+    assert items["item_id"].to_pylist() == pinned.all_items()[0].to_pylist()
+
+
+def test_the_files_are_what_the_tables_hold(pinned: PinnedVersion) -> None:
+    pinned.verify()
+    for side in ("user", "item"):
+        files, tables = pinned.files(side), list(pinned.tables(side))
+        assert [pq.read_table(file).replace_schema_metadata() for file in files] == tables
 
 
 def test_similar_items_are_by_cosine_and_never_the_item_itself(pinned: PinnedVersion) -> None:
@@ -95,10 +200,8 @@ def test_similar_items_are_by_cosine_and_never_the_item_itself(pinned: PinnedVer
     assert similar[0].score == pytest.approx(cosines.max(), abs=1e-6)
 
 
-def test_an_unknown_item_is_an_error_not_a_default(pinned: PinnedVersion) -> None:
+def test_nothing_is_similar_to_an_unknown_item(pinned: PinnedVersion) -> None:
     with pytest.raises(UnknownItemError, match="version v3 holds no item 'item-99'"):
-        pinned.items(["item-1", "item-99"])
-    with pytest.raises(UnknownItemError):
         pinned.similar_items("item-99", 3)
 
 
@@ -130,14 +233,108 @@ def test_only_the_asked_buckets_are_read(served_world: SmallWorld) -> None:
     assert len(watched._buckets) <= CACHED_BUCKETS
 
 
-def test_a_pinned_version_stays_what_it_was_while_stable_moves(world: SmallWorld) -> None:
+def test_threads_share_a_pinned_version(served_world: SmallWorld) -> None:
+    pinned = EmbeddingClient(served_world.store.root).pin()
+    asked = [f"user-{number}" for number in range(60)]
+    want = pinned.users(asked).vectors
+    faults: list[BaseException] = []
+
+    def look_up(seed: int) -> None:
+        draw = np.random.default_rng(seed)
+        try:
+            for _ in range(40):
+                rows = draw.integers(60, size=3)
+                got = pinned.users([asked[row] for row in rows])
+                np.testing.assert_array_equal(got.vectors, want[rows])
+        except BaseException as fault:  # noqa: BLE001 - reported by the test itself
+            faults.append(fault)
+
+    threads = [Thread(target=look_up, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+
+
+def test_a_pinned_version_stays_what_it_was_until_it_is_refreshed(world: SmallWorld) -> None:
     world.serve(0)
     client = EmbeddingClient(world.store.root)
     pinned = client.pin()
-    before = pinned.users(["user-1"])[1].copy()
-    world.serve(1)
-    np.testing.assert_array_equal(pinned.users(["user-1"])[1], before)
-    assert (pinned.number, client.pin().number) == (1, 2)
+    before = pinned.users(["user-1"])
+    assert pinned.refresh() is pinned
+    (published,) = world.serve(1)
+    np.testing.assert_array_equal(pinned.users(["user-1"]).vectors, before.vectors)
+    assert pinned.number == 1
+
+    newer = pinned.refresh()
+
+    assert (newer.number, newer.digest) == (2, published.version.digest)
+    assert newer.refresh() is newer
+    assert newer.refresh().users(["user-1"]).version == "v2"
+    world.publisher.rollback(1, effective_at=instant(9), why="a test")
+    assert newer.refresh().number == 1
+
+
+def test_what_is_pinned_by_number_or_instant_is_never_refreshed(world: SmallWorld) -> None:
+    world.serve(0, 1)
+    client = EmbeddingClient(world.store.root)
+    for held in (client.pin_number(1), client.pin(as_of=instant(1, 2))):
+        assert held.refresh() is held
+
+
+def test_a_refresh_stays_in_its_frame(world: SmallWorld) -> None:
+    world.serve(0)
+    pinned = EmbeddingClient(world.store.root).pin()
+    other = SmallWorld(world.folder, frame=2)
+    other.promote(other.publish(1, stabilised=other.stabilised(1, raw_world(seed=7))))
+    assert pinned.refresh() is pinned
+
+
+def test_a_retired_version_is_read_at_its_instants_only(world: SmallWorld) -> None:
+    world.serve(0, 1)
+    client = EmbeddingClient(world.store.root)
+    pinned = client.pin("previous")
+    world.publisher.retire(1, effective_at=instant(9), why="a test")
+    with pytest.raises(RetiredVersionError, match="v1 is retired: pin an alias"):
+        client.pin_number(1)
+    with pytest.raises(NoVersionError, match="no previous"):
+        pinned.refresh()
+    assert client.pin(as_of=instant(1, 2)).number == 1
+    assert pinned.users(["user-1"]).is_found.all()
+
+
+def test_what_was_served_at_each_instant(world: SmallWorld) -> None:
+    world.serve(0, 1)
+    world.publisher.rollback(1, effective_at=instant(5), why="a test")
+    client = EmbeddingClient(world.store.root)
+    switched = [at for at, _ in client.store.state().served(1)]
+    before = timedelta(microseconds=1)
+    asked = [
+        switched[1],  # v2 from this very instant on
+        switched[0] - before,  # nothing yet
+        switched[1] - before,
+        switched[2] + before,  # rolled back to v1
+        switched[0],
+    ]
+
+    served = {version.name: rows.tolist() for rows, version in client.served_at(asked)}
+
+    assert served == {"v1": [2, 3, 4], "v2": [0]}
+    arrow = pa.array(asked, pa.timestamp("ns", "Europe/Berlin"))
+    assert {v.name: r.tolist() for r, v in client.served_at(arrow, frame=1)} == served
+    assert list(client.served_at([])) == []
+    for at, version in client.store.state().served(1):
+        assert client.pin(as_of=at).number == version.number
+
+
+@pytest.mark.parametrize("instants", [[datetime(2024, 3, 2)], ["2024-03-02"], [None]])  # noqa: DTZ001
+def test_instants_without_a_time_zone_are_refused(served_world: SmallWorld, instants: list) -> None:
+    client = EmbeddingClient(served_world.store.root)
+    with pytest.raises(ContractError, match="want timestamps with a time zone"):
+        list(client.served_at(instants))
+    with pytest.raises(ContractError, match="want an instant with a time zone"):
+        client.pin(as_of=datetime(2024, 3, 2))  # noqa: DTZ001
 
 
 def test_a_corrupted_version_is_never_answered_from(world: SmallWorld) -> None:
@@ -156,3 +353,58 @@ def test_a_corrupted_version_is_never_answered_from(world: SmallWorld) -> None:
     manifest.write_text(manifest.read_text().replace("inner_product", "cosine"))
     with pytest.raises(CorruptVersionError):
         EmbeddingClient(world.store.root).pin()
+
+
+def test_a_damaged_log_is_an_error_of_the_store(world: SmallWorld) -> None:
+    if world.bucket:
+        pytest.skip("the damage is done to files")
+    world.serve(0)
+    (entry, *_) = sorted((world.store.root / "log").glob("*.json"))
+    whole = entry.read_text()
+    entry.write_text("{")
+    with pytest.raises(CorruptVersionError, match=r"log entry .*restore it"):
+        EmbeddingClient(world.store.root).pin()
+    entry.write_text(whole.replace('"format_version": 1', '"format_version": 9'))
+    with pytest.raises(UnknownEntryError, match="release"):
+        EmbeddingClient(world.store.root).pin()
+
+
+def test_a_lost_version_says_what_to_do(world: SmallWorld) -> None:
+    if world.bucket:
+        pytest.skip("the damage is done to files")
+    (publication,) = world.serve(0)
+    folder = world.store.version_folder(publication.version.digest)
+    folder.rename(folder.with_name("gone"))
+    with pytest.raises(CorruptVersionError, match=r"no folder .*: restore the folder"):
+        EmbeddingClient(world.store.root).pin()
+
+
+def test_a_place_that_is_no_store_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableStoreError, match="want the folder of a store, or s3://"):
+        EmbeddingClient.at("gs://bucket/store")
+    with pytest.raises(UnreachableStoreError, match="want s3://bucket/prefix"):
+        EmbeddingClient.at("s3://", cache=tmp_path)
+    with pytest.raises(NoVersionError, match=r"nothing is published in .*missing: want the folder"):
+        EmbeddingClient.at(tmp_path / "missing").pin()
+
+
+def test_a_folder_that_this_user_may_not_read_is_told(
+    world: SmallWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UnreachableStoreError, match="Permission denied: give this user access"):
+        EmbeddingClient(world.folder / "store").pin()
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnreachableStoreError, match=r"cannot be kept in .*name a folder"):
+        EmbeddingClient.at("s3://bucket/store", cache=tmp_path / "file" / "cache")
+
+
+def test_every_error_of_a_consumer_is_a_store_error() -> None:
+    for error in (UnreachableStoreError, NoVersionError, CorruptVersionError, MixedVersionsError):
+        assert issubclass(error, StoreError)

@@ -1,20 +1,22 @@
 """A publisher killed anywhere and run again finishes; readers never see a half version."""
 
 import os
-import shutil
 import threading
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from botocore.httpsession import URLLib3Session
 
 from embedding_store.checks import check
 from embedding_store.client import EmbeddingClient
 from lake.digests import digest_files
 from tests.unit.embedding_store.processes import (
     die_at_fsync,
+    die_at_request,
     die_at_step,
     roll_back,
     serve_day,
@@ -34,6 +36,8 @@ STEPS = {
 """The named steps of serving a day, and how often each comes."""
 NUM_FSYNCS = 21
 """Durable writes of serving a day in the small world."""
+NUM_REQUESTS = 32
+"""What serving it asks of the server, where it lies in a bucket."""
 
 
 class Poller(threading.Thread):
@@ -76,9 +80,9 @@ class Poller(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
+def prepared(tmp_path_factory: pytest.TempPathFactory, bucket: str | None) -> SmallWorld:
     """Day 0 is served, day 1 is stabilised."""
-    world = SmallWorld(tmp_path_factory.mktemp("prepared"))
+    world = SmallWorld(tmp_path_factory.mktemp("prepared"), bucket=bucket)
     world.serve(0)
     world.stabilised(1)
     return world
@@ -87,20 +91,19 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
 @pytest.fixture(scope="module")
 def finished(prepared: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
     """The same world after day 1, never killed."""
-    world = copy_of(prepared, tmp_path_factory.mktemp("finished"))
+    world = prepared.copy(tmp_path_factory.mktemp("finished"))
     world.promote(world.publish(1))
     return world
 
 
-def copy_of(world: SmallWorld, folder: Path) -> SmallWorld:
-    shutil.copytree(world.folder, folder, dirs_exist_ok=True)
-    return SmallWorld(folder)
-
-
 def content(world: SmallWorld) -> dict[str, str]:
     """Everything but the log, whose entries carry instants and ids of their own."""
+    ours = ("log/", "location.json", "cache/")
     found = digest_files(world.store.root)
-    return {name: digest for name, digest in found.items() if not name.startswith("log/")}
+    local = {name: digest for name, digest in found.items() if not name.startswith(ours)}
+    objects = world.store.objects
+    keys = [key for prefix in ("versions", "gates") for key in objects.list(prefix)]
+    return local | {key: sha256(objects.get(key)).hexdigest() for key in keys}
 
 
 def kill_and_finish(world: SmallWorld, plan: tuple, finished: SmallWorld) -> None:
@@ -125,31 +128,42 @@ def kill_and_finish(world: SmallWorld, plan: tuple, finished: SmallWorld) -> Non
 def test_killed_at_a_named_step(
     prepared: SmallWorld, finished: SmallWorld, tmp_path: Path, step: str, occurrence: int
 ) -> None:
-    kill_and_finish(copy_of(prepared, tmp_path), (die_at_step, step, occurrence), finished)
+    kill_and_finish(prepared.copy(tmp_path), (die_at_step, step, occurrence), finished)
+
+
+def death_before(world: SmallWorld, number: int) -> tuple:
+    """The plan to die before a durable write, or before a request where there is a bucket."""
+    return (die_at_request if world.bucket else die_at_fsync, number)
+
+
+def last_death(world: SmallWorld) -> int:
+    return NUM_REQUESTS if world.bucket else NUM_FSYNCS
 
 
 @pytest.mark.parametrize("number", [10, 12, 13, 14, 15, 18])
 def test_killed_before_a_durable_write(
     prepared: SmallWorld, finished: SmallWorld, tmp_path: Path, number: int
 ) -> None:
-    kill_and_finish(copy_of(prepared, tmp_path), (die_at_fsync, number), finished)
+    kill_and_finish(prepared.copy(tmp_path), death_before(prepared, number), finished)
 
 
 def test_the_durable_writes_are_those_that_are_killed(
     prepared: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So a step that is added to publishing is killed too."""
-    world = copy_of(prepared, tmp_path)
+    world = prepared.copy(tmp_path)
+    EmbeddingClient(world.store.root).pin()  # who publishes has what it stabilised onto
     calls = []
-    fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append(fsync(descriptor)))
+    counted, name = (URLLib3Session, "send") if world.bucket else (os, "fsync")
+    call = getattr(counted, name)
+    monkeypatch.setattr(counted, name, lambda *given: calls.append(given) or call(*given))
     world.promote(world.publish(1))
-    assert len(calls) == NUM_FSYNCS
+    assert len(calls) == last_death(world)
 
 
 def test_killed_in_a_rollback(finished: SmallWorld, tmp_path: Path) -> None:
-    for number, plan in enumerate([(die_at_step, "rollback-logged", 1), (die_at_fsync, 2)]):
-        world = copy_of(finished, tmp_path / str(number))
+    for number, plan in enumerate([(die_at_step, "rollback-logged", 1), death_before(finished, 2)]):
+        world = finished.copy(tmp_path / str(number))
         with Poller(world) as poller:
             child = start(roll_back, world.folder, plan)
             child.join()
@@ -167,8 +181,8 @@ def test_killed_twenty_times_at_every_named_step(
     prepared: SmallWorld, finished: SmallWorld, tmp_path: Path
 ) -> None:
     for step, count in STEPS.items():
-        for run in range(20):
-            world = copy_of(prepared, tmp_path / f"{step}-{run}")
+        for run in range(5 if prepared.bucket else 20):
+            world = prepared.copy(tmp_path / f"{step}-{run}")
             kill_and_finish(world, (die_at_step, step, run % count + 1), finished)
 
 
@@ -177,10 +191,10 @@ def test_killed_twenty_times_at_every_named_step(
 def test_killed_before_every_durable_write(
     prepared: SmallWorld, finished: SmallWorld, tmp_path: Path
 ) -> None:
-    for run in range(3):
-        for number in range(1, NUM_FSYNCS + 1):
-            world = copy_of(prepared, tmp_path / f"{number}-{run}")
-            kill_and_finish(world, (die_at_fsync, number), finished)
+    for run in range(1 if prepared.bucket else 3):
+        for number in range(1, last_death(prepared) + 1):
+            world = prepared.copy(tmp_path / f"{number}-{run}")
+            kill_and_finish(world, death_before(world, number), finished)
 
 
 @pytest.mark.prove
@@ -189,10 +203,10 @@ def test_killed_again_and_again_until_it_is_done(
     prepared: SmallWorld, finished: SmallWorld, tmp_path: Path
 ) -> None:
     """Every attempt gets one durable write further than the one before."""
-    world = copy_of(prepared, tmp_path)
+    world = prepared.copy(tmp_path)
     with Poller(world):
-        for number in range(1, NUM_FSYNCS + 2):
-            child = start(serve_day, world.folder, 1, (die_at_fsync, number))
+        for number in range(1, 2 * last_death(world)):
+            child = start(serve_day, world.folder, 1, death_before(world, number))
             child.join()
             if child.exitcode == 0:
                 break

@@ -108,12 +108,12 @@ def test_only_the_first_version_of_a_store_needs_no_champion(world: SmallWorld) 
 def test_a_gate_that_failed_keeps_failing_whatever_figure_is_shown_next(world: SmallWorld) -> None:
     version = candidate(world)
     first = verdict(world, version, quality(lower=-0.5))
-    path = world.store.root / "gates" / f"{version.digest}.json"
-    written = path.read_bytes()
+    key = world.gate_key(version.digest)
+    written = world.store.objects.get(key)
     second = verdict(SmallWorld(world.folder), version, quality(lower=0.5))
     assert second == first
     assert not second.is_passed
-    assert path.read_bytes() == written
+    assert world.store.objects.get(key) == written
     with pytest.raises(PublicationRefusedError, match=r"model_quality -0\.5"):
         require_passed(world.store, version.digest)
 
@@ -126,8 +126,8 @@ def test_other_evidence_is_judged_beside_the_older_record(world: SmallWorld) -> 
     assert require_passed(world.store, version.digest, other.evidence)[0] == other
     with pytest.raises(PublicationRefusedError):
         require_passed(world.store, version.digest, first.evidence)
-    files = sorted(path.name for path in (world.store.root / "gates").glob(f"{version.digest}*"))
-    assert files == [f"{version.digest}.2.json", f"{version.digest}.json"]
+    files = [key for key in world.store.objects.list("gates") if version.digest in key]
+    assert files == [world.gate_key(version.digest, 2), world.gate_key(version.digest)]
     assert verdict(world, version, quality(lower=9.0, evidence="one")) == first
 
 
@@ -147,8 +147,7 @@ def test_no_record_is_a_refusal(world: SmallWorld) -> None:
 def test_a_record_about_another_version_is_a_refusal(world: SmallWorld) -> None:
     version = candidate(world)
     record = verdict(world, version)
-    gates = world.store.root / "gates"
-    (gates / f"{'0' * 64}.json").write_bytes(record.to_bytes())
+    world.store.objects.put(world.gate_key("0" * 64), record.to_bytes())
     with pytest.raises(PublicationRefusedError, match=f"is about {version.digest[:12]}"):
         require_passed(world.store, "0" * 64)
 
@@ -157,7 +156,7 @@ def test_a_record_without_one_of_the_gates_is_a_refusal(world: SmallWorld) -> No
     version = candidate(world)
     record = verdict(world, version)
     short = replace(record, gates=record.gates[:-1])
-    (world.store.root / "gates" / f"{version.digest}.json").write_bytes(short.to_bytes())
+    world.store.objects.put(world.gate_key(version.digest), short.to_bytes())
     with pytest.raises(PublicationRefusedError, match="model_quality was not judged"):
         require_passed(world.store, version.digest)
 
@@ -172,9 +171,11 @@ def test_a_damaged_record_is_a_refusal_that_names_the_file(
 ) -> None:
     version = candidate(world)
     verdict(world, version)
-    path = world.store.root / "gates" / f"{version.digest}.json"
-    path.write_bytes(damage)
-    want = f"{path}: want a gate record in JSON, got {len(damage)} bytes.*restore it from a copy"
+    key = world.gate_key(version.digest)
+    world.store.objects.put(key, damage)
+    want = (
+        f"{world.store.url}/{key}: want a gate record in JSON, got {len(damage)} bytes.*restore it"
+    )
     with pytest.raises(CorruptVersionError, match=want):
         require_passed(world.store, version.digest)
 
@@ -185,11 +186,11 @@ def test_the_record_of_a_published_version_is_found_beside_a_damaged_one(
     version = candidate(world)
     verdict(world, version, quality(lower=-0.5, evidence="one"))
     published = world.publish(1, evidence=world.evidence(policy=POLICY)).version
-    path = world.store.root / "gates" / f"{version.digest}.json"
-    path.write_text("{")
+    key = world.gate_key(version.digest)
+    world.store.objects.put(key, b"{")
     assert published_record(world.store, published).is_passed
-    path.with_name(f"{version.digest}.2.json").write_text("{")
-    with pytest.raises(PublicationRefusedError, match=f"{published.gate_sha256}.*{path}.*got 2 of"):
+    world.store.objects.put(world.gate_key(version.digest, 2), b"{")
+    with pytest.raises(PublicationRefusedError, match=f"{published.gate_sha256}.*{key}.*got 2 of"):
         published_record(world.store, published)
 
 
@@ -207,8 +208,8 @@ def test_a_record_reads_back_equal(world: SmallWorld) -> None:
 def test_judging_the_same_again_writes_the_same_bytes(world: SmallWorld, tmp_path: Path) -> None:
     version = candidate(world)
     verdict(world, version)
-    path = world.store.root / "gates" / f"{version.digest}.json"
-    once = path.read_bytes()
-    path.unlink()
+    key = world.gate_key(version.digest)
+    once = world.store.objects.get(key)
+    world.store.objects.delete(key)
     verdict(world, version)
-    assert path.read_bytes() == once
+    assert world.store.objects.get(key) == once

@@ -16,7 +16,6 @@ from embedding_store.store import EmbeddingStore
 from embedding_store.versions import open_version
 from lake.digests import digest_files
 from lake.log import CommitLog, Entry
-from lake.objects import DiskObjects
 from tests.unit.embedding_store.small_world import (
     SmallWorld,
     drifted,
@@ -132,7 +131,7 @@ class RivalLog(CommitLog):
     """A log in which a rival appends right before our first entry."""
 
     def __init__(self, world: SmallWorld, rival: Callable[[], object]) -> None:
-        super().__init__(DiskObjects(world.store.root))
+        super().__init__(world.store.objects)
         self.rivals = [rival]
 
     def append(self, *args: object, **kwargs: object) -> Entry:
@@ -232,11 +231,11 @@ def test_an_unknown_alias_or_version_is_refused(world: SmallWorld) -> None:
 def test_a_version_without_its_gate_record_is_not_promoted(world: SmallWorld) -> None:
     world.serve(0)
     publication = world.publish(1)
-    path = world.store.root / "gates" / f"{publication.version.digest}.json"
-    path.write_text(path.read_text().replace("true", "true "))
+    key, objects = world.gate_key(publication.version.digest), world.store.objects
+    objects.put(key, objects.get(key).replace(b"true", b"true "))
     with pytest.raises(PublicationRefusedError, match="is gone or changed"):
         world.promote(publication)
-    path.unlink()
+    objects.delete(key)
     with pytest.raises(PublicationRefusedError, match="is gone or changed"):
         world.promote(publication)
     assert world.store.state().stable(1).number == 1

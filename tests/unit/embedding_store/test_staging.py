@@ -22,7 +22,7 @@ def test_a_staged_version_is_committed_but_nobody_is_told(world: SmallWorld) -> 
     version.verify()
     assert version.folder == world.store.version_folder(version.digest)
     assert world.store.state().seq == 0
-    assert not list(world.store.scratch.iterdir())
+    assert not world.unfinished()
 
 
 def test_staging_again_gives_the_same_version(world: SmallWorld) -> None:
@@ -65,8 +65,8 @@ def test_a_broken_contract_commits_nothing(world: SmallWorld, tmp_path: Path, od
     write_side(broken / "item/part-0.parquet", "item", ["a"], np.full((1, DIM), odd))
     with pytest.raises(ContractError, match="item 'a'"):
         staged(world, broken)
-    assert not (world.store.root / "versions").exists()
-    assert not list(world.store.scratch.iterdir())
+    assert not list(world.store.objects.list("versions"))
+    assert not world.unfinished()
 
 
 def test_a_side_without_a_row_is_refused(world: SmallWorld, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from feature_repo.errors import MixedVersionsError, NotServedError
-from feature_repo.lookup import open_features, require_one_version
+from embedding_store.answers import require_one_version
+from embedding_store.errors import MixedVersionsError
+from feature_repo.errors import NotServedError
+from feature_repo.lookup import open_features
 from feature_repo.projection import reconcile
 from tests.unit.feature_repo.small_world import SmallWorld, instant
 

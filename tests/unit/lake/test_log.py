@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -26,11 +27,6 @@ WRITTEN = {
 
 def append(log: CommitLog, kind: str = "noted", after_seq: int | None = None) -> Entry:
     return log.append(kind, {}, effective_at=AT, by="test", why="a fact", after_seq=after_seq)
-
-
-@pytest.fixture(params=["disk", "memory"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
-    return DiskObjects(tmp_path) if request.param == "disk" else MemoryObjects()
 
 
 def test_the_log_assigns_the_sequence(objects: Objects) -> None:
@@ -141,19 +137,56 @@ def test_an_entry_written_by_the_first_release_still_opens(objects: Objects) -> 
     assert entry.body == {"alias": "stable"}
 
 
-def _append_many(root: str, count: int) -> None:
-    log = CommitLog(DiskObjects(Path(root)))
+def _append_many(objects: Objects, count: int) -> None:
+    log = CommitLog(objects)
     for _ in range(count):
         append(log)
 
 
-def test_concurrent_processes_lose_and_repeat_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("objects", ["disk", "s3"], indirect=True)
+def test_concurrent_processes_lose_and_repeat_nothing(objects: Objects) -> None:
     context = get_context("spawn")
-    writers = [context.Process(target=_append_many, args=(str(tmp_path), 15)) for _ in range(4)]
+    writers = [context.Process(target=_append_many, args=(objects, 15)) for _ in range(4)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(60)
         assert writer.exitcode == 0
-    entries = CommitLog(DiskObjects(tmp_path)).entries()
+    entries = CommitLog(objects).entries()
     assert len({entry.entry_id for entry in entries}) == len(entries) == 60
+
+
+class CountedObjects(MemoryObjects):
+    """Counts what is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def get(self, key: str) -> bytes:
+        self.asked.append(key)
+        return super().get(key)
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[str]:
+        self.asked.append(f"{prefix} after {after}")
+        return super().list(prefix, after=after)
+
+
+def test_a_look_at_a_log_that_is_known_is_one_question() -> None:
+    objects = CountedObjects()
+    for _ in range(12):
+        append(CommitLog(objects))
+    objects.asked.clear()
+    log = CommitLog(objects)
+    log.entries()
+    assert len(objects.asked) == 13, "one list, and each entry once"
+    objects.asked.clear()
+    log.entries()
+    assert objects.asked == [f"log after log/{12:020d}.json"]
+
+
+def test_other_files_beside_the_log_are_no_entries(objects: Objects) -> None:
+    append(CommitLog(objects))
+    objects.put("log/.DS_Store", b"x")
+    objects.put("logs/1", b"x")
+    assert len(CommitLog(objects).entries()) == 1

@@ -1,24 +1,12 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from lake.errors import LakeError, MissingArtifactError
-from lake.objects import DiskObjects, MemoryObjects, Objects
-from lake.s3 import S3Objects
+from lake.objects import Objects, get_all
 
 WRITERS, RACES = 16, 5
-
-
-@pytest.fixture(params=["disk", "memory", "s3"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
-    match request.param:
-        case "disk":
-            return DiskObjects(tmp_path)
-        case "memory":
-            return MemoryObjects()
-    return S3Objects(request.getfixturevalue("s3_url"))
 
 
 def test_what_was_put_is_what_is_got(objects: Objects) -> None:
@@ -58,6 +46,16 @@ def test_a_folder_is_listed_in_order_and_without_its_neighbours(objects: Objects
         objects.put(key, b"x")
     assert list(objects.list("log")) == ["log/10", "log/2", "log/deep/1"]
     assert list(objects.list("empty")) == []
+    assert list(objects.list("log", after="log/10")) == ["log/2", "log/deep/1"]
+
+
+def test_several_keys_come_in_the_order_asked_for(objects: Objects) -> None:
+    keys = [f"many/{number}" for number in range(25)]
+    for key in keys:
+        objects.put(key, key.encode())
+    assert get_all(objects, keys[::-1]) == [key.encode() for key in keys[::-1]]
+    with pytest.raises(MissingArtifactError, match="none"):
+        get_all(objects, [*keys, "many/none"])
 
 
 def test_a_deleted_key_is_free(objects: Objects) -> None:

@@ -1,15 +1,22 @@
 """How S3 objects behave when the server does not: the faults come from a server of our own."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from botocore.httpsession import URLLib3Session
 
+import lake.s3
 from lake.errors import CorruptArtifactError, MissingArtifactError, StorageError
+from lake.folders import S3Folders
 from lake.s3 import MAX_ATTEMPTS, MULTIPART_BYTES, S3Objects
+from tests.s3_server import BUCKET, s3_server
 
 ERROR = "<Error><Code>{code}</Code><Message>said the server</Message></Error>"
 
@@ -23,6 +30,8 @@ class FaultyServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[tuple[int, str]] = []
         self.asked = 0
+        self.num_broken = 0
+        """Requests that get no answer."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -32,6 +41,10 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, FaultyServer)
         server.asked += 1
+        if server.num_broken:
+            server.num_broken -= 1
+            self.close_connection = True
+            return
         status, text = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
         body = (text if status < 300 else ERROR.format(code=text)).encode()
         self.send_response(status)
@@ -80,6 +93,24 @@ def test_a_server_that_stays_down_is_given_up(server: FaultyServer) -> None:
     with pytest.raises(StorageError, match=r"s3://bucket/x/key: the server answers 503 SlowDown"):
         S3Objects("s3://bucket/x").get("key")
     assert server.asked == MAX_ATTEMPTS
+
+
+def test_a_connection_that_breaks_is_made_again(server: FaultyServer) -> None:
+    server.answers, server.num_broken = [(200, "blob")], 3
+    assert S3Objects("s3://bucket/x").get("key") == b"blob"
+    assert server.asked == 4
+
+
+def test_the_pauses_between_attempts_grow(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    server.answers = [(503, "SlowDown")]
+    with pytest.raises(StorageError):
+        S3Objects("s3://bucket/x").get("key")
+    assert len(pauses) == MAX_ATTEMPTS - 1
+    assert all(0 < pause <= 2**number for number, pause in enumerate(pauses))  # a random part
 
 
 def test_who_is_refused_does_not_ask_again(server: FaultyServer) -> None:
@@ -133,3 +164,80 @@ def test_a_large_file_goes_up_in_parts_and_comes_back_whole(s3_url: str, tmp_pat
     objects.upload("large", sent)
     objects.download("large", got)
     assert got.read_bytes() == sent.read_bytes()
+
+
+def unfinished(url: str) -> int:
+    """How many uploads are under way below a place."""
+    objects = S3Objects(url)
+    found = objects._client.list_multipart_uploads(Bucket=objects.bucket, Prefix=objects.prefix)
+    return len(found.get("Uploads", ()))
+
+
+def upload_and_die(url: str, folder: Path) -> None:
+    """Commit a folder with a file of three parts; die once two of them are there."""
+    lake.s3.MULTIPART_BYTES = 5 << 20
+    send, left = URLLib3Session.send, [4]
+
+    def counted(session: URLLib3Session, request: object) -> object:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return send(session, request)
+
+    URLLib3Session.send = counted
+    folders = S3Folders(S3Objects(url), folder)
+    with folders.staged() as staged:
+        (staged / "large").write_bytes(os.urandom(12 << 20))
+        folders.commit(staged, "versions/a")
+
+
+def test_a_killed_upload_is_never_seen_and_its_parts_are_swept(s3_url: str, tmp_path: Path) -> None:
+    child = get_context("spawn").Process(target=upload_and_die, args=(s3_url, tmp_path / "cache"))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    folders, objects = S3Folders(S3Objects(s3_url), tmp_path / "cache"), S3Objects(s3_url)
+    assert not folders.exists("versions/a")
+    assert list(objects.list("versions")) == []
+    assert unfinished(s3_url) == 1
+
+    folders.sweep()
+    assert not list((tmp_path / "cache" / "tmp").iterdir())
+    assert unfinished(s3_url) == 1, "it may be another machine's, and go on"
+
+    assert objects.sweep(older_than=timedelta(0)) == 1
+    assert unfinished(s3_url) == 0
+
+
+@pytest.mark.prove  # the server takes 20 s to start again
+def test_bytes_that_rot_on_the_server_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = b"\0the bytes of one file" * 400_000
+    with s3_server(tmp_path) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        objects = S3Objects(f"s3://{BUCKET}/x")
+        folders = S3Folders(objects, tmp_path / "cache")
+        with folders.staged() as staged:
+            (staged / "large").write_bytes(data)
+            folders.commit(staged, "versions/a")
+        server.kill()
+        assert rotten(tmp_path, data[:40]), "the server keeps its bytes elsewhere"
+        server.start()
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        elsewhere = S3Folders(objects, tmp_path / "elsewhere")
+        with pytest.raises((CorruptArtifactError, StorageError)):
+            elsewhere.path("versions/a")
+        assert not (tmp_path / "elsewhere" / "versions").exists()
+        assert not list((tmp_path / "elsewhere").glob("tmp/*"))
+
+
+def rotten(folder: Path, start: bytes) -> bool:
+    """Change one bit where the server's files hold ``start``; return whether any does."""
+    for path in folder.glob("*.dat"):
+        data = path.read_bytes()
+        if (at := data.find(start)) >= 0:
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+            return True
+    return False

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from datetime import date
@@ -41,3 +42,44 @@ def test_processes_that_open_a_fresh_home_at_once_leave_it_whole(tmp_path: Path)
         assert process.returncode == 0
     again = subprocess.run(command, input="go\n", text=True, check=False, capture_output=True)
     assert again.returncode == 0, again.stderr
+
+
+def test_days_are_taken_in_by_one_run_with_few_lines(tmp_path: Path) -> None:
+    config = WorkspaceConfig(
+        source="simulated",
+        source_parameters={
+            "num_users": 60,
+            "num_titles": 100,
+            "first_day": "2026-01-01",
+            "num_days": 6,
+        },
+        first_day=date(2026, 1, 1),
+        last_day=date(2026, 1, 6),
+        recipe="tiny",
+    )
+    Workspace.create(tmp_path / "world", config)
+
+    def run(first: str, last: str, *more: str) -> "subprocess.CompletedProcess[str]":
+        arguments = ["run", first, "--through", last, "--workspace", "world", *more]
+        return subprocess.run(
+            [sys.executable, "-m", "marquee", *arguments],
+            env={**os.environ, "MARQUEE_HOME": str(tmp_path)},
+            text=True,
+            check=False,
+            capture_output=True,
+        )
+
+    done = run("2026-01-01", "2026-01-06", "--job", "ingestion")
+    assert done.returncode == 0, done.stderr
+    told = [line.split("  ")[2] for line in done.stdout.splitlines()]
+    assert told == ["2026-01-01 to 2026-01-05", "2026-01-06 to 2026-01-06"]
+
+    again = run("2026-01-01", "2026-01-06", "--job", "ingestion")
+    assert (again.returncode, again.stdout) == (0, "")
+
+    refused = run("2026-01-02", "2026-01-01", "--job", "ingestion")
+    assert "want days in order, got 2026-01-02 to 2026-01-01" in refused.stderr
+    refused = run("2026-01-02", "2026-01-09", "--job", "ingestion")
+    assert "has the partitions 2026-01-01 to 2026-01-06; got '2026-01-09'" in refused.stderr
+    refused = run("2026-01-02", "2026-01-03")
+    assert "--through goes with --job ingestion, got --job daily_refresh" in refused.stderr

@@ -77,6 +77,7 @@ def test_from_files_to_a_world(tmp_path: Path, run: Any) -> None:
 
     assert "Drafted" in drafted.out
     assert "5 decisions are yours" in drafted.out
+    assert 'action "liked": role = "DECIDE"' in drafted.out
     assert refused.status == 1
     assert "5 decisions are open: actions[0].name" in refused.err
     assert accepted.status == 0

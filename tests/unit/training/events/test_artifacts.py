@@ -145,3 +145,26 @@ def test_chunks_and_schema_metadata_leave_no_trace_in_the_file(tmp_path: Path) -
 
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "pieces").read_bytes()
     assert pq.read_table(tmp_path / "whole").equals(whole)
+
+
+def test_only_columns_whose_values_repeat_are_stored_with_a_dictionary(folders: Path) -> None:
+    with pq.ParquetFile(folders / "raw" / "events.parquet") as file:
+        group = file.metadata.row_group(0)
+    columns = [group.column(index) for index in range(group.num_columns)]
+
+    has_dictionary = {one.path_in_schema: one.has_dictionary_page for one in columns}
+
+    assert not has_dictionary["event_id"]
+    assert not has_dictionary["occurred_at"]
+    assert has_dictionary["user_id"]
+    assert has_dictionary["action"]
+
+
+def test_lists_of_text_are_stored_with_a_dictionary(tmp_path: Path) -> None:
+    table = pa.table({"genres": pa.array([["drama"], None, ["drama", "war"]])})
+
+    write_parquet(table, tmp_path / "x.parquet")
+
+    with pq.ParquetFile(tmp_path / "x.parquet") as file:
+        assert file.metadata.row_group(0).column(0).has_dictionary_page
+        assert file.read().column("genres").to_pylist() == table["genres"].to_pylist()

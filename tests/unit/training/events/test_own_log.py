@@ -1,21 +1,25 @@
 import gzip
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from lake.days import end_of
 from tests.unit.training.events.listening import DAY_MS, PLAYS, START_MS, mapping, plays
 from training.errors import NoDataError, SourceError
+from training.events import day_split, file_facts
 from training.events.artifacts import read_events, write_catalogue, write_raw, write_valid
+from training.events.log_files import LogFile
 from training.events.mapping_file import mapping_from
 from training.events.own_log import OwnLog, _only_around
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA
 
 DAY = date(2026, 1, 30)
 END = datetime(2026, 1, 31, tzinfo=UTC)
+ALWAYS = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -24,8 +28,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(document: Mapping[str, Any]) -> OwnLog:
-    return OwnLog(mapping_from(document))
+def opened(document: Mapping[str, Any], cache: Path | None = None) -> OwnLog:
+    return OwnLog(mapping_from(document), cache=cache)
 
 
 def day_rows(source: OwnLog, *columns: str) -> list[tuple[Any, ...]]:
@@ -163,9 +167,9 @@ def test_csv_and_parquet_of_one_log_give_the_same_day(tmp_path: Path) -> None:
     assert valid_digest(mapping(tmp_path), tmp_path / "1") == valid_digest(as_csv, tmp_path / "2")
 
 
-def test_the_identity_follows_contents_and_not_names(folder: Path) -> None:
+def test_the_fingerprint_follows_contents_and_not_names(folder: Path) -> None:
     before = opened(mapping(folder, world={"last_day": "2026-01-31"}))
-    identity, fingerprint = before.identity(), before.fingerprint(DAY)
+    fingerprint, known = before.fingerprint(DAY), before.catalogue_fingerprint(as_of=END)
     moved = folder / "moved"
     moved.mkdir()
     for name in ("x.parquet", "copy.parquet"):
@@ -174,10 +178,111 @@ def test_the_identity_follows_contents_and_not_names(folder: Path) -> None:
     plays()[:3].write_parquet(folder / "plays.parquet")
     changed = opened(mapping(folder, world={"last_day": "2026-01-31"}))
 
-    assert identity == same.identity()
-    assert fingerprint == same.fingerprint(DAY)
-    assert identity != changed.identity()
-    assert fingerprint != changed.fingerprint(DAY)
+    assert before.identity() == same.identity() == changed.identity()
+    assert fingerprint == same.fingerprint(DAY) != changed.fingerprint(DAY)
+    assert known == same.catalogue_fingerprint(as_of=END)
+    assert known != changed.catalogue_fingerprint(as_of=END)
+
+
+def test_another_reading_of_the_files_is_another_source(folder: Path) -> None:
+    source = opened(mapping(folder))
+    later = opened(mapping(folder, world={"first_day": "2026-01-31"}))
+    other = mapping(folder)
+    other["actions"][0]["role"] = "ignored"
+
+    assert source.identity() != opened(other).identity()
+    assert source.identity() != later.identity()
+
+
+def test_tomorrows_file_leaves_the_days_before_as_they_were(folder: Path) -> None:
+    tomorrow = date(2026, 2, 1)
+    logs = folder / "logs"
+    logs.mkdir()
+    plays().write_parquet(logs / "1.parquet")
+    document = mapping(folder, events__files=[str(logs)])
+
+    def said(source: OwnLog, day: date) -> tuple[Any, ...]:
+        known = source.catalogue_fingerprint(as_of=end_of(day.isoformat()))
+        return source.identity(), source.fingerprint(day), known
+
+    before = opened(document)
+    plays([{**PLAYS[0], "played_at": START_MS + 2 * DAY_MS}]).write_parquet(logs / "2.parquet")
+    after = opened(document)
+
+    for day in (DAY, date(2026, 1, 31)):
+        assert said(after, day) == said(before, day)
+    assert said(after, tomorrow)[1:] != said(before, tomorrow)[1:]
+
+
+def test_a_late_file_is_another_day_and_another_catalogue_from_then_on(folder: Path) -> None:
+    logs = folder / "logs"
+    logs.mkdir()
+    plays().write_parquet(logs / "1.parquet")
+    document = mapping(folder, events__files=[str(logs)])
+    days = (DAY, date(2026, 1, 31))
+    before = opened(document)
+    plays([{**PLAYS[3], "track": "z"}]).write_parquet(logs / "late.parquet")
+    after = opened(document)
+
+    assert [after.fingerprint(day) == before.fingerprint(day) for day in days] == [True, False]
+    known = [
+        [one.catalogue_fingerprint(as_of=end_of(day.isoformat())) for day in days]
+        for one in (before, after)
+    ]
+    assert known[0][0] == known[1][0]
+    assert known[0][1] != known[1][1]
+
+
+def test_a_file_that_is_known_is_not_looked_at_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document, cache = mapping(folder), folder / "cache"
+    days, fingerprint = opened(document, cache).days, opened(document, cache).fingerprint(DAY)
+    with monkeypatch.context() as unread:
+        unread.setattr(file_facts, "_looked_at", lambda *_: pytest.fail("it was read"))
+        again = opened(document, cache)
+        assert again.days == days
+        assert again.fingerprint(DAY) == fingerprint
+
+    (kept,) = (cache / "files").iterdir()
+    kept.write_text("{")
+    assert opened(document, cache).fingerprint(DAY) == fingerprint
+    plays()[:3].write_parquet(folder / "plays.parquet")
+    assert opened(document, cache).fingerprint(DAY) != fingerprint
+    seconds = {"column": "played_at", "unit": "us"}
+    other = opened(mapping(folder, events__occurred_at=seconds), cache)
+    assert other.first_day.year == 1970
+
+
+def test_a_file_of_many_days_is_read_twice_at_most(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{**PLAYS[n % 4], "played_at": START_MS + (n * 7 % 5) * DAY_MS + n} for n in range(40)]
+    plays(rows).write_parquet(folder / "plays.parquet")
+    document = mapping(folder)
+    days = [DAY + timedelta(days=n) for n in range(5)]
+
+    def numbers(source: OwnLog, day: date) -> list[tuple[Any, ...]]:
+        parts = source.located(day, received_before=ALWAYS, is_numbered=True)
+        return [row for _, part in parts for row in part.rows()]
+
+    scanned = [numbers(opened(document), day) for day in days]
+    source, reads = opened(document), []
+    frames = LogFile.frames
+    monkeypatch.setattr(
+        LogFile, "frames", lambda *a, **named: reads.append(a) or frames(*a, **named)
+    )
+    monkeypatch.setattr(day_split, "_ROWS_AT_ONCE", 7)
+    assert [numbers(source, day) for day in (*days, days[0])] == [*scanned, scanned[0]]
+    assert len(reads) == 2, "a scan for the first day, and a split for all others"
+
+
+def test_a_file_that_changes_while_it_is_read_is_named(folder: Path) -> None:
+    source = opened(mapping(folder))
+    assert source.days
+    plays()[3:].write_parquet(folder / "plays.parquet")
+    with pytest.raises(SourceError, match=r"plays\.parquet: changed while it was read"):
+        source.read_day(DAY, received_before=END)
 
 
 def test_parts_of_a_file_that_state_other_times_are_skipped(folder: Path) -> None:

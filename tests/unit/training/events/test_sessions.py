@@ -3,6 +3,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from training.events import sessions
 from training.events.sessions import (
     CONTINUE,
     FEED,
@@ -140,3 +141,23 @@ def test_a_film_is_not_offered_to_the_same_user_every_day(day: Day) -> None:
         offered.append({pair for pair, is_film in zip(pairs, films, strict=True) if is_film})
 
     assert not offered[0] & offered[1]
+
+
+def test_pages_do_not_depend_on_how_many_sessions_are_looked_at_together(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_BLOCK", 37)
+
+    in_small_blocks = fill_slates(day.demand, day.sessions, DAY)
+
+    np.testing.assert_array_equal(in_small_blocks.title, day.slates.title)
+    np.testing.assert_array_equal(in_small_blocks.utility, day.slates.utility)
+
+
+def test_the_smallest_values_are_those_of_a_stable_sort() -> None:
+    rng = np.random.default_rng(5)
+    values = np.where(rng.random((400, 30)) < 0.7, np.inf, rng.random((400, 30)))
+
+    expected = np.argsort(values, axis=1, kind="stable")[:, :7]
+
+    np.testing.assert_array_equal(sessions._smallest(values, 7), expected)

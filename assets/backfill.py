@@ -1,0 +1,133 @@
+"""Takes in many days in one run; each day stays a partition with a data version of its own.
+
+::
+
+    day by day:  catalogue ─► vocabulary         one materialization per asset and day
+                 raw ─► valid ─► tokens
+                  └──► quarantined
+
+It is an op over days, not a run of the assets over a range of partitions: such a run tells all of
+its partitions one and the same data version (dagster 1.13; ADR 8). A day that stands is skipped,
+and told again only where the orchestrator knows another version of it.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import date, datetime
+
+import dagster as dg
+
+from assets.account import Account
+from assets.errors import PlatformError
+from assets.events import (
+    build_catalogue,
+    build_quarantined_events,
+    build_raw_events,
+    build_valid_events,
+)
+from assets.reporting import materialized
+from assets.timeline import days_between
+from assets.tokens import build_tokens, build_vocabulary
+from assets.watermark import Clock
+from assets.workspace import Workspace
+from lake.errors import LakeError
+from lake.lake import Built
+from training.errors import TrainingError
+
+DATA_VERSION_TAG = "dagster/data_version"
+ASSETS = (
+    "catalogue",
+    "vocabulary",
+    "raw_events",
+    "quarantined_events",
+    "valid_events",
+    "interaction_tokens",
+)
+"""What is made of a day, in the order in which it is made."""
+
+NUM_LINES = 20
+"""Lines of progress of a long run; a short one has a line for five days."""
+_PAGE_RECORDS = 200  # of runs of single days each holds a picture of 30 KB
+_OF_A_DAY = (PlatformError, TrainingError, LakeError, OSError)
+
+
+class Days(dg.Config):
+    """Which days, both included, as YYYY-MM-DD."""
+
+    first_day: str
+    last_day: str
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def take_in(
+    context: dg.OpExecutionContext,
+    config: Days,
+    workspace: dg.ResourceParam[Workspace],
+    clock: dg.ResourceParam[Clock],
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]]:
+    """Take in, validate and tokenize each of the days; the first bad one ends the run."""
+    days = days_between(date.fromisoformat(config.first_day), date.fromisoformat(config.last_day))
+    told = {asset: told_versions(context.instance, asset) for asset in ASSETS}
+    account, every = Account(), max(5, -(-len(days) // NUM_LINES))
+    for number, day in enumerate(days, start=1):
+        started = time.monotonic()
+        built: dict[str, Built] = {}
+        try:
+            for one in build_day(workspace, day, now=clock()):
+                built[one.ref.asset] = one
+                if told[one.ref.asset].get(day) != one.ref.digest:
+                    yield _materialization(one)
+        except _OF_A_DAY as error:
+            account.add(day, built, seconds=time.monotonic() - started)
+            yield from account.evaluations()
+            raise dg.Failure(f"{day}: {error}", metadata=account.metadata()) from error
+        account.add(day, built, seconds=time.monotonic() - started)
+        num_untold = number % every or every
+        is_due = num_untold == every or number == len(days)
+        if is_due and (line := account.progress(num_untold)):
+            context.log.info(line)
+    yield from account.evaluations()
+    yield dg.Output(None, metadata=account.metadata())
+
+
+def build_day(workspace: Workspace, day: str, *, now: datetime) -> Iterator[Built]:
+    """Yield each of the day's ``ASSETS`` when it is made, or found."""
+    titles = build_catalogue(workspace, day)
+    yield titles
+    yield build_vocabulary(workspace, titles.ref)
+    raw = build_raw_events(workspace, day, now=now)
+    yield raw
+    yield build_quarantined_events(workspace, raw.ref, titles.ref)
+    valid = build_valid_events(workspace, raw.ref, titles.ref, docs=None)
+    yield valid
+    yield build_tokens(workspace, valid.ref)  # refuses what validation blocked
+
+
+def told_versions(instance: dg.DagsterInstance, asset: str) -> dict[str, str | None]:
+    """Return the data version that the orchestrator knows of each partition."""
+    versions: dict[str, str | None] = {}
+    cursor, has_more = None, True
+    while has_more:
+        page = instance.fetch_materializations(dg.AssetKey(asset), _PAGE_RECORDS, cursor)
+        for record in page.records:  # the newest first
+            made = record.asset_materialization
+            if made is not None and made.partition is not None:
+                versions.setdefault(made.partition, (made.tags or {}).get(DATA_VERSION_TAG))
+        cursor, has_more = page.cursor, page.has_more
+    return versions
+
+
+def _materialization(built: Built) -> dg.AssetMaterialization:
+    ref = built.ref
+    return dg.AssetMaterialization(
+        ref.asset,
+        partition=ref.partition,
+        metadata=materialized(built).metadata,
+        tags={DATA_VERSION_TAG: ref.digest},
+    )
+
+
+@dg.job(description="Take in, validate and tokenize many days in one run.")
+def ingestion_of_days() -> None:
+    """Ingestion, for more days than runs of one partition each are reasonable for."""
+    take_in()

@@ -1,0 +1,106 @@
+"""What is known of a log's file without reading it again: its digest, and when its rows occurred.
+
+A file that still has its size and its times is taken for the same one.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lake.atomic import replace_json
+from lake.digests import digest_file, digest_json
+from training.events import columns
+from training.events.log_files import LogFile
+from training.events.mapping import InstantColumn
+
+FORMAT_VERSION = 1
+
+ROW = "__row__"
+"""Number of a row in its file, from 1, without a header."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileDays:
+    """When the rows of a file occurred."""
+
+    file: LogFile
+    digest: str
+    """Of the whole file."""
+    rows_by_day: Mapping[date, int]
+    num_untimed: int
+    """Rows without a usable time."""
+    first_untimed: int | None
+    """Number of the first of them."""
+
+
+def days_of(file: LogFile, spec: InstantColumn, *, cache: Path | None) -> FileDays:
+    """Return when the rows of a file occurred: from the cache, or by a pass over its times."""
+    kept = None
+    if cache is not None:
+        stands = {"path": str(file.path), "time": asdict(spec), "layout": repr(file.layout)}
+        kept = cache / "files" / f"{digest_json(stands)[:32]}.json"
+        if (found := _kept(kept, file)) is not None:
+            return found
+    state = _state(file.path)  # before the file is read: what comes meanwhile is another state
+    found = _looked_at(file, spec)
+    if kept is not None:
+        days = {day.isoformat(): count for day, count in found.rows_by_day.items()}
+        replace_json(
+            kept,
+            {
+                "format_version": FORMAT_VERSION,
+                "state": state,
+                "digest": found.digest,
+                "rows_by_day": days,
+                "num_untimed": found.num_untimed,
+                "first_untimed": found.first_untimed,
+            },
+        )
+    return found
+
+
+def numbered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Add ``ROW`` to the frames of a file."""
+    seen = 0
+    for rows in frames:
+        yield rows.with_row_index(ROW, offset=seen + 1)
+        seen += rows.height
+
+
+def _state(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _kept(path: Path, file: LogFile) -> FileDays | None:
+    """Return what a cache's file says, or None where it says nothing of this state."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_bytes())
+        if value["format_version"] != FORMAT_VERSION or value["state"] != _state(file.path):
+            return None
+        days = {date.fromisoformat(day): int(n) for day, n in value["rows_by_day"].items()}
+        return FileDays(file, value["digest"], days, value["num_untimed"], value["first_untimed"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None  # a cache that is gone or damaged is made again
+
+
+def _looked_at(file: LogFile, spec: InstantColumn) -> FileDays:
+    counted: dict[date, int] = {}
+    num_untimed, first_untimed = 0, None
+    for rows in numbered(file.frames([spec.column])):
+        timed = rows.select(ROW, at=columns.instants(rows.schema, spec))
+        days = timed["at"].drop_nulls().dt.date().value_counts()
+        for day, count in days.iter_rows():
+            counted[day] = counted.get(day, 0) + count
+        untimed = timed.filter(pl.col("at").is_null())
+        num_untimed += untimed.height
+        if first_untimed is None and untimed.height:
+            first_untimed = untimed[ROW][0]
+    return FileDays(
+        file, digest_file(file.path), dict(sorted(counted.items())), num_untimed, first_untimed
+    )
