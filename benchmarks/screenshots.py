@@ -15,7 +15,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from assets.pages import PAGES_URL
 from assets.tracking import DEFAULT_BASE_URL
 
 DAGSTER = "http://127.0.0.1:3000"
@@ -33,21 +32,23 @@ class Shot:
     name: str
     url: str
     height: int = 1000
-    width: int = 1700
+    width: int = 1800
 
 
 SHOTS = (
     Shot("evaluation", f"{DAGSTER}/assets/model_evaluation", 1050),
     Shot("publication", f"{DAGSTER}/assets/published_version", 1050),
-    Shot("events", f"{DAGSTER}/assets/raw_events?view=events", 1000),
     Shot(
         "checks",
         f"{DAGSTER}/assets/valid_events?view=checks&checkDetail=quarantine_ratio_is_low",
         820,
     ),
-    Shot("mlflow", f"{DEFAULT_BASE_URL}/#/experiments/1?workflowType=machine_learning", 700),
+    Shot(
+        "mlflow",
+        f"{DEFAULT_BASE_URL}/#/experiments/1?workflowType=machine_learning&compareRunsMode=CHART",
+        700,
+    ),
     Shot("feast", f"{FEAST}/p/marquee/feature-service", 640),
-    Shot("data-docs", f"{PAGES_URL}/data_docs/", 400),
 )
 
 
