@@ -48,9 +48,8 @@ demo: $(READY) ## Run the whole lifecycle, from events to a consumer's feature l
 	$(BIN)/marquee demo --workspace $(WORKSPACE) --source $(SOURCE) $(if $(DATA),--data "$(DATA)")
 
 .PHONY: ui
-ui: $(READY) ## Start Dagster over the demo's workspace on a loopback address
-	MARQUEE_WORKSPACE=$(MARQUEE_HOME)/$(WORKSPACE) DAGSTER_HOME=$(MARQUEE_HOME)/$(WORKSPACE)/dagster \
-	  $(BIN)/dagster dev --host 127.0.0.1 --module-name assets.definitions
+ui: $(READY) ## Start Dagster, MLflow and Feast over the demo's workspace, for the browser
+	$(BIN)/marquee ui --workspace $(WORKSPACE)
 
 .PHONY: airflow
 airflow: $(READY) ## Start Airflow with the DAGs on a loopback address

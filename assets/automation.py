@@ -61,10 +61,15 @@ _midnights, _hour = refresh_is_due_at(CONFIG)
 _months_midnights, _months_hour = divmod(_hour + _PRETRAINING_DELAY_H, 24)
 
 SCHEDULES = [
-    dg.build_schedule_from_partitioned_job(daily_refresh, hour_of_day=_hour),
+    dg.build_schedule_from_partitioned_job(
+        daily_refresh,
+        description="Each day once what arrived of it is complete: from its events to features.",
+        hour_of_day=_hour,
+    ),
     # after the daily refresh has taken in the last day of the month
     dg.build_schedule_from_partitioned_job(
         monthly_pretraining,
+        description="A base from scratch, after the refresh of the month's last day.",
         hour_of_day=_months_hour,
         day_of_month=1 + _midnights + _months_midnights,
     ),

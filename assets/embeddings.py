@@ -85,7 +85,7 @@ def _embedded(
         parameters=parameters,
         is_history=is_kept(context, is_history=is_published(workspace, day)),
     )
-    return materialized(built)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))
 
 
 @dg.asset(

@@ -11,6 +11,7 @@ import dagster as dg
 
 from assets import previews
 from assets.io_manager import UNPARTITIONED
+from assets.pages import pages_folder
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
 from assets.suites import Limits
@@ -60,7 +61,8 @@ def catalogue(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.MaterializeResult[ArtifactRef]:
     """Every title as known at the end of the day, slowly changing."""
-    return materialized(build_catalogue(workspace, context.partition_key))
+    built = build_catalogue(workspace, context.partition_key)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))
 
 
 def build_catalogue(workspace: Workspace, day: str) -> Built:
@@ -87,12 +89,12 @@ def valid_events(
     catalogue: ArtifactRef,
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's events that keep every rule, once each, in order; with the day's validation."""
-    docs = workspace.root / "data_docs" / context.partition_key
+    docs = pages_folder(workspace.root) / "data_docs" / context.partition_key
     built = build_valid_events(workspace, raw_events, catalogue, docs=docs)
     if not docs.exists():  # made in a backfill, which draws no pages
         folder, figures = workspace.lake.path(built.ref), built.ref.figures
         render_data_docs(_validation(workspace, folder, raw_events, figures), docs)
-    return materialized(built, metadata={"data docs": dg.MetadataValue.path(docs)})
+    return materialized(built, metadata=previews.of_valid_events(workspace, built.ref, docs))
 
 
 def build_valid_events(
@@ -153,7 +155,8 @@ def quarantined_events(
     workspace: dg.ResourceParam[Workspace], raw_events: ArtifactRef, catalogue: ArtifactRef
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's rows that break a rule, each as it arrived, with the rule's name."""
-    return materialized(build_quarantined_events(workspace, raw_events, catalogue))
+    built = build_quarantined_events(workspace, raw_events, catalogue)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))
 
 
 def build_quarantined_events(

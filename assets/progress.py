@@ -6,11 +6,7 @@ import time
 
 import dagster as dg
 
-
-def is_skipped(made: dg.AssetMaterialization) -> bool:
-    """Return whether the asset was there already."""
-    skipped = made.metadata.get("skipped")
-    return skipped is not None and bool(skipped.value)
+from assets.reporting import is_skipped
 
 
 class ProgressHandler(logging.Handler):
@@ -47,7 +43,7 @@ class ProgressHandler(logging.Handler):
     def _tell_made(self, event: dg.DagsterEvent) -> None:
         made = event.step_materialization_data.materialization
         name = made.asset_key.to_user_string()
-        if is_skipped(made) or event.step_key != name:
+        if is_skipped(made.metadata) or event.step_key != name:
             return  # a step that makes many assets says itself how far it is
         rows = made.metadata.get("dagster/row_count")
         seconds = time.monotonic() - self._started.get(event.step_key or "", time.monotonic())

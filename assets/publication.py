@@ -3,7 +3,6 @@
 Everything here can be killed anywhere and run again: the log decides, the rest is a projection.
 """
 
-import dataclasses
 import logging
 from datetime import UTC, datetime, timedelta
 
@@ -11,9 +10,11 @@ import dagster as dg
 
 from assets import previews
 from assets.errors import NotPublishedError
+from assets.figures import gate_figures
 from assets.partitions import daily
+from assets.presentation import table
 from assets.recomputing import RECOMPUTE_TAG, is_recomputing
-from assets.reporting import code_version, shown
+from assets.reporting import EMBEDDED, code_version, work
 from assets.workspace import Workspace
 from embedding_store.entries import Alias
 from embedding_store.errors import StableMovedError
@@ -60,16 +61,19 @@ def published_version(
         republish=is_recomputing(context),
     )
     version = publication.version
-    record = published_record(workspace.store, version)
+    picture = previews.of_gates(workspace, version)
+    embedded = picture.pop(EMBEDDED)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(version.digest),
         metadata={
+            **picture,
             "version": version.name,
-            "digest": version.digest,
             "frame": version.frame,
-            "skipped": publication.is_existing,
-            "gates": shown([dataclasses.asdict(gate) for gate in record.gates]),
-            **previews.of_gates(record),
+            **gate_figures(published_record(workspace.store, version)),
+            **work(is_skipped=publication.is_existing),
+            "sees data before": version.as_of,
+            "digest": version.digest,
+            EMBEDDED: embedded,
         },
     )
 
@@ -103,9 +107,9 @@ def served_features(
         metadata={
             "version": version.name,
             "stable is": stable.name,
-            "skipped": not is_switched,
             "service": f"embeddings_f{version.frame}_stable",
-            "confirmed": shown(confirmed),
+            "read back": table([{"name": key, "value": one} for key, one in confirmed.items()]),
+            **work(is_skipped=not is_switched),
         },
     )
 

@@ -61,7 +61,8 @@ def vocabulary(
     workspace: dg.ResourceParam[Workspace], catalogue: ArtifactRef
 ) -> dg.MaterializeResult[ArtifactRef]:
     """Title ids and their rows: grown day by day, never reordered, so it is history."""
-    return materialized(build_vocabulary(workspace, catalogue))
+    built = build_vocabulary(workspace, catalogue)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))
 
 
 def build_vocabulary(workspace: Workspace, catalogue: ArtifactRef) -> Built:

@@ -31,6 +31,7 @@ from feature_repo.served import ServedFrame, ServedVersion, service_name
 
 # 0 is "never expires"; an embedding is valid until the next one, and its age is in `as_of`
 _NO_TTL = timedelta(0)
+_OWNER = "team:feature-platform"
 LOG_SEQ = "log_seq"
 """Tag of the project: how many entries of the log the registry was rendered from."""
 
@@ -81,6 +82,7 @@ def render(frames: Sequence[ServedFrame], *, log_seq: int) -> Rendering:
     project = Project(
         name=PROJECT,
         description="Versioned embeddings, rendered from the log.",
+        owner=_OWNER,
         tags={LOG_SEQ: str(log_seq)},
     )
     return Rendering(project, entities, tuple(sources), views, services)
@@ -112,7 +114,13 @@ def check_log_covers(
 
 
 def _entity(side: Side) -> Entity:
-    return Entity(name=side, join_keys=[ID_COLUMNS[side]], value_type=ValueType.STRING)
+    return Entity(
+        name=side,
+        join_keys=[ID_COLUMNS[side]],
+        value_type=ValueType.STRING,
+        description=f"The {side}s of the log, by their ids there.",
+        owner=_OWNER,
+    )
 
 
 def _history(frame: int, side: Side) -> FileSource:
@@ -122,6 +130,7 @@ def _history(frame: int, side: Side) -> FileSource:
         timestamp_field="event_timestamp",
         file_format=ParquetFormat(),
         description="What stable served: a part per switch, event_timestamp = its instant.",
+        owner=_OWNER,
     )
 
 
@@ -131,15 +140,25 @@ def _view(version: ServedVersion, side: Side, entity: Entity, source: FileSource
         entities=[entity],
         # the id is declared too: Feast would open the source to infer its type otherwise
         schema=[
-            Field(name=ID_COLUMNS[side], dtype=String),
-            Field(name="embedding", dtype=Array(Float32)),
-            Field(name="version", dtype=String),
+            Field(name=ID_COLUMNS[side], dtype=String, description=f"The {side}'s id."),
+            Field(
+                name="embedding",
+                dtype=Array(Float32),
+                description="Inner products of a version's users and items are its model's logits.",
+            ),
+            Field(name="version", dtype=String, description="The version that the vector is of."),
         ],
+        description=f"The {_said([side])} of {version.published.name}, {version.published.day}.",
+        owner=_OWNER,
         ttl=_NO_TTL,
         source=source,
         online=True,
         tags=_tags(version),
     )
+
+
+def _said(sides: Sequence[Side]) -> str:
+    return " and ".join(f"{side} embeddings" for side in sides)
 
 
 def _tags(version: ServedVersion) -> dict[str, str]:
@@ -148,6 +167,7 @@ def _tags(version: ServedVersion) -> dict[str, str]:
         "frame": str(published.frame),
         "number": str(published.number),
         "version": published.name,
+        "day": published.day,
         "digest": published.digest,
         "as_of": published.as_of,
         "dim": str(manifest.dim),
@@ -172,6 +192,9 @@ def _services(
         FeatureService(
             name=service_name(frame.number, alias, only),
             features=[views[version.view(side)].with_name(f"{side}_embedding") for side in sides],
+            description=f"What {alias} of frame {frame.number} means now: the {_said(sides)} of "
+            f"{version.published.name}, {version.published.day}.",
+            owner=_OWNER,
             tags=tags,
         )
         for only, sides in chosen.items()

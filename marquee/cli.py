@@ -254,6 +254,22 @@ def reconcile(workspace: WorkspaceName = "simulated") -> None:
 
 
 @app.command()
+def ui(
+    workspace: WorkspaceName = "simulated",
+    dagster_port: Annotated[int, typer.Option(help="Of Dagster.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Of MLflow; runs are linked at 5000.")] = 5000,
+    feast_port: Annotated[int, typer.Option(help="Of Feast.")] = 8888,
+    pages_port: Annotated[int, typer.Option(help="Of pictures, which are linked at 3080.")] = 3080,
+) -> None:
+    """Start Dagster, MLflow and Feast over a workspace, for the browser; Ctrl-C stops them."""
+    opened = _open(workspace)
+    from marquee.ui import Ports, serve
+
+    ports = Ports(dagster=dagster_port, mlflow=mlflow_port, feast=feast_port, pages=pages_port)
+    serve(opened, ports, console)
+
+
+@app.command()
 def doctor(workspace: WorkspaceName = "simulated") -> None:
     """Check the installation, the workspace, the log and the features for consistency."""
     from marquee.doctor import examine

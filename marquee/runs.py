@@ -16,6 +16,10 @@ from marquee.errors import CommandError, RunFailedError
 if TYPE_CHECKING:
     import dagster as dg
 
+LOCATION = "assets.definitions"
+_OF_LOCATION = {".dagster/repository": f"__repository__@{LOCATION}"}
+"""The webserver looks for a job's runs by the code location that it loaded the job from."""
+
 INSTANCE = Path(__file__).resolve().parents[1] / "infra" / "dagster" / "one_machine.yaml"
 
 _AGAIN = (
@@ -52,6 +56,10 @@ class Orchestrator:
         with exclusive_lock(lock, what="the orchestrator's home", is_waiting=True):
             return dg.DagsterInstance.get()
 
+    def prepare(self) -> None:
+        """Make the orchestrator's databases, before several of its processes would."""
+        _ = self._instance
+
     def run(self, job: str, partition: str, *, tags: Mapping[str, str] | None = None) -> int:
         """Run a job for one partition; return how many assets were there already.
 
@@ -61,10 +69,12 @@ class Orchestrator:
         result = self._execute(
             job, f"{job} {partition}", partition_key=partition, tags=dict(tags or {})
         )
-        from assets.progress import is_skipped
+        from assets.reporting import is_skipped
 
         made = [event for event in result.all_events if event.is_step_materialization]
-        return sum(is_skipped(event.step_materialization_data.materialization) for event in made)
+        return sum(
+            is_skipped(event.step_materialization_data.materialization.metadata) for event in made
+        )
 
     def ingest(self, first_day: str, last_day: str) -> int:
         """Take in days in one run; return how many assets were there already.
@@ -85,7 +95,13 @@ class Orchestrator:
         return int(done.step_output_data.metadata["skipped"].value)  # type: ignore[arg-type]
 
     def _execute(
-        self, job: str, what: str, *, run_config: Mapping[str, Any] | None = None, **options: Any
+        self,
+        job: str,
+        what: str,
+        *,
+        run_config: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> "dg.ExecuteInProcessResult":
         from sqlalchemy.exc import DatabaseError
 
@@ -93,6 +109,7 @@ class Orchestrator:
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
                 run_config={"loggers": {"progress": {}}, **(run_config or {})},
+                tags={**_OF_LOCATION, **(tags or {})},
                 raise_on_error=False,
                 **options,
             )

@@ -1,5 +1,6 @@
 """The assets of events, called with plain values over a small simulated world."""
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from assets.errors import IncompleteDayError
 from assets.events import catalogue, raw_events, valid_events
+from assets.pages import PAGES_URL, pages_folder
 from assets.watermark import Clock, wall_clock
 from assets.workspace import Workspace, WorkspaceConfig
 from lake.atomic import replace_json
@@ -121,8 +123,11 @@ def test_the_asset_page_leads_to_the_engines_own_pages(
 
     for _ in range(2):  # made, then skipped
         metadata = materialize(valid_events, workspace, **inputs).metadata or {}
-        pages = Path(metadata["data docs"].path).glob("*.html")
-        assert {page.stem for page in pages} == {"simulated_events", "simulated_day"}
+        linked = dict(re.findall(r"\[(\w+)\]\((\S+)\)", metadata["data docs"].value))
+        assert set(linked) == {"simulated_events", "simulated_day"}
+        for url in linked.values():
+            page = pages_folder(workspace.root) / url.removeprefix(f"{PAGES_URL}/")
+            assert page.read_text().startswith("<!DOCTYPE html>")
 
 
 def test_a_live_day_is_refused_until_its_watermark_has_passed(tmp_path: Path) -> None:

@@ -1,32 +1,64 @@
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from assets.drawing import Plot, read_plot
 from assets.plots import (
-    GateFigure,
-    Plot,
-    QualityBar,
-    embedding_norms,
+    EmbeddingFigures,
+    embeddings,
     events_by_hour,
-    gate_figures,
     loss_curve,
-    quality_bars,
     tokens_per_user,
+)
+from assets.trends import (
+    GateHistory,
+    Measured,
+    PairedFigure,
+    gates_by_day,
+    paired_difference,
+    quality_by_day,
 )
 from training.schema import EventSchema
 
 MAX_BYTES = 60_000
+WIDTH = 660
 
 draw = np.random.default_rng(3)
 CURVE = [(step, 4 + 3 * float(np.exp(-step / 200))) for step in range(0, 2000, 2)]
-CLOSED = GateFigure(name="cosine", value=0.41, threshold=0.8)
-OPEN = GateFigure(name="lost rows", value=0, threshold=0, is_floor=False)
+DAYS = ["2026-01-31", "2026-02-01"]
+CLOSED = GateHistory(name="cosine", days=DAYS, values=[0.9, 0.41], thresholds=[0.8, 0.8])
+OPEN = GateHistory(name="coverage", days=DAYS[1:], values=[1.0], thresholds=[1.0])
+AUC = PairedFigure(
+    metric="AUC", after=0.7205, before=0.6571, difference=0.0634, lower=0.0542, upper=0.0741
+)
+
+
+def quality(values: Sequence[float]) -> Plot:
+    days = [f"2026-02-{day + 1:02d}" for day in range(len(values))]
+    model = [
+        Measured(day=day, value=one, low=one - 0.01, high=one + 0.02)
+        for day, one in zip(days, values, strict=True)
+    ]
+    nothing = [Measured(day=day, value=0.0, low=0.0, high=0.0) for day in days]
+    systems = {"model": model, "popularity": nothing}
+    return quality_by_day(
+        {"HR@10": systems, "NDCG@10": systems}, cut="full catalogue", verdict="better"
+    )
+
+
+def vectors(norms: dict[str, Any], cosines: Any = None, num_ages: int = 40) -> Plot:
+    ages = np.arange(num_ages)
+    return embeddings(
+        EmbeddingFigures(norms=norms, user_days=ages, item_days=ages * 200, cosines=cosines)
+    )
+
 
 PLOTS: dict[str, Callable[[], Plot]] = {
     "tokens": lambda: tokens_per_user(draw.geometric(0.1, 3000), num_events=90_000),
@@ -34,22 +66,18 @@ PLOTS: dict[str, Callable[[], Plot]] = {
     "tokens of one": lambda: tokens_per_user(np.array([1]), num_events=1),
     "a long loss": lambda: loss_curve(CURVE, CURVE[::100]),
     "a loss of one point": lambda: loss_curve([(0, 7.1)]),
-    "quality": lambda: quality_bars(
-        [
-            QualityBar(name="base of the day", value=0.18, low=0.17, high=0.19),
-            QualityBar(name="popularity", value=0.0, low=0.0, high=0.01),
-        ],
-        metric="recall@10",
-        cut="all titles, per-user mean",
-    ),
-    "norms": lambda: embedding_norms(
+    "quality of a day": lambda: quality([0.18]),
+    "quality of a month": lambda: quality(np.linspace(0.1, 0.2, 28).tolist()),
+    "embeddings": lambda: vectors(
         {"user": draw.normal(5, 1, 4000), "item": draw.normal(3, 1, 900)},
         1 - np.abs(draw.normal(0, 0.1, 4900)),
     ),
-    "norms of equals": lambda: embedding_norms({"user": np.ones(9)}, np.ones(9)),
-    "norms of a first version": lambda: embedding_norms({"user": np.ones(9), "item": np.ones(3)}),
-    "a closed gate": lambda: gate_figures([OPEN, CLOSED]),
-    "an open gate": lambda: gate_figures([OPEN]),
+    "embeddings of equals": lambda: vectors({"user": np.ones(9)}, np.ones(9)),
+    "embeddings of a first version": lambda: vectors({"user": np.ones(9), "item": np.ones(3)}),
+    "embeddings without ages": lambda: vectors({"user": np.ones(9)}, num_ages=0),
+    "a closed gate": lambda: gates_by_day([OPEN, CLOSED], day=DAYS[1]),
+    "an open gate": lambda: gates_by_day([OPEN], day=DAYS[1]),
+    "a ranker": lambda: paired_difference([AUC, AUC], change="embeddings", cut="95 % interval"),
 }
 
 
@@ -59,7 +87,7 @@ def test_a_plot_is_a_small_picture_with_a_title(name: str) -> None:
 
     with Image.open(io.BytesIO(plot.png)) as picture:
         assert picture.format == "PNG"
-        assert picture.width > 600
+        assert picture.width == WIDTH
     assert len(plot.png) < MAX_BYTES
     assert plot.title
 
@@ -90,7 +118,7 @@ def test_an_empty_day_still_draws(events: pa.Table, schema: EventSchema, day: da
 
 
 def test_the_markdown_holds_the_picture_itself() -> None:
-    plot = gate_figures([OPEN])
+    plot = gates_by_day([OPEN], day=DAYS[1])
 
     head, _, data = plot.markdown.rstrip(")").partition("base64,")
     assert head == f"![{plot.title}](data:image/png;"
@@ -108,15 +136,35 @@ def test_titles_state_the_fact() -> None:
     assert loss_curve([(0, 7.0), (9, 5.0)], [(5, 6.0), (9, 5.5)]).title == (
         "Training loss 7.000 to 5.000 in 9 steps; validation best 5.500 at step 9"
     )
-    assert gate_figures([OPEN, CLOSED]).title == "Gate closed: cosine"
-    assert gate_figures([OPEN]).title == "Gate open: all 1 figures hold"
+    assert gates_by_day([OPEN, CLOSED], day=DAYS[1]).title == "2026-02-01: gate closed by cosine"
+    assert gates_by_day([OPEN], day=DAYS[1]).title == (
+        "2026-02-01: gate open, all 1 figures reach their thresholds"
+    )
+    assert quality([0.1, 0.2]).title == "2026-02-02: better"
+    assert paired_difference([AUC], change="embeddings", cut="users").title == (
+        "AUC: +.063 [+.054, +.074] with embeddings (0.7205 against 0.6571)"
+    )
+    assert vectors({"user": np.ones(9)}, np.ones(9)).title == (
+        "9 embeddings, median cosine with the version before 1.000"
+    )
 
 
-@pytest.mark.parametrize(
-    ("value", "is_floor", "is_passed"),
-    [(0.8, True, True), (0.79, True, False), (0.8, False, True), (0.81, False, False)],
-)
-def test_a_figure_on_its_threshold_holds(value: float, is_floor: bool, is_passed: bool) -> None:
-    figure = GateFigure(name="any", value=value, threshold=0.8, is_floor=is_floor)
+def test_a_picture_keeps_its_title_in_its_file() -> None:
+    plot = loss_curve(CURVE)
 
-    assert figure.is_passed is is_passed
+    assert read_plot(plot.png) == plot
+
+
+@pytest.mark.parametrize(("value", "is_passed"), [(0.8, True), (0.79, False)])
+def test_a_figure_on_its_threshold_holds(value: float, is_passed: bool) -> None:
+    gate = GateHistory(name="any", days=DAYS[1:], values=[value], thresholds=[0.8])
+
+    assert gate.is_passed is is_passed
+
+
+def test_a_loss_of_the_whole_interval_is_said_with_its_signs() -> None:
+    worse = PairedFigure(
+        metric="AUC", after=0.6, before=0.65, difference=-0.05, lower=-0.06, upper=-0.04
+    )
+
+    assert worse.words == "-.050 [-.060, -.040]"

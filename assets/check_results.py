@@ -1,0 +1,75 @@
+"""How a check shows what it judged: figure beside threshold, also where it passes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets.presentation import table
+
+MEANINGS: Mapping[str, str] = {
+    "columns_match_the_schema": "The table has the schema's columns, in order.",
+    "day_has_rows": "The day has valid events.",
+    "fixed_columns_are_not_null": "Ids, action and both instants are there in every event.",
+    "event_ids_are_unique": "Each event stands once.",
+    "actions_are_known": "Each action is one of the schema's.",
+    "events_occurred_within_the_day": "Each event occurred on the partition's UTC date.",
+    "durations_are_plausible": "No event lasts less than nothing or longer than a day.",
+    "numbers_are_plausible": "Numeric facets lie in their ranges.",
+    "every_row_is_accounted_for": "Rows in = valid + quarantined + duplicates.",
+    "quarantine_ratio_is_low": "Few of the day's rows break a rule.",
+    "volume_is_usual": "As many events as on the days before, within a factor.",
+    "targets_are_present": "Some actions are what the model learns to predict.",
+}
+"""What each check on a day's events demands, for the page of the check."""
+
+
+def told(behind: Sequence[Mapping[str, Any]]) -> str:
+    """Return the figures behind a check with their thresholds, those that fail first."""
+    if not behind:
+        return "the schema has nothing to judge here"
+    ordered = sorted(behind, key=lambda one: bool(one["is_passed"]))
+    return "; ".join(f"{_found(one)}, want {one['threshold']}" for one in ordered)
+
+
+def numbers(behind: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the figures behind a check as numbers to plot, and beside their thresholds."""
+    rows = [
+        {
+            "of": one["column"] or "the day",
+            "found": one["observed"],
+            "want": one["threshold"],
+            "verdict": "pass" if one["is_passed"] else "FAIL",
+        }
+        for one in behind
+    ]
+    plotted = {
+        f"rows of {one['column']} that break it" if one["column"] else "figure": one["observed"]
+        for one in behind
+        if isinstance(one["observed"], int | float)
+    }
+    return {**({"judged": table(rows)} if rows else {}), **plotted}
+
+
+def gate_numbers(gate: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the quality gate's figures as numbers to plot; its words are in the description."""
+    metric, _, cut = gate["metric"].partition(", ")
+    return {
+        "difference to the champion": gate["difference"],
+        "lower end": gate["lower"],
+        "upper end": gate["upper"],
+        "threshold": -gate["margin"],
+        "candidate": gate["candidate"],
+        "champion": gate["champion"],
+        "withheld users": gate["num_users"],
+        "withheld targets": gate["num_targets"],
+        "metric": dg.MetadataValue.text(f"{metric}, {cut}"),
+    }
+
+
+def _found(one: Mapping[str, Any]) -> str:
+    observed = one["observed"]
+    figure = f"{observed:.4g}" if isinstance(observed, float) else f"{observed}"
+    if one["column"] is None:
+        return f"the day has {figure}"
+    return f"{one['column']} breaks it in {figure} rows" if observed else f"{one['column']} holds"

@@ -1,0 +1,24 @@
+"""Pages and pictures of a workspace that a browser opens: where they lie, and their addresses.
+
+::
+
+    <workspace>/pages/pictures/<asset>/<partition>-<digest>.png
+    <workspace>/pages/data_docs/<day>/<suite>.html
+
+``marquee ui`` serves that folder, and nothing else of the workspace, on a loopback address.
+"""
+
+from pathlib import Path
+from urllib.parse import quote
+
+PAGES_URL = "http://127.0.0.1:3080"
+
+
+def pages_folder(root: Path) -> Path:
+    """Return the folder of a workspace's pages."""
+    return root / "pages"
+
+
+def page_url(root: Path, page: Path) -> str:
+    """Return the address of a page below ``pages_folder(root)``; it answers while it is served."""
+    return f"{PAGES_URL}/{quote(page.relative_to(pages_folder(root)).as_posix())}"
