@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from assets.events import catalogue, raw_events
+from assets.reporting import WAS_THERE, WORK
 from assets.watermark import wall_clock
 from assets.workspace import Workspace, WorkspaceConfig
 from tests.unit.training.events.listening import DAY_MS, PLAYS, START_MS, mapping, plays
@@ -43,7 +44,7 @@ def taken_in(workspace: Workspace, day: str) -> dict[str, bool]:
     for asset, inputs in ((raw_events, {"clock": wall_clock}), (catalogue, {})):
         with dg.build_asset_context(partition_key=day) as context:
             result = asset(context, workspace=opened, **inputs)
-        skipped[asset.key.to_user_string()] = bool(result.metadata["skipped"])
+        skipped[asset.key.to_user_string()] = result.metadata[WORK] == WAS_THERE
     return skipped
 
 
