@@ -6,6 +6,11 @@ import time
 
 import dagster as dg
 
+_NOT_NEWS = (
+    "Dependencies for step",  # the orchestrator's echo of a failure that is reported already
+    "[pipes] external process successfully opened",  # a training that starts says so itself
+)
+
 
 def is_skipped(made: dg.AssetMaterialization) -> bool:
     """Return whether the asset was there already."""
@@ -37,8 +42,8 @@ class ProgressHandler(logging.Handler):
             self._tell_failed_check(event)
 
     def _print_line(self, level: int, message: str) -> None:
-        if message.startswith("Dependencies for step"):
-            return  # the orchestrator's echo of a failure that is reported already
+        if message.startswith(_NOT_NEWS):
+            return
         if level >= logging.WARNING:
             self._print(f"  warning: {message}")
         elif level >= logging.INFO and message:
