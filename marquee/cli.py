@@ -270,6 +270,15 @@ def ui(
 
 
 @app.command()
+def sweep(workspace: WorkspaceName = "simulated") -> None:
+    """Remove what killed runs left: unfinished folders, and uploads begun a day ago or earlier."""
+    opened = _open(workspace)
+    opened.lake.sweep()
+    opened.store.sweep()
+    console.print(f"swept {workspace}: what living runs are at stays")
+
+
+@app.command()
 def doctor(workspace: WorkspaceName = "simulated") -> None:
     """Check the installation, the workspace, the log and the features for consistency."""
     from marquee.doctor import examine

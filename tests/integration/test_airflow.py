@@ -62,7 +62,7 @@ def process(arguments: list[str], log: Path, **options: Any) -> Iterator["subpro
         try:
             yield started
         finally:
-            started.terminate()
+            started.kill()  # a plain signal is put off, by up to half a minute
 
 
 class Webserver:
@@ -79,7 +79,10 @@ class Webserver:
     def start(self) -> None:
         arguments = ["dagster_webserver", "--host", "127.0.0.1", "--port", str(self._port)]
         arguments += ["--grpc-host", "127.0.0.1", "--grpc-port", str(self._code_port)]
-        self._running.enter_context(process(arguments, self._log, env=self._environment))
+        started = self._running.enter_context(process(arguments, self._log, env=self._environment))
+        # not killed: a run that it is just launching has to reach the code server
+        self._running.callback(started.wait)
+        self._running.callback(started.terminate)
 
     def stop(self) -> None:
         self._running.close()
@@ -186,7 +189,6 @@ def airflow(dagster: Webserver, folder: Path) -> Iterator[Airflow]:
         assert airflow.answer() == ["marquee_daily", "marquee_monthly"]
         dagster.wait()
         yield airflow
-        started.kill()  # airflow puts off a plain signal
 
 
 def test_a_day_outlives_a_restart_is_announced_and_runs_once(
