@@ -22,7 +22,6 @@ _MEANINGS: Mapping[str, str] = {
     "valid_to": "Until when; null means still.",
     "tokens": "Merged interactions of the user on the day, in time order.",
     "embedding": "The vector; inner products are the model's logits.",
-    "row": "The item's row in the model, never reordered.",
 }
 
 

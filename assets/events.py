@@ -195,4 +195,4 @@ def history_prefix(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResu
         as_of=start_of(workspace.config.first_day.isoformat()),
         parameters={"source": source.identity()},
     )
-    return materialized(built)
+    return materialized(built, metadata=previews.of_table(workspace, built.ref))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.data_docs import standing_alone
 from assets.suites import (
     BLOCKING_CHECKS,
     WARNING_CHECKS,
@@ -177,8 +178,7 @@ def render_data_docs(validation: DayValidation, folder: Path) -> tuple[Path, ...
     """Write the engine's own page of each suite into the day's ``folder`` and return the pages.
 
     A page takes 0.1 s. It holds the values that broke a rule, as the engine shows them, and the
-    time of the run: keep it where the events are kept, outside of what is digested. It takes its
-    style from the internet and is readable without.
+    time of the run: keep it where the events are kept, outside of what is digested.
     """
     _context()
     from great_expectations.core.expectation_validation_result import (
@@ -193,7 +193,7 @@ def render_data_docs(validation: DayValidation, folder: Path) -> tuple[Path, ...
         page = folder / f"{result['suite_name']}.html"
         view: Any = DefaultJinjaPageView()
         html: str = view.render(ValidationResultsPageRenderer().render(loaded))
-        replace_file(page, html.encode())
+        replace_file(page, standing_alone(html).encode())
         pages.append(page)
     return tuple(pages)
 

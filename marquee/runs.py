@@ -66,9 +66,7 @@ class Orchestrator:
         Raises RunFailedError with the cause.
         """
         self._check(job, partition)
-        result = self._execute(
-            job, f"{job} {partition}", partition_key=partition, tags=dict(tags or {})
-        )
+        result = self._execute(job, f"{job} {partition}", partition_key=partition, tags=tags)
         from assets.reporting import is_skipped
 
         made = [event for event in result.all_events if event.is_step_materialization]
