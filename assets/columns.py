@@ -11,8 +11,8 @@ from assets.presentation import column_schema
 
 _MEANINGS: Mapping[str, str] = {
     "event_id": "What an event is known by; a repeated one is the same event.",
-    "user_id": "Who acted.",
-    "item_id": "What it was done with; of the catalogue.",
+    "user_id": "The user, by the id in the log.",
+    "item_id": "The item, by its id in the catalogue.",
     "action": "What was done: one of the schema's actions.",
     "occurred_at": "When it was done, UTC.",
     "received_at": "When the event arrived, UTC.",

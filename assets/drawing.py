@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _STYLE: Any = {
     "ytick.color": INK,
 }
 _DPI = 100
+_TITLE_CHARS = 86  # on one line of that width
 _WIDTH_IN = 6.6  # at a laptop's width, about what the orchestrator leaves for a value
 
 
@@ -81,7 +83,8 @@ def drawn_figure(
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=_DPI, layout="constrained")
         axes = figure.subplots(rows, -(-panels // rows), squeeze=False).ravel()
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        said = fill(title, _TITLE_CHARS)
+        figure.suptitle(said, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         for spare in axes[panels:]:
             spare.set_visible(False)
         yield figure, list(axes[:panels])
@@ -96,7 +99,7 @@ def png_of(figure: "Figure") -> bytes:
     figure.savefig(drawn, format="png")
     small = io.BytesIO()
     said = PngInfo()
-    said.add_text("Title", figure.get_suptitle())
+    said.add_text("Title", figure.get_suptitle().replace("\n", " "))
     with Image.open(drawn) as picture:
         plain = picture.convert("RGB").quantize(64)
         plain.save(small, format="png", optimize=True, pnginfo=said)

@@ -51,7 +51,8 @@ _MLFLOW_DIGEST_CHARS = 36  # MLflow 3.17 refuses longer dataset digests
 
 def run_url(run_id: str, experiment_id: str, *, base_url: str = DEFAULT_BASE_URL) -> str:
     """Return the page of a run, for people; it answers while the MLflow server runs."""
-    return f"{base_url.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    page = f"{base_url.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{page}?workflowType=machine_learning"  # else its UI (3.17) opens for language models
 
 
 def tracking_uri(folder: Path) -> str:

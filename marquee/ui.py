@@ -44,6 +44,7 @@ _START_S = 180.0
 """Every server must answer within this time: they import for half a minute on a busy machine."""
 _STOP_S = 20.0
 _POLL_S = 0.3
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +273,7 @@ def _signals_as_interrupt() -> Iterator[None]:
         del number, frame
         raise KeyboardInterrupt
 
-    before = {one: signal.signal(one, interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
+    before = {one: signal.signal(one, interrupt) for one in _ENDINGS}
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 import base64
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -153,6 +154,8 @@ def test_a_picture_keeps_its_title_in_its_file() -> None:
     plot = loss_curve(CURVE)
 
     assert read_plot(plot.png) == plot
+    long = gates_by_day([replace(CLOSED, name="a long name " * 12)], day=DAYS[1])
+    assert read_plot(long.png).title.split() == long.title.split()
 
 
 @pytest.mark.parametrize(("value", "is_passed"), [(0.8, True), (0.79, False)])

@@ -279,7 +279,7 @@ def test_a_champion_that_was_never_registered_is_refused(
 
 def test_the_link_names_experiment_and_run() -> None:
     assert run_url("r1", "7", base_url="https://mlflow.example.org/") == (
-        "https://mlflow.example.org/#/experiments/7/runs/r1"
+        "https://mlflow.example.org/#/experiments/7/runs/r1?workflowType=machine_learning"
     )
 
 
