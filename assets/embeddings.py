@@ -20,7 +20,6 @@ from lake.days import end_of
 from lake.lake import Written
 from lake.refs import ArtifactRef
 from training.data import TrainingData
-from training.vectors import embed_items, embed_users
 
 INFERENCE = ("training.vectors",)
 STABILISATION = ("embedding_store.stabilise",)
@@ -47,6 +46,8 @@ def user_embeddings(
     fine_tuned_model: ArtifactRef,
 ) -> dg.MaterializeResult[ArtifactRef]:
     """One vector per user with a history, as of the day's end; its own space every day."""
+    from training.vectors import embed_users
+
     embed = partial(embed_users, num_buckets=NUM_BUCKETS)
     return _embedded(
         context, workspace, fine_tuned_model, embed, parameters={"num_buckets": NUM_BUCKETS}
@@ -60,6 +61,8 @@ def item_embeddings(
     fine_tuned_model: ArtifactRef,
 ) -> dg.MaterializeResult[ArtifactRef]:
     """One vector per title of the catalogue, from the same model as the users'."""
+    from training.vectors import embed_items
+
     return _embedded(context, workspace, fine_tuned_model, embed_items)
 
 

@@ -146,7 +146,10 @@ def _validation(
         duplicates=figures["duplicates"],
         rows_in=raw_events.rows,
         trailing_rows=[ref.rows for ref in before if ref],
-        limits=Limits(quarantine_ratio=workspace.config.max_quarantined),
+        limits=Limits(
+            quarantine_ratio=workspace.config.max_quarantined,
+            rows=min(1, raw_events.rows),  # raw events are empty only if the source vouches for it
+        ),
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from lake.lake import Written
 from training.data import TrainingData
-from training.evaluation.evaluate import evaluate_candidate, evaluate_next_day
 from training.evaluation.result import Evaluation, write_evaluation
 
 GATE_METRIC = "ndcg_at_10"
@@ -29,6 +28,8 @@ def write_judgement(
     the whole interval of the difference lies above minus ``margin`` of the champion's value) and
     the champion's scores on the day, which it never saw, against popularity.
     """
+    from training.evaluation.evaluate import evaluate_candidate, evaluate_next_day
+
     against_champion = evaluate_candidate(candidate, champion, data, day)
     of_champion = evaluate_next_day(champion, data, day)
     for name, evaluation in (("candidate", against_champion), ("next_day", of_champion)):

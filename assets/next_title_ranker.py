@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from assets.exposures import Exposures, read_exposures
 from assets.ranking_metrics import Comparison, compare_auc, compare_ndcg, draw_users
@@ -270,6 +268,9 @@ def _fit_and_score(
     test_on: npt.NDArray[np.bool_],
     config: RankerConfig,
 ) -> tuple[Float64, dict[str, float]]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(columns.values[fit_on])
     model = LogisticRegression(C=config.inverse_regularisation, max_iter=500)
     model.fit(scaler.transform(columns.values[fit_on]), labels[fit_on])

@@ -8,6 +8,11 @@ import dagster as dg
 
 from assets.reporting import is_skipped
 
+_NOT_NEWS = (
+    "Dependencies for step",  # the orchestrator's echo of a failure that is reported already
+    "[pipes] external process successfully opened",  # a training that starts says so itself
+)
+
 
 class ProgressHandler(logging.Handler):
     """Prints ``partition asset rows seconds`` when an asset is made, and failed checks.
@@ -33,8 +38,8 @@ class ProgressHandler(logging.Handler):
             self._tell_failed_check(event)
 
     def _print_line(self, level: int, message: str) -> None:
-        if message.startswith("Dependencies for step"):
-            return  # the orchestrator's echo of a failure that is reported already
+        if message.startswith(_NOT_NEWS):
+            return
         if level >= logging.WARNING:
             self._print(f"  warning: {message}")
         elif level >= logging.INFO and message:

@@ -49,6 +49,9 @@ class Limits:
     quarantine_ratio: float = 0.05
     """Largest share of quarantined rows among distinct rows that arrived."""
 
+    rows: int = 1
+    """Smallest number of valid rows."""
+
     volume_low: float = 0.3
     """Smallest number of valid rows, as a multiple of the trailing days' median."""
 
@@ -215,7 +218,7 @@ def _facet_rules(schema: EventSchema, limits: Limits) -> tuple[Rule, ...]:
 def day_rules(limits: Limits) -> tuple[Rule, ...]:
     """Return the rules that the day as a whole must satisfy."""
     return (
-        _figure("day_has_rows", "rows", "at least 1", low=1),
+        _figure("day_has_rows", "rows", f"at least {limits.rows}", low=limits.rows),
         _figure("every_row_is_accounted_for", "unaccounted_rows", "exactly 0", low=0, high=0),
         _figure(
             "quarantine_ratio_is_low",

@@ -228,8 +228,8 @@ def _context() -> Any:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    # it announces its temporary folder at INFO, on a handler of its own
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    # 1.24 sets this logger to INFO when it is imported, and announces its temporary folder
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(enable=False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)

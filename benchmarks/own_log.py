@@ -174,8 +174,8 @@ def _decided_block(block: str) -> str:
     return block.replace('phase = "DECIDE"', f'phase = "{phase}"')
 
 
-def run(title: str, command: Sequence[str], home: Path) -> dict[str, object]:
-    """Run one command in a process of its own; return its wall time and peak memory."""
+def run(title: str, command: Sequence[str], home: Path) -> None:
+    """Run one command in a process of its own; print its wall time and peak memory."""
     print(f"\n$ {' '.join(command)}", flush=True)
     started = time.monotonic()
     environment = {**os.environ, "MARQUEE_HOME": str(home)}
@@ -188,9 +188,9 @@ def run(title: str, command: Sequence[str], home: Path) -> dict[str, object]:
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_rss_mib": round(usage.ru_maxrss / 1024),
     }
+    print(json.dumps(figures), flush=True)
     if child.returncode:
         sys.exit(f"{title} failed: {child.returncode}")
-    return figures
 
 
 def main() -> None:
@@ -208,16 +208,14 @@ def main() -> None:
     mapping.unlink(missing_ok=True)
     init = ["marquee", "source", "init", str(folder / "events"), "--out", str(mapping)]
     init += ["--catalogue", str(folder / "recipes.csv"), "--name", NAME]
-    steps = [run("init", init, folder)]
+    run("init", init, folder)
     mapping.write_text(decided(mapping.read_text()))
     print(mapping.read_text())
-    steps.append(run("check", ["marquee", "source", "check", str(mapping)], folder))
+    run("check", ["marquee", "source", "check", str(mapping)], folder)
     if arguments.until == "demo":
         demo = ["marquee", "demo", "--source", "parquet", "--data", str(mapping)]
-        steps.append(run("demo", [*demo, "--workspace", NAME], folder))
-        steps.append(run("demo again", [*demo, "--workspace", NAME], folder))
-    for step in steps:
-        print(json.dumps(step))
+        for title in ("demo", "demo again"):
+            run(title, [*demo, "--workspace", NAME], folder)
 
 
 if __name__ == "__main__":

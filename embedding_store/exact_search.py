@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding_store.contracts import Float32
+from embedding_store.errors import ContractError
 
 
 def best_columns(scores: Float32, k: int) -> npt.NDArray[np.int64]:
@@ -12,7 +13,7 @@ def best_columns(scores: Float32, k: int) -> npt.NDArray[np.int64]:
     Ties go to the smaller column, also where they stand at the end of what is returned.
     """
     if k < 1:
-        raise ValueError(f"k: want at least 1, got {k}")
+        raise ContractError(f"k: want at least 1, got {k}")
     rows, num_columns = scores.shape
     if k >= num_columns:
         return np.argsort(-scores, axis=1, kind="stable")

@@ -27,9 +27,8 @@ def code_identity(*modules: str) -> str:
         name = waiting.pop()
         if name in trees:
             continue
-        tree = _parsed(name)
-        trees[name] = _canonical(tree)
-        for imported in _imports(tree):
+        trees[name], imports = _module(name)
+        for imported in imports:
             top = imported.partition(".")[0]
             if top in OURS:
                 waiting.append(imported)
@@ -38,11 +37,14 @@ def code_identity(*modules: str) -> str:
     return digest_json({"modules": trees, "libraries": _versions(libraries)})
 
 
-def _parsed(module: str) -> ast.Module:
-    spec = importlib.util.find_spec(module)
+@cache
+def _module(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return a module's code and what it imports: most assets share most of their modules."""
+    spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise ImportError(f"code identity: no source for module {module!r}")
-    return ast.parse(Path(spec.origin).read_bytes())
+        raise ImportError(f"code identity: no source for module {name!r}")
+    tree = ast.parse(Path(spec.origin).read_bytes())
+    return _canonical(tree), tuple(_imports(tree))
 
 
 class _WithoutText(ast.NodeTransformer):

@@ -127,6 +127,23 @@ def run(
 
 
 @app.command()
+def evaluate(
+    first: Annotated[str, typer.Argument(metavar="FIRST", help="First day, YYYY-MM-DD.")],
+    last: Annotated[str, typer.Argument(metavar="LAST", help="Last day, YYYY-MM-DD.")],
+    workspace: WorkspaceName = "simulated",
+    version: Annotated[
+        int | None,
+        typer.Option(parser=_number, metavar="VERSION", help="Default: the stable one."),
+    ] = None,
+) -> None:
+    """Evaluate a version's model on later days, pooled, against popularity."""
+    opened = _open(workspace)
+    from marquee.evaluation import show_evaluation
+
+    show_evaluation(opened, number=version, first=first, last=last, console=console)
+
+
+@app.command()
 def status(workspace: WorkspaceName = "simulated") -> None:
     """Show what is published, how old it is, and the figures of its gates."""
     opened = _open(workspace)
@@ -267,6 +284,15 @@ def ui(
 
     ports = Ports(dagster=dagster_port, mlflow=mlflow_port, feast=feast_port, pages=pages_port)
     serve(opened, ports, console)
+
+
+@app.command()
+def sweep(workspace: WorkspaceName = "simulated") -> None:
+    """Remove what killed runs left: unfinished folders, and uploads begun a day ago or earlier."""
+    opened = _open(workspace)
+    opened.lake.sweep()
+    opened.store.sweep()
+    console.print(f"swept {workspace}: what living runs are at stays")
 
 
 @app.command()

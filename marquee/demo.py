@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -10,7 +10,7 @@ from assets.timeline import days_between, end_of_month, month_of
 from assets.workspace import Workspace, WorkspaceConfig
 from marquee.errors import CommandError
 from marquee.runs import Orchestrator
-from marquee.worlds import fine_tuned_days, pretraining_month
+from marquee.worlds import evaluation_days, fine_tuned_days, pretraining_month
 
 NUM_FINE_TUNED_DAYS = 3
 _RANKER_DAYS = 3
@@ -27,6 +27,8 @@ class Plan:
     month: str
     days: list[str]
     """Days that are fine-tuned, published and promoted."""
+    held_back: Sequence[str] = ()
+    """Days after them that are only taken in: what an evaluation asks."""
 
 
 def plan(first_day: date, last_day: date, num_days: int = NUM_FINE_TUNED_DAYS) -> Plan:
@@ -41,28 +43,30 @@ def plan(first_day: date, last_day: date, num_days: int = NUM_FINE_TUNED_DAYS) -
     )
 
 
-def plan_last(first_day: date, last_day: date, num_days: int) -> Plan:
-    """Return the replay of the last days, from the newest base that ends before them.
+def plan_last(first_day: date, last_day: date, num_days: int, num_held_back: int = 0) -> Plan:
+    """Return the replay of the last days before those held back, from the newest base before them.
 
     Raises:
         CommandError: no month ends between the first day and the last one.
     """
-    month = pretraining_month(first_day, last_day)
+    end = last_day - timedelta(days=num_held_back)
+    month = pretraining_month(first_day, end)
     if month is None:
         raise CommandError(
             f"the model is trained at the end of a calendar month, and none ends between "
-            f"{first_day} and {last_day}: take a longer part of the log"
+            f"{first_day} and {end}: take a longer part of the log"
         )
     base_ends = end_of_month(month).date()
-    first = max(base_ends, last_day - timedelta(days=num_days - 1))
+    first = max(base_ends, end - timedelta(days=num_days - 1))
     return Plan(
         history=days_between(first_day, first - timedelta(days=1)),
         month=month,
-        days=days_between(first, last_day),
+        days=days_between(first, end),
+        held_back=days_between(end + timedelta(days=1), last_day),
     )
 
 
-def stages(config: WorkspaceConfig, *, is_ranked: bool) -> list[tuple[str, str, list[str]]]:
+def stages(config: WorkspaceConfig, *, is_ranked: bool) -> list[tuple[str, str, Sequence[str]]]:
     """Return the headline, the job and the partitions of each stage of a replay, in order.
 
     Only a log that records what was shown is ``is_ranked``: a ranker learns from nothing else.
@@ -71,13 +75,15 @@ def stages(config: WorkspaceConfig, *, is_ranked: bool) -> list[tuple[str, str, 
     if num_days is None:
         steps = plan(config.first_day, config.last_day)
     else:
-        steps = plan_last(config.first_day, config.last_day, num_days)
+        steps = plan_last(config.first_day, config.last_day, num_days, evaluation_days(config))
     last = steps.days[-1]
+    after = [(f"Take in {len(steps.held_back)} days to evaluate on", "ingestion", steps.held_back)]
     ranker = [(f"A downstream team trains on {last}", "downstream_team", [last])]
     return [
         (f"Take in {len(steps.history)} days", "ingestion", steps.history),
         (f"Pretrain on everything before {steps.days[0]}", "monthly_pretraining", [steps.month]),
         *((f"Refresh {day}", "daily_refresh", [day]) for day in steps.days),
+        *(after if steps.held_back else []),
         *(ranker if is_ranked and len(steps.days) >= _RANKER_DAYS else []),
     ]
 

@@ -125,12 +125,12 @@ def _faults(source: OwnLog, found: Examination, *, max_refused: float) -> list[s
     faults = []
     if not found.valid:
         return ["no event keeps every rule: look at the first row of the rule broken most"]
-    if found.empty_days:
+    if found.empty_days and not source.mapping.world.empty_days:
         first, last = _longest_run(found)
         faults.append(
             f"{len(found.empty_days)} days have no event, the first is {found.empty_days[0]}: "
-            f"every day needs some; set first_day = {first} and last_day = {last} in [world], "
-            "the longest part without a gap"
+            f"say empty_days = true in [world] if that is how it was, or set first_day = {first} "
+            f"and last_day = {last}, the longest part without a gap"
         )
     if blocked := [day for day in found.days if day.refused_share > max_refused]:
         shown = ", ".join(f"{day.day} {day.refused_share:.0%}" for day in blocked[:NUM_DAYS_SHOWN])
@@ -140,10 +140,11 @@ def _faults(source: OwnLog, found: Examination, *, max_refused: float) -> list[s
         )
     if not set(source.schema.actions_with(ActionRole.TARGET)) & set(found.by_action):
         faults.append("no valid event is a target: give another action that role")
-    if pretraining_month(source.first_day, source.last_day) is None:
+    end = source.last_day - timedelta(days=source.mapping.world.evaluation_days)
+    if pretraining_month(source.first_day, end) is None:
         faults.append(
             f"the model is trained at the end of a calendar month and then refreshed daily: from "
-            f"{source.first_day} to {source.last_day} no month ends before the last day"
+            f"{source.first_day} to {end} no month ends before the last day"
         )
     return faults
 

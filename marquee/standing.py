@@ -5,10 +5,11 @@ from datetime import datetime
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from assets.workspace import Workspace
-from embedding_store.gates import published_record
+from embedding_store.gates import Gate, published_record
 from embedding_store.state import PublishedVersion, StoreState
 from marquee.errors import CommandError
 
@@ -45,23 +46,19 @@ def show_status(workspace: Workspace, console: Console) -> None:
     ]
     if newer:
         console.print(f"forward  to {newer[-1].name}: `marquee promote {newer[-1].number}`")
-    console.print(gate_table(workspace, stable))
+    console.print(f"gates    of {stable.name}")
+    for gate in published_record(workspace.store, stable).gates:
+        console.print(f"  {gate.name:<18} {verdict(gate)}", highlight=False)
+        console.print(Padding(escape(gate.note), (0, 0, 0, 21)), style="dim", highlight=False)
 
 
-def gate_table(workspace: Workspace, version: PublishedVersion) -> Table:
-    """Return the gates of a version, figure beside threshold."""
-    table = Table(box=box.SIMPLE_HEAD, title=f"Gates of {version.name}")
-    for name in ("gate", "figure", "at least", "", "note"):
-        table.add_column(name, justify="right" if name in {"figure", "at least"} else "left")
-    for gate in published_record(workspace.store, version).gates:
-        table.add_row(
-            gate.name,
-            "–" if gate.figure is None else f"{gate.figure:.4f}",
-            "–" if gate.threshold is None else f"{gate.threshold:.4f}",
-            "pass" if gate.is_passed else "FAIL",
-            escape(gate.note),
-        )
-    return table
+def verdict(gate: Gate) -> str:
+    """Return whether a gate passed, and by which figure, as a sentence."""
+    said = "passed" if gate.is_passed else "FAILED"
+    if gate.figure is None or gate.threshold is None:
+        return f"{said}: there was nothing to measure"
+    compared = "is at least" if gate.figure >= gate.threshold else "is below"
+    return f"{said}: {gate.figure:.4f} {compared} the wanted {gate.threshold:.4f}"
 
 
 def show_versions(workspace: Workspace, console: Console) -> None:

@@ -35,7 +35,7 @@ def show_summary(workspace: Workspace, console: Console, *, seconds: float) -> N
     console.print(version_table(workspace.store.state()))
     _show_ranker(workspace, console)
     _show_lookup(workspace, console)
-    _show_next_steps(workspace, console)
+    _show_next_steps(workspace.root.name, console)
 
 
 def _data_line(workspace: Workspace) -> str:
@@ -139,16 +139,18 @@ def typical_user(shelf: Shelf) -> str:
     return users[len(users) // 2]
 
 
-def _show_next_steps(workspace: Workspace, console: Console) -> None:
-    name = workspace.root.name
+def _show_next_steps(name: str, console: Console) -> None:
     option = "" if name == "simulated" else f" --workspace {name}"
     make = "" if name == "simulated" else f" WORKSPACE={name}"
     console.print("\nWhat to open next")
-    for command, purpose in (
+    steps = (
         (f"make ui{make}", "the assets, their pictures and checks in the browser"),
         (f".venv/bin/marquee status{option}", "what is stable, how old, which gate figures"),
         (f".venv/bin/marquee recommend USER{option}", "the best titles for a user"),
         (f".venv/bin/marquee rollback{option}", "let stable mean the version before"),
         ("docs/architecture.md", "how it fits together, and where to start reading"),
-    ):
-        console.print(f"  {command:<52}{purpose}", highlight=False)
+    )
+    width = max(len(command) for command, _ in steps)
+    for command, purpose in steps:
+        # a line of its own each, however long: people copy them
+        console.print(f"  {command:<{width}}  {purpose}", highlight=False, soft_wrap=True)

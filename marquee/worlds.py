@@ -1,8 +1,10 @@
 """Which world a workspace holds: the simulated service, a published data set, one's own log."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from assets.timeline import end_of_month, month_of
 from assets.workspace import WorkspaceConfig
@@ -73,12 +75,17 @@ def mapped(mapping: LogMapping) -> WorkspaceConfig:
     """
     source = OwnLog(mapping)
     load_recipe(mapping.world.recipe)
-    taken = {
+    taken: dict[str, Any] = {
         "first_day": source.first_day.isoformat(),
         "last_day": source.last_day.isoformat(),
         "recipe": mapping.world.recipe,
         "fine_tuned_days": mapping.world.fine_tuned_days,
     }
+    # only where given: a workspace that stands holds none of them
+    if mapping.world.evaluation_days:
+        taken["evaluation_days"] = mapping.world.evaluation_days
+    if mapping.world.empty_days:
+        taken["empty_days"] = True
     return WorkspaceConfig(
         source=OwnLog.name,
         source_parameters={"mapping": {**mapping.document, "world": taken}},
@@ -96,9 +103,19 @@ def pretraining_month(first_day: date, last_day: date) -> str | None:
 
 def fine_tuned_days(config: WorkspaceConfig) -> int | None:
     """Return how many of a user's own last days are fine-tuned; None for the other sources."""
-    mapping = config.source_parameters.get("mapping", {})
-    days: int | None = mapping.get("world", {}).get("fine_tuned_days")
+    days: int | None = _world_of(config).get("fine_tuned_days")
     return days
+
+
+def evaluation_days(config: WorkspaceConfig) -> int:
+    """Return how many of a log's last days are only evaluated on."""
+    days: int = _world_of(config).get("evaluation_days", 0)
+    return days
+
+
+def _world_of(config: WorkspaceConfig) -> Mapping[str, Any]:
+    world: Mapping[str, Any] = config.source_parameters.get("mapping", {}).get("world", {})
+    return world
 
 
 def world(source: str, data: Path | None, storage: str = "") -> WorkspaceConfig:

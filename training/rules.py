@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from training.content_hash import content_ids
-from training.errors import ContractError, NoDataError
+from training.errors import ContractError
 from training.schema import EventSchema, FacetKind
 from training.sets import sorted_sets
 
@@ -61,13 +61,9 @@ def split_events(
     of one id and one content are one event: the one received first stays. Rows of one id whose
     contents differ are not: the valid one received first stays, the others are quarantined.
 
-    Raises:
-        ContractError: columns are missing, too many or of another type.
-        NoDataError: there are no rows.
+    Raises ContractError where columns are missing, too many or of another type.
     """
     check_columns(raw, schema)
-    if raw.num_rows == 0:
-        raise NoDataError(f"{schema.name} {day}: no events arrived")
     rows = _prepared(raw, schema)
     distinct = _without_repeats(rows, schema)
     launches = _launches(catalogue)

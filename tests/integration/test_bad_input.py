@@ -31,6 +31,8 @@ def test_a_wrong_argument_is_explained(marquee: Run, arguments: list[str], messa
         (["run", "2026-02-03", "--job", "nothing"], "want one of daily_refresh"),
         (["similar", "nothing"], "no item 'nothing'"),
         (["lookup", "[/red]"], "no history in v3"),
+        (["evaluate", "2026-02-31", "2026-03-01"], "want a day as YYYY-MM-DD, got '2026-02-31'"),
+        (["evaluate", "2026-02-04", "2026-02-09"], "2026-02-04, 2026-02-05, 2026-02-06 and 3 more"),
         (["lookup", ""], "want an id in UTF-8"),
         (["rollback", "--to", "99"], "v99"),
     ],
@@ -57,7 +59,7 @@ def test_a_folder_without_the_files_is_named(marquee: Run, tmp_path: Path) -> No
 
 
 def test_help_is_there_for_every_command(marquee: Run) -> None:
-    commands = ["demo", "run", "status", "versions", "lookup", "recommend", "similar"]
+    commands = ["demo", "run", "evaluate", "status", "versions", "lookup", "recommend", "similar"]
     commands += ["rollback", "promote", "retire", "republish", "reconcile", "doctor"]
     listed = marquee("--help").stdout
     assert all(command in listed for command in commands)

@@ -138,6 +138,22 @@ def test_commands_answer(survived: Survived, marquee: Run, command: list[str]) -
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_version_is_evaluated_on_days_that_its_model_never_saw(
+    survived: Survived, marquee: Run
+) -> None:
+    of_v1 = ("--version", "v1", "--workspace", NAME)
+    done = marquee("evaluate", *DAYS[1:], *of_v1)
+    assert done.returncode == 0, done.stderr
+    assert "v1 of 2026-02-01, on 2026-02-02 to 2026-02-03" in done.stdout
+    assert "model - popularity" in done.stdout
+    assert "on 2 days" in done.stdout
+
+    for first, last in ((DAYS[0], DAYS[2]), (DAYS[2], DAYS[1])):
+        refused = marquee("evaluate", first, last, *of_v1)
+        assert refused.returncode == 1
+        assert "want days after 2026-02-01" in refused.stderr
+
+
 def test_rolling_back_serves_the_earlier_version_and_changes_no_byte(
     survived: Survived, marquee: Run
 ) -> None:

@@ -11,6 +11,7 @@ from assets.workspace import Workspace
 from embedding_store import EmbeddingClient
 from tests.integration.conftest import marquee_command, tiny_world
 from tests.integration.crashes import TIMEOUT_S, start
+from tests.s3_server import SECRET
 
 DAY = date(2026, 2, 1)
 
@@ -24,6 +25,12 @@ def replay(home: Path, url: str) -> tuple[Workspace, str]:
     return workspace, output
 
 
+def files_with(text: str, folder: Path) -> list[Path]:
+    """Return the files that hold a text: records, databases and logs alike."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in files if text.encode() in path.read_bytes()]
+
+
 def test_a_day_is_made_in_a_bucket_and_found_there_by_another_machine(
     tmp_path: Path, s3_url: str
 ) -> None:
@@ -32,6 +39,8 @@ def test_a_day_is_made_in_a_bucket_and_found_there_by_another_machine(
     assert not (here.root / "lake" / "artifacts").exists()
     assert not (here.root / "store" / "versions").exists()
     assert not (here.root / "store" / "log").exists()
+
+    assert files_with(SECRET, here.root) == []
 
     there, output = replay(tmp_path / "there", s3_url)
 

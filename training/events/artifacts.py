@@ -38,7 +38,8 @@ _ANY_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 def write_raw(source: EventSource, day: date, received_before: datetime, folder: Path) -> Written:
     """Write a day's events as they arrived before an instant; raises NoDataError when none did.
 
-    What the source holds by now and arrived later is counted, as ``late``, and left out.
+    A day that the source knows to be empty is written empty. What the source holds by now and
+    arrived later is counted, as ``late``, and left out.
     """
     arrived = source.read_day(day, received_before=_ANY_TIME)
     check_columns(arrived, source.schema)
@@ -47,7 +48,7 @@ def write_raw(source: EventSource, day: date, received_before: datetime, folder:
     is_early = pc.less(received_at, cut)
     # a row without an instant of arrival is for the rules to reject, where it is counted
     raw = arrived.filter(pc.or_kleene(is_early, received_at.is_null())).combine_chunks()
-    if raw.num_rows == 0:
+    if arrived.num_rows and not raw.num_rows:
         raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
     _write_events(raw, source.schema, folder)
     return Written(raw.num_rows, {**_figures(raw), "late": arrived.num_rows - raw.num_rows})
@@ -56,7 +57,7 @@ def write_raw(source: EventSource, day: date, received_before: datetime, folder:
 def write_valid(raw_folder: Path, catalogue_folder: Path, day: date, folder: Path) -> Written:
     """Write the events of a day that satisfy every rule; raises NoDataError when none does."""
     schema, split = _split(raw_folder, catalogue_folder, day)
-    if split.valid.num_rows == 0:
+    if split.quarantined.num_rows and not split.valid.num_rows:
         broken = {rule: count for rule, count in split.counts_by_rule.items() if count}
         raise NoDataError(f"{schema.name} {day}: no event satisfies every rule; broken: {broken}")
     _write_events(split.valid, schema, folder)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-_ROWS_AT_ONCE = 1 << 20
+_ROWS_AT_ONCE = 1 << 19
 """Rows held before they are written: some hundred MB of a wide log."""
 _DAY = "__day__"
 

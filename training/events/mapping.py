@@ -154,6 +154,10 @@ class World:
     last_day: date | None
     recipe: str
     fine_tuned_days: int
+    evaluation_days: int = 0
+    """The last days: taken in after the fine-tuned ones, never trained on."""
+    empty_days: bool = False
+    """A day without events is a day like any other, not a sign that files are missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

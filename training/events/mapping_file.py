@@ -259,12 +259,16 @@ def _world(table: Table) -> World:
         last_day=table.day_or_none("last_day"),
         recipe=table.text("recipe", default="own_log"),
         fine_tuned_days=table.whole("fine_tuned_days", default=3),
+        evaluation_days=table.whole("evaluation_days", default=0),
+        empty_days=table.truth("empty_days", default=False),
     )
     table.close()
     if ":" in result.recipe:  # package.module:function would be imported, and so executed
         raise ConfigError(f"world.recipe: want the name of a recipe, got {result.recipe!r}")
     if result.fine_tuned_days < 1:
         raise ConfigError(f"world.fine_tuned_days: want at least 1, got {result.fine_tuned_days}")
+    if result.evaluation_days < 0:
+        raise ConfigError(f"world.evaluation_days: want 0 or more, got {result.evaluation_days}")
     if result.first_day and result.last_day and result.first_day > result.last_day:
         raise ConfigError(f"world: {result.first_day} is after {result.last_day}")
     return result

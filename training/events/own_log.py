@@ -123,16 +123,22 @@ class OwnLog:
         )
 
     def read_day(self, day: date, *, received_before: datetime) -> pa.Table:
-        """Return the events of a UTC day; where the log does not say, they arrive as they occur."""
-        frames = []
-        if self.first_day <= day <= self.last_day:
+        """Return the events of a UTC day; where the log does not say, they arrive as they occur.
+
+        There may be none on a day of the log whose mapping says that days may be empty.
+        """
+        wanted, frames = self.schema.arrow_schema, []
+        is_inside = self.first_day <= day <= self.last_day
+        if is_inside:
             frames = [rows for _, rows in self.located(day, received_before=received_before)]
         if not any(rows.height for rows in frames):
+            if is_inside and self.mapping.world.empty_days:
+                return wanted.empty_table()
             raise NoDataError(
                 f"{self.name}: no events on {day} before {received_before}; the log lasts from "
-                f"{self.first_day} to {self.last_day}"
+                f"{self.first_day} to {self.last_day} (a sparse log says `empty_days = true` in "
+                "[world])"
             )
-        wanted = self.schema.arrow_schema
         return pl.concat(frames).select(wanted.names).to_arrow().cast(wanted).combine_chunks()
 
     def located(

@@ -63,7 +63,8 @@ class EventSource(Protocol):
 
         Columns: ``schema.arrow_schema``, every one nullable; duplicates, disorder and nonsense as
         they arrived. Raises SourceError where the files are missing or have other columns, and
-        NoDataError where the source holds no event of that day.
+        NoDataError where the source holds no event of that day; no rows at all say that the day is
+        known to be empty.
         """
         ...
 

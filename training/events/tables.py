@@ -68,6 +68,13 @@ class Table:
             raise ConfigError(f"{self._name(key)}: want a whole number, got {value!r}")
         return value
 
+    def truth(self, key: str, *, default: bool) -> bool:
+        """Return true or false."""
+        value = self.value(key, default)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{self._name(key)}: want true or false, got {value!r}")
+        return value
+
     def day_or_none(self, key: str) -> date | None:
         """Return a day, or None."""
         value = self.value(key, None)

@@ -1,4 +1,5 @@
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from datetime import date, timedelta
@@ -9,12 +10,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from assets import validation
 from assets.suites import BLOCKING_CHECKS, WARNING_CHECKS, Limits
 from assets.validation import DayValidation, render_data_docs, validate_day
 from training.schema import EventSchema
 
 Judge = Callable[..., DayValidation]
 Break = Callable[[pa.Table], pa.Table]
+
+
+def test_the_engine_keeps_its_notes_to_itself(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    validation._context.cache_clear()
+    validation._batches.cache_clear()
+    validation._context()
+    said = [one.message for one in caplog.records if "temporary directory" in one.message]
+    assert said == []
 
 
 def put(name: str, row: int, value: Any) -> Break:

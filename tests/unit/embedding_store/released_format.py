@@ -37,12 +37,12 @@ def answers(root: Path) -> dict:
     """What a consumer is told."""
     client = EmbeddingClient(root)
     pinned = client.pin()
-    found, vectors = pinned.users(["user-3", "nobody"])
+    users = pinned.users(["user-3", "nobody"])
     return {
         "stable": pinned.name,
         "previous": client.pin("previous").name,
-        "found": found.tolist(),
-        "vectors": vectors.tolist(),
+        "found": users.is_found.tolist(),
+        "vectors": users.vectors.tolist(),
         "top items": [list(one) for one in pinned.top_items("user-3", 3)],
         "served": [
             [at.isoformat(), version.name] for at, version in client.store.state().served(1)

@@ -1,3 +1,7 @@
+import shutil
+import time
+from collections import OrderedDict
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Thread
@@ -9,6 +13,7 @@ import pytest
 
 from embedding_store.answers import require_one_version
 from embedding_store.client import EmbeddingClient
+from embedding_store.entries import Erased, to_body
 from embedding_store.errors import (
     ContractError,
     CorruptVersionError,
@@ -20,7 +25,9 @@ from embedding_store.errors import (
     UnknownItemError,
     UnreachableStoreError,
 )
+from embedding_store.manifest import Manifest
 from embedding_store.pinned import CACHED_BUCKETS, PinnedVersion
+from lake.digests import digest_bytes
 from tests.unit.embedding_store.small_world import BUCKETS, SmallWorld, drifted, instant, raw_world
 
 
@@ -233,8 +240,17 @@ def test_only_the_asked_buckets_are_read(served_world: SmallWorld) -> None:
     assert len(watched._buckets) <= CACHED_BUCKETS
 
 
-def test_threads_share_a_pinned_version(served_world: SmallWorld) -> None:
-    pinned = EmbeddingClient(served_world.store.root).pin()
+def test_threads_share_a_pinned_version(
+    served_world: SmallWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedding_store.pinned.CACHED_BUCKETS", 1)
+
+    class Slow(OrderedDict):
+        def __setitem__(self, bucket, shard):
+            super().__setitem__(bucket, shard)
+            time.sleep(1e-3)  # the others' turn
+
+    pinned = replace(EmbeddingClient(served_world.store.root).pin(), _buckets=Slow())
     asked = [f"user-{number}" for number in range(60)]
     want = pinned.users(asked).vectors
     faults: list[BaseException] = []
@@ -242,7 +258,7 @@ def test_threads_share_a_pinned_version(served_world: SmallWorld) -> None:
     def look_up(seed: int) -> None:
         draw = np.random.default_rng(seed)
         try:
-            for _ in range(40):
+            for _ in range(20):
                 rows = draw.integers(60, size=3)
                 got = pinned.users([asked[row] for row in rows])
                 np.testing.assert_array_equal(got.vectors, want[rows])
@@ -302,6 +318,27 @@ def test_a_retired_version_is_read_at_its_instants_only(world: SmallWorld) -> No
         pinned.refresh()
     assert client.pin(as_of=instant(1, 2)).number == 1
     assert pinned.users(["user-1"]).is_found.all()
+
+
+def test_an_instant_before_an_erasure_is_read_without_the_erased(world: SmallWorld) -> None:
+    (published,) = world.serve(0)
+    store, before = world.store, published.version
+    folder = store.version_folder(before.digest)
+    manifest = Manifest.from_bytes((folder / "manifest.json").read_bytes())
+    after = replace(manifest, coverage=replace(manifest.coverage, definition="all but the erased"))
+    with store.staged_version() as staged:
+        shutil.copytree(folder, staged, dirs_exist_ok=True)
+        (staged / "manifest.json").write_bytes(after.to_bytes())
+        store.commit_version(staged, after.digest)
+    shutil.rmtree(folder)
+    rewritten = {"digest": after.digest, "manifest_sha256": digest_bytes(after.to_bytes())}
+    erased = Erased(subject="hash", replacements={before.digest: rewritten})
+    store.log.append("erased", to_body(erased), effective_at=instant(9), by="test", why="asked")
+
+    client = EmbeddingClient(store.root)
+
+    assert client.pin(as_of=instant(1, 2)).digest == after.digest == client.pin().digest
+    assert client.pin(as_of=instant(1, 2)).users(["user-1"]).is_found.all()
 
 
 def test_what_was_served_at_each_instant(world: SmallWorld) -> None:

@@ -60,11 +60,11 @@ class Poller(threading.Thread):
     def read(self) -> None:
         pinned = EmbeddingClient(self.world.store.root).pin()
         pinned.version.verify()
-        found, vectors = pinned.users(self.world.raw.user_ids)
-        assert found.all()
-        assert np.isfinite(vectors).all()
+        users = pinned.users(self.world.raw.user_ids)
+        assert users.is_found.all()
+        assert np.isfinite(users.vectors).all()
         for part in self.world.store.root.glob("history/f1/user/*.parquet"):
-            assert pq.read_table(part, partitioning=None).num_rows == len(found) + 1
+            assert pq.read_table(part, partitioning=None).num_rows == len(users.ids) + 1
         self.seen.append(pinned.number)
 
     def __enter__(self) -> Self:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from embedding_store.errors import ContractError
 from embedding_store.exact_search import best_columns
 
 
@@ -17,5 +18,5 @@ def test_the_best_are_those_of_a_full_sort_ties_by_column(scores: np.ndarray, k:
 
 
 def test_nothing_cannot_be_asked_for() -> None:
-    with pytest.raises(ValueError, match="k: want at least 1, got 0"):
+    with pytest.raises(ContractError, match="k: want at least 1, got 0"):
         best_columns(np.ones((1, 3), dtype=np.float32), 0)

@@ -52,8 +52,8 @@ def test_a_part_holds_the_whole_version_at_the_instant_of_the_switch(
         pinned = EmbeddingClient(served_world.store.root).pin_number(switch.number)
         ids = rows[f"{side}_id"].to_pylist()
         vectors = np.array(rows["embedding"].to_pylist(), np.float32)
-        want = pinned.users(ids[1:])[1] if side == "user" else pinned.items(ids[1:])
-        np.testing.assert_array_equal(vectors[1:], want)
+        want = (pinned.users if side == "user" else pinned.items)(ids[1:])
+        np.testing.assert_array_equal(vectors[1:], want.vectors)
         assert len(ids) == {"user": 61, "item": 41}[side]
         nobody = pinned.default_user if side == "user" else np.zeros(8, np.float32)
         assert ids[0] == ""
@@ -74,7 +74,7 @@ def test_a_point_in_time_look_up_gives_what_was_served_then(world: SmallWorld) -
         name, vector = served_at(world, "user-7", at)
         pinned = EmbeddingClient(world.store.root).pin(as_of=at)
         assert name == pinned.name
-        np.testing.assert_array_equal(vector, pinned.users(["user-7"])[1][0])
+        np.testing.assert_array_equal(vector, pinned.users(["user-7"]).vectors[0])
     assert served_at(world, "user-7", instant(9))[0] == "v1"
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lake.code_identity import OURS, code_identity
+from lake.code_identity import OURS, _module, code_identity
 
 
 @pytest.fixture
@@ -24,6 +24,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def identity() -> str:
     code_identity.cache_clear()
+    _module.cache_clear()
     return code_identity("planted.step")
 
 

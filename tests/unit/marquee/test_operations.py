@@ -1,4 +1,6 @@
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -149,3 +151,22 @@ def test_a_reconciliation_is_told_in_a_sentence(workspace: Workspace, marquee: M
         "4 parts of the served history written, 200 online rows written to 4 views, the registry "
         "replaced: Feast shows 4 views, as the 4 entries of the log say"
     )
+
+
+def test_a_sweep_removes_what_dead_processes_left_and_nothing_else(
+    workspace: Workspace, marquee: Marquee
+) -> None:
+    dead = max_process() + 1
+    left = [root / "tmp" / f"{dead}-x" for root in (workspace.lake.root, workspace.store.root)]
+    living = workspace.store.root / "tmp" / f"{os.getpid()}-x"
+    for folder in (*left, living):
+        folder.mkdir(parents=True)
+
+    assert marquee("sweep").status == 0
+
+    assert [one.exists() for one in (*left, living)] == [False, False, True]
+
+
+def max_process() -> int:
+    """The largest id that a process of this machine may have."""
+    return int(Path("/proc/sys/kernel/pid_max").read_text())

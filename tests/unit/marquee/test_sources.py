@@ -189,6 +189,26 @@ def test_the_last_days_are_fine_tuned_from_the_newest_base(
     )
 
 
+def test_days_held_back_for_evaluation_are_taken_in_last(mapping: Path) -> None:
+    steps = plan_last(date(2000, 10, 5), date(2001, 1, 2), 3, 30)
+
+    assert steps.month == "2000-11-01"
+    assert steps.history[-1] == "2000-11-30"
+    assert steps.days == ["2000-12-01", "2000-12-02", "2000-12-03"]
+    assert (steps.held_back[0], steps.held_back[-1]) == ("2000-12-04", "2001-01-02")
+    assert len(steps.held_back) == 30
+
+    text = mapping.read_text()
+    config = world("parquet", mapping)
+    assert "evaluation_days" not in config.source_parameters["mapping"]["world"]
+    mapping.write_text(f"{text}\nevaluation_days = 1\n")
+    with_one = world("parquet", mapping)
+    assert with_one.source_parameters["mapping"]["world"]["evaluation_days"] == 1
+    headline, job, days = stages(with_one, is_ranked=False)[-1]
+    last = with_one.last_day.isoformat()
+    assert (headline, job, days) == ("Take in 1 days to evaluate on", "ingestion", [last])
+
+
 def test_a_log_of_ones_own_is_ranked_only_if_it_says_what_was_shown(mapping: Path) -> None:
     config = world("parquet", mapping)
     jobs = [job for _, job, _ in stages(config, is_ranked=False)]

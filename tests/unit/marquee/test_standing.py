@@ -1,5 +1,9 @@
+import pytest
+
 from assets.workspace import Workspace
+from embedding_store.gates import Gate
 from lake.lake import Step, Written
+from marquee.standing import verdict
 from tests.unit.marquee.conftest import Marquee
 
 
@@ -18,6 +22,23 @@ def test_the_status_tells_what_is_stable_and_how_old_it_is(
     assert "(1 day later)" in answer.out
     assert "rollback to v1" in answer.out
     assert "forward" not in answer.out
+    assert "coverage passed: 1.0000 is at least the wanted 0.9990" in answer.out
+    assert "60 of 60 users" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("figure", "threshold", "is_passed", "want"),
+    [
+        (0.5, 0.5, True, "passed: 0.5000 is at least the wanted 0.5000"),
+        (-0.25, 0.1, False, "FAILED: -0.2500 is below the wanted 0.1000"),
+        (None, 0.1, False, "FAILED: there was nothing to measure"),
+    ],
+)
+def test_a_gate_says_figure_threshold_and_verdict(
+    figure: float | None, threshold: float, is_passed: bool, want: str
+) -> None:
+    gate = Gate(name="x", figure=figure, threshold=threshold, is_passed=is_passed, note="")
+    assert verdict(gate) == want
 
 
 def test_the_status_after_a_rollback_tells_why_and_the_way_forward(

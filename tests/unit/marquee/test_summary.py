@@ -1,14 +1,16 @@
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from rich.console import Console
 
 from assets.workspace import Workspace
 from feature_repo.lookup import open_features
 from lake.lake import Step, Written
 from marquee.lookups import Shelf, user_vector
-from marquee.summary import typical_user
+from marquee.summary import _show_next_steps, typical_user
 from marquee.titles import Library
 from tests.unit.embedding_store.small_world import SmallWorld, day_name, drifted, instant
 from tests.unit.marquee.conftest import Marquee
@@ -32,6 +34,18 @@ def take_in(workspace: Workspace, day: str, users: list[str]) -> None:
 def shelf(workspace: Workspace) -> Shelf:
     features = open_features(workspace.feast_dir).pinned()
     return Shelf(Library(workspace), features, features.items([]))
+
+
+def test_a_long_name_leaves_commands_whole_and_apart_from_their_purpose() -> None:
+    name = "x" * 120
+    console = Console(file=StringIO(), width=80)
+    _show_next_steps(name, console)
+    assert isinstance(console.file, StringIO)
+    lines = console.file.getvalue().splitlines()[2:]
+    assert len(lines) == 5
+    commands = [line.split("  ")[1] for line in lines]
+    assert f".venv/bin/marquee recommend USER --workspace {name}" in commands
+    assert f"make ui WORKSPACE={name}" in commands
 
 
 def test_the_user_shown_is_one_whom_the_served_version_knows(

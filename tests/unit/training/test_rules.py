@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.errors import ContractError, NoDataError
+from training.errors import ContractError
 from training.events.source import CATALOGUE_SCHEMA
 from training.rules import CONFLICT_RULE, SplitEvents, rule_names, split_events
 from training.schema import Action, ActionRole, EventSchema, Facet, FacetKind, Phase
@@ -244,9 +244,11 @@ def test_every_rule_is_counted_also_when_nothing_broke_it() -> None:
     assert set(result.counts_by_rule.values()) == {0}
 
 
-def test_an_empty_day_is_refused() -> None:
-    with pytest.raises(NoDataError, match="tiny 2026-01-11: no events arrived"):
-        split(table())
+def test_an_empty_day_has_nothing_to_tell_apart() -> None:
+    result = split(table())
+
+    assert (result.valid.num_rows, result.quarantined.num_rows, result.num_duplicates) == (0, 0, 0)
+    assert result.valid.schema.equals(SCHEMA.arrow_schema)
 
 
 @pytest.mark.parametrize(

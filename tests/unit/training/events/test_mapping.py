@@ -136,6 +136,8 @@ def test_where_files_lie_and_what_is_taken_does_not_change_how_rows_are_read(
         ({"exposure": "play"}, "exposure 'play' is no ignored action"),
         ({"world": {"recipe": "os:system"}}, "world.recipe: want the name of a recipe"),
         ({"world": {"fine_tuned_days": 0}}, "world.fine_tuned_days: want at least 1"),
+        ({"world": {"evaluation_days": -1}}, "world.evaluation_days: want 0 or more, got -1"),
+        ({"world": {"empty_days": "yes"}}, "world.empty_days: want true or false, got 'yes'"),
         ({"world": {"first_day": "soon"}}, "world.first_day: want a day as YYYY-MM-DD"),
         (
             {"world": {"first_day": "2026-02-01", "last_day": "2026-01-01"}},

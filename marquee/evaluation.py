@@ -1,0 +1,83 @@
+"""``marquee evaluate``: a published version's model on days that it never saw."""
+
+from datetime import date
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from assets.timeline import days_between
+from assets.training_inputs import inputs_before
+from assets.workspace import Workspace
+from embedding_store.state import ModelAcceptance
+from lake.days import end_of
+from marquee.errors import CommandError
+from training.evaluation.intervals import Estimate
+from training.evaluation.pooled import PooledEvaluation, evaluate_days
+from training.evaluation.ranking import METRICS
+
+
+def show_evaluation(
+    workspace: Workspace, *, number: int | None, first: str, last: str, console: Console
+) -> None:
+    """Evaluate a version's model, by default the stable one's, on days after its own; print it.
+
+    Raises:
+        CommandError: there is no such version, or its model saw one of the days.
+    """
+    name, model = _model_of(workspace, number)
+    days = [date.fromisoformat(day) for day in days_between(_day(first), _day(last))]
+    if not days or first <= model.partition:
+        raise CommandError(
+            f"want days after {model.partition}, the last one that {name} was trained on, in "
+            f"order: got {first} to {last}"
+        )
+    data = inputs_before(workspace, end_of(last)).data
+    found = evaluate_days(workspace.lake.folder(model.uri), data, days)
+    console.print(_table(found, name=f"{name} of {model.partition}, on {first} to {last}"))
+    console.print(
+        f"{found.num_targets:,} targets of {found.num_users:,} users on {len(found.days)} days, "
+        "full catalogue; in brackets 95 % intervals over users, the differences paired"
+    )
+    for what, one in found.slices.items():
+        if one["targets"]:
+            figures = ", ".join(
+                f"{system} {metrics['ndcg_at_10']:.4f}"
+                for system, metrics in one["systems"].items()
+            )
+            words = what.replace("_", " ")
+            console.print(f"{words}: {one['targets']:,} targets, ndcg_at_10 {figures}")
+
+
+def _model_of(workspace: Workspace, number: int | None) -> tuple[str, ModelAcceptance]:
+    state = workspace.store.state()
+    version = state.stable(workspace.config.frame) if number is None else state.version(number)
+    if version is None:
+        raise CommandError(
+            f"workspace {workspace.root.name} serves nothing yet: `make demo` publishes its days"
+        )
+    accepted = [model for model in state.models if model.digest == version.model_digest]
+    if not accepted:
+        raise CommandError(f"{version.name}: its model {version.model_digest} is not in the log")
+    return version.name, accepted[-1]
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError(f"want a day as YYYY-MM-DD, got {text!r}") from error
+
+
+def _table(found: PooledEvaluation, *, name: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=name)
+    table.add_column("")
+    for metric in METRICS:
+        table.add_column(metric, justify="right")
+    for system, metrics in {**found.systems, **found.differences}.items():
+        table.add_row(system, *(_shown(metrics[metric]) for metric in METRICS))
+    return table
+
+
+def _shown(one: Estimate) -> str:
+    return f"{one.value:.4f} \\[{one.low:.4f}, {one.high:.4f}]"
