@@ -14,7 +14,7 @@ from assets.backfill import ASSETS, DATA_VERSION_TAG, build_day, ingestion_of_da
 from assets.definitions import defs
 from assets.events import catalogue, quarantined_events, raw_events, valid_events
 from assets.io_manager import RefIOManager
-from assets.pages import pages_folder
+from assets.pages import docs_folder
 from assets.reporting import is_skipped
 from assets.tokens import interaction_tokens, vocabulary
 from assets.watermark import wall_clock
@@ -181,8 +181,10 @@ def test_a_refused_day_ends_the_run_and_its_check_says_which(
 def test_the_page_of_a_backfilled_day_is_drawn_when_the_day_runs_alone(
     world: Workspace, instance: dg.DagsterInstance
 ) -> None:
+    docs = docs_folder(world.root, DAYS[0])
+    docs.mkdir(parents=True)
+    (docs / "rows.html").write_text("of the day before its late events came")
     take_in(world, instance, last_day=DAYS[0])
-    docs = pages_folder(world.root) / "data_docs" / DAYS[0]
     assert not docs.exists()
 
     refs = {name: world.lake.require(name, DAYS[0]) for name in ("raw_events", "catalogue")}
