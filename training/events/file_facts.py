@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from lake.atomic import replace_json
+from lake.code_identity import code_identity
 from lake.digests import digest_file, digest_json
 from training.errors import SourceError
 from training.events import columns
@@ -57,7 +58,12 @@ def days_of(file: LogFile, spec: InstantColumn, *, cache: Path | None) -> FileDa
     """Return when the rows of a file occurred: from the cache, or by a pass over its times."""
     kept = None
     if cache is not None:
-        stands = {"path": str(file.path), "time": asdict(spec), "layout": repr(file.layout)}
+        stands = {
+            "path": str(file.path),
+            "time": asdict(spec),
+            "layout": repr(file.layout),
+            "code": code_identity(__name__),  # another way to read times finds other days
+        }
         kept = cache / "files" / f"{digest_json(stands)[:32]}.json"
         if (found := _kept(kept, file)) is not None:
             return found

@@ -245,6 +245,12 @@ def test_a_file_that_is_known_is_not_looked_at_again(
         assert again.days == days
         assert again.fingerprint(DAY) == fingerprint
 
+    with monkeypatch.context() as other_code:
+        other_code.setattr(file_facts, "code_identity", lambda _: "another")
+        other_code.setattr(file_facts, "_looked_at", lambda *_: pytest.fail("it was read"))
+        with pytest.raises(pytest.fail.Exception):
+            assert opened(document, cache).days
+
     (kept,) = (cache / "files").iterdir()
     kept.write_text("{")
     assert opened(document, cache).fingerprint(DAY) == fingerprint
