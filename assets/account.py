@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from assets.checks import VALID_EVENTS, expectations_behind, severity_of, what_failed
+from assets.check_results import what_failed
+from assets.checks import VALID_EVENTS, expectations_behind, severity_of
 from lake.lake import Built
 
 COUNTED = ("raw_events", "valid_events", "quarantined_events", "interaction_tokens")

@@ -98,7 +98,7 @@ def build_day(workspace: Workspace, day: str, *, now: datetime) -> Iterator[Buil
     raw = build_raw_events(workspace, day, now=now)
     yield raw
     yield build_quarantined_events(workspace, raw.ref, titles.ref)
-    valid = build_valid_events(workspace, raw.ref, titles.ref, docs=None)
+    valid = build_valid_events(workspace, raw.ref, titles.ref, has_pages=False)
     yield valid
     yield build_tokens(workspace, valid.ref)  # refuses what validation blocked
 

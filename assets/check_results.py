@@ -37,7 +37,7 @@ def numbers(behind: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     rows = [
         {
             "of": one["column"] or "the day",
-            "found": one["observed"],
+            "found": _figure(one),
             "want": one["threshold"],
             "verdict": "pass" if one["is_passed"] else "FAIL",
         }
@@ -67,9 +67,22 @@ def gate_numbers(gate: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def what_failed(behind: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the figures that a check refuses, with their thresholds; None where it passes."""
+    failed = [one for one in behind if not one["is_passed"]]
+    return told(failed) if failed else None
+
+
 def _found(one: Mapping[str, Any]) -> str:
     observed = one["observed"]
-    figure = f"{observed:.4g}" if isinstance(observed, float) else f"{observed}"
     if one["column"] is None:
-        return f"the day has {figure}"
-    return f"{one['column']} breaks it in {figure} rows" if observed else f"{one['column']} holds"
+        return f"the day has {_figure(one)}"
+    return f"{one['column']} breaks it in {observed} rows" if observed else f"{one['column']} holds"
+
+
+def _figure(one: Mapping[str, Any]) -> Any:
+    """Return what was observed in the unit of its threshold."""
+    observed = one["observed"]
+    if not isinstance(observed, float):
+        return observed
+    return f"{observed:.2%}" if one["threshold"].endswith("%") else f"{observed:.4g}"

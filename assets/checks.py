@@ -5,12 +5,12 @@ later run as well: the readers of the artifacts refuse what was blocked, whoever
 names its day, as checks with partitions are a preview still (dagster 1.13).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
-from assets.check_results import MEANINGS, gate_numbers, numbers, told
+from assets.check_results import MEANINGS, gate_numbers, numbers, told, what_failed
 from assets.suites import BLOCKING_CHECKS, WARNING_CHECKS
 from assets.workspace import Workspace
 from lake.refs import ArtifactRef
@@ -48,16 +48,6 @@ def expectations_behind(valid_events: ArtifactRef) -> dict[str, list[Mapping[str
     stored = valid_events.figures["validation"]["expectations"]
     names = (*BLOCKING_CHECKS, *WARNING_CHECKS)
     return {name: [one for one in stored if one["name"] == name] for name in names}
-
-
-def what_failed(behind: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return what a check refuses, for people; None where it passes."""
-    failed = [
-        f"{one['column'] or 'the day'} has {one['observed']}, want {one['threshold']}"
-        for one in behind
-        if not one["is_passed"]
-    ]
-    return "; ".join(failed) or None
 
 
 def severity_of(check: str) -> dg.AssetCheckSeverity:

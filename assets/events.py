@@ -1,6 +1,7 @@
 """From a source's raw rows to valid events, and to the catalogue they refer to."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,7 +12,7 @@ import dagster as dg
 
 from assets import previews
 from assets.io_manager import UNPARTITIONED
-from assets.pages import pages_folder
+from assets.pages import docs_folder
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
 from assets.suites import Limits
@@ -89,8 +90,8 @@ def valid_events(
     catalogue: ArtifactRef,
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's events that keep every rule, once each, in order; with the day's validation."""
-    docs = pages_folder(workspace.root) / "data_docs" / context.partition_key
-    built = build_valid_events(workspace, raw_events, catalogue, docs=docs)
+    docs = docs_folder(workspace.root, context.partition_key)
+    built = build_valid_events(workspace, raw_events, catalogue, has_pages=True)
     if not docs.exists():  # made in a backfill, which draws no pages
         folder, figures = workspace.lake.path(built.ref), built.ref.figures
         render_data_docs(_validation(workspace, folder, raw_events, figures), docs)
@@ -98,13 +99,13 @@ def valid_events(
 
 
 def build_valid_events(
-    workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef, *, docs: Path | None
+    workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef, *, has_pages: bool
 ) -> Built:
-    """Write a day's valid events and their validation; its pages go to ``docs``, where given."""
+    """Write a day's valid events and their validation, which is drawn where it ``has_pages``."""
     return workspace.build(
         "valid_events",
         raw_events.partition,
-        lambda folder: _write_valid(workspace, raw_events, catalogue, folder, docs),
+        lambda folder: _write_valid(workspace, raw_events, catalogue, folder, has_pages=has_pages),
         code_of=VALIDATION,
         as_of=end_of(raw_events.partition),
         inputs=[raw_events, catalogue],
@@ -117,12 +118,15 @@ def _write_valid(
     raw_events: ArtifactRef,
     catalogue: ArtifactRef,
     folder: Path,
-    docs: Path | None,
+    *,
+    has_pages: bool,
 ) -> Written:
     raw, titles = workspace.paths([raw_events, catalogue])
     written = artifacts.write_valid(raw, titles, start_of(raw_events.partition).date(), folder)
     validation = _validation(workspace, folder, raw_events, written.figures)
-    if docs:
+    docs = docs_folder(workspace.root, raw_events.partition)
+    shutil.rmtree(docs, ignore_errors=True)  # they are of what the day was before
+    if has_pages:
         render_data_docs(validation, docs)
     # the digest covers the verdict; the figures, which know other days, stay out of it
     (folder / "validation.json").write_text(json.dumps(validation.verdict(), indent=1))

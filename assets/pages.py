@@ -19,6 +19,11 @@ def pages_folder(root: Path) -> Path:
     return root / "pages"
 
 
+def docs_folder(root: Path, day: str) -> Path:
+    """Return the folder of the data docs of a day's valid events."""
+    return pages_folder(root) / "data_docs" / day
+
+
 def page_url(root: Path, page: Path) -> str:
     """Return the address of a page below ``pages_folder(root)``; it answers while it is served."""
     return f"{PAGES_URL}/{quote(page.relative_to(pages_folder(root)).as_posix())}"

@@ -195,7 +195,8 @@ def of_gates(workspace: Workspace, version: PublishedVersion) -> Preview:
         if (points := _points(judged, name)) and points[-1][0] == version.day
     ]
     path = _picture_path(workspace, "published_version", version.day, version.digest)
-    return _shown(workspace, path, trends.gates_by_day(gates, day=version.day))
+    replace_file(path, trends.gates_by_day(gates, day=version.day).png)
+    return _shown(workspace, path)
 
 
 def _points(
@@ -255,9 +256,9 @@ def _cosines(folder: Path, before: EmbeddingShard) -> Vectors:
 
 def _kept(workspace: Workspace, ref: ArtifactRef, draw: Callable[[Path], Plot]) -> Preview:
     path = _picture_path(workspace, ref.asset, ref.partition, ref.digest)
-    if path.exists():
-        return _shown(workspace, path, read_plot(path.read_bytes()))
-    return _shown(workspace, path, draw(workspace.lake.path(ref)))
+    if not path.exists():
+        replace_file(path, draw(workspace.lake.path(ref)).png)
+    return _shown(workspace, path)
 
 
 def _picture_path(workspace: Workspace, asset: str, partition: str, digest: str) -> Path:
@@ -265,8 +266,8 @@ def _picture_path(workspace: Workspace, asset: str, partition: str, digest: str)
     return folder / f"{partition}-{digest[:16]}.png"
 
 
-def _shown(workspace: Workspace, path: Path, plot: Plot) -> Preview:
-    replace_file(path, plot.png)
+def _shown(workspace: Workspace, path: Path) -> Preview:
+    plot = read_plot(path.read_bytes())
     linked = f"![{plot.title}]({page_url(workspace.root, path)})"
     return {
         "preview": dg.MetadataValue.md(linked),

@@ -4,11 +4,13 @@ Scales are those of the data: what matters is a distance to another system or to
 to zero.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assets.drawing import BLUE, GREY, INK, ORANGE, VERMILION, Plot, drawn_figure, png_of
+from assets.presentation import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +57,8 @@ class PairedFigure:
     @property
     def words(self) -> str:
         """The difference and its interval: ``+.063 [+.054, +.074]``."""
-        shown = [f"{one:+.3f}".replace("0.", ".") for one in (self.difference, self.lower)]
-        return f"{shown[0]} [{shown[1]}, {f'{self.upper:+.3f}'.replace('0.', '.')}]"
+        shown = interval(self.difference, self.lower, self.upper, is_signed=True)
+        return re.sub(r"(?<=[+-])0(?=\.)", "", shown)
 
 
 def quality_by_day(

@@ -6,7 +6,8 @@
     lake/            artifacts by asset and partition
     store/           embedding versions, the commit log, the served history
     dagster/  mlflow/  feast/
-    cache/           what is known of the source's files; removing it loses nothing
+    cache/           what is known of the source's files, and a run's rows of them by day; removing
+                     it while nothing runs loses nothing
 """
 
 import json
@@ -28,6 +29,7 @@ from lake.lake import Built, Lake, Step, Written
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 from lake.storage import locate
+from training.events.day_split import sweep_splits
 from training.events.source import EventSource
 from training.events.sources import open_source
 
@@ -181,9 +183,12 @@ class Workspace:
     @cached_property
     def source(self) -> EventSource:
         """Where events come from."""
-        return open_source(
-            self.config.source, self.config.source_parameters, cache=self.root / "cache"
-        )
+        return open_source(self.config.source, self.config.source_parameters, cache=self.cache_dir)
+
+    @property
+    def cache_dir(self) -> Path:
+        """What is known of the source's files."""
+        return self.root / "cache"
 
     @property
     def mlflow_dir(self) -> Path:
@@ -204,6 +209,12 @@ class Workspace:
         its next day; whoever gives the second command is told at once instead.
         """
         return exclusive_lock(self.root / "writer.lock", what=f"workspace {self.root.name}")
+
+    def sweep(self) -> None:
+        """Remove what killed runs left behind; what living ones are at stays."""
+        self.lake.sweep()
+        self.store.sweep()
+        sweep_splits(self.cache_dir)
 
     def served_at(self, day: str) -> datetime:
         """Return the instant at which a replayed day's version starts to serve."""

@@ -164,9 +164,15 @@ def _cache_of(url: str) -> Path:
 
 def _microseconds(instants: Any) -> npt.NDArray[np.int64]:
     """Return int64[N] since 1970, UTC; raises ContractError for instants without a time zone."""
-    array = pa.array(instants) if len(instants) else pa.array([], pa.timestamp("us", "UTC"))
-    if not pa.types.is_timestamp(array.type) or array.type.tz is None or array.null_count:
-        raise ContractError(f"instants: want timestamps with a time zone, got {array.type}")
+    wanted = "instants: want timestamps with a time zone"
+    try:
+        array = pa.array(instants) if len(instants) else pa.array([], pa.timestamp("us", "UTC"))
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise ContractError(f"{wanted} ({error})") from error
+    if not pa.types.is_timestamp(array.type) or array.type.tz is None:
+        raise ContractError(f"{wanted}, got {array.type}")
+    if array.null_count:
+        raise ContractError(f"{wanted}, got {array.null_count} nulls")
     exact = array.cast(pa.timestamp("us", "UTC"), safe=False)  # nanoseconds are of no use here
     return exact.cast(pa.int64()).to_numpy()
 

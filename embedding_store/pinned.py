@@ -145,6 +145,8 @@ class PinnedVersion:
 
         Raises MixedVersionsError for users of another version.
         """
+        if k < 1:
+            raise ContractError(f"k: want at least 1, got {k}")
         ids, vectors = self.all_items()
         queries = self._queries(users)
         step = max(1, _BLOCK_SCORES // len(ids))

@@ -88,12 +88,18 @@ def _readable(value: Mapping[str, Any]) -> bytes:
 @contextmanager
 def staged_folder(scratch: Path) -> Iterator[Path]:
     """Yield an empty folder below ``scratch``; whatever is still there at the end is removed."""
-    folder = scratch / f"{os.getpid()}-{uuid.uuid4().hex}"
-    folder.mkdir(parents=True)
+    folder = make_scratch(scratch)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_scratch(scratch: Path) -> Path:
+    """Make an empty folder that its maker removes, or a sweep once that process is gone."""
+    folder = scratch / f"{os.getpid()}-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True)
+    return folder
 
 
 def sweep_scratch(scratch: Path) -> None:

@@ -290,8 +290,7 @@ def ui(
 def sweep(workspace: WorkspaceName = "simulated") -> None:
     """Remove what killed runs left: unfinished folders, and uploads begun a day ago or earlier."""
     opened = _open(workspace)
-    opened.lake.sweep()
-    opened.store.sweep()
+    opened.sweep()
     console.print(f"swept {workspace}: what living runs are at stays")
 
 

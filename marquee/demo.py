@@ -106,8 +106,7 @@ def run_demo(workspace: Workspace) -> float:
     """Replay the whole world with progress on the terminal; return the seconds that it took."""
     started = time.monotonic()
     with workspace.writing():
-        workspace.lake.sweep()
-        workspace.store.sweep()
+        workspace.sweep()
         for line in replay(workspace, Orchestrator(workspace)):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()

@@ -1,12 +1,11 @@
 """``marquee evaluate``: a published version's model on days that it never saw."""
 
-from datetime import date
+from datetime import date, timedelta
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from assets.timeline import days_between
 from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
@@ -26,15 +25,18 @@ def show_evaluation(
         CommandError: there is no such version, or its model saw one of the days.
     """
     name, model = _model_of(workspace, number)
-    days = [date.fromisoformat(day) for day in days_between(_day(first), _day(last))]
-    if not days or first <= model.partition:
+    # what a model of a day or a month saw ends where it takes effect; a base is of a month's start
+    seen = (model.effective_at - timedelta(microseconds=1)).date()
+    begins, ends = _day(first), _day(last)
+    if not seen < begins <= ends:
         raise CommandError(
-            f"want days after {model.partition}, the last one that {name} was trained on, in "
-            f"order: got {first} to {last}"
+            f"want days after {seen}, the last one that {name} was trained on, in order: got "
+            f"{begins} to {ends}"
         )
-    data = inputs_before(workspace, end_of(last)).data
+    data = inputs_before(workspace, end_of(ends)).data
+    days = [begins + timedelta(days=n) for n in range((ends - begins).days + 1)]
     found = evaluate_days(workspace.lake.folder(model.uri), data, days)
-    console.print(_table(found, name=f"{name} of {model.partition}, on {first} to {last}"))
+    console.print(_table(found, name=f"{name} of {seen}, on {begins} to {ends}"))
     console.print(
         f"{found.num_targets:,} targets of {found.num_users:,} users on {len(found.days)} days, "
         "full catalogue; in brackets 95 % intervals over users, the differences paired"

@@ -40,6 +40,7 @@ MLFLOW_PORT = urlsplit(DEFAULT_BASE_URL).port or 0
 PAGES_PORT = urlsplit(PAGES_URL).port or 0
 FEAST_PORT = 8888
 
+_LISTEN = ("--host", HOST, "--port")
 _START_S = 180.0
 """Every server must answer within this time: they import for half a minute on a busy machine."""
 _STOP_S = 20.0
@@ -106,17 +107,26 @@ def serve(workspace: Workspace, ports: Ports, console: Console) -> None:
 
 def servers_of(workspace: Workspace, ports: Ports) -> list[Server]:
     """Return the servers of a workspace; what nothing was written to yet is left out."""
-    logs = workspace.root / "logs"
-    listen = ("--host", HOST, "--port")
-    dagster = Server(
+    has_tracked = (workspace.mlflow_dir / "mlflow.db").exists()
+    has_served = (workspace.feast_dir / "feature_store.yaml").exists()
+    return [
+        _dagster(workspace, ports.dagster),
+        *([_mlflow(workspace, ports.mlflow)] if has_tracked else []),
+        *([_feast(workspace, ports.feast)] if has_served else []),
+        _pages(workspace, ports.pages),
+    ]
+
+
+def _dagster(workspace: Workspace, port: int) -> Server:
+    return Server(
         name="Dagster",
-        port=ports.dagster,
+        port=port,
         command=[
             *(sys.executable, "-m", "dagster", "dev", "--module-name", LOCATION),
-            *(*listen, str(ports.dagster)),
+            *(*_LISTEN, str(port)),
         ],
         folder=CHECKOUT,
-        log=logs / "ui-dagster.log",
+        log=_log(workspace, "dagster"),
         environment={
             "MARQUEE_WORKSPACE": str(workspace.root),
             "DAGSTER_HOME": str(workspace.root / "dagster"),
@@ -124,46 +134,53 @@ def servers_of(workspace: Workspace, ports: Ports) -> list[Server]:
         alive="/server_info",
         page="/asset-groups",
     )
-    mlflow = Server(
+
+
+def _mlflow(workspace: Workspace, port: int) -> Server:
+    return Server(
         name="MLflow",
-        port=ports.mlflow,
+        port=port,
         command=[
             *(sys.executable, "-m", "mlflow", "server", "--workers", "1", "--no-serve-artifacts"),
             *("--backend-store-uri", tracking_uri(workspace.mlflow_dir)),
             *("--default-artifact-root", (workspace.mlflow_dir / "artifacts").resolve().as_uri()),
-            *(*listen, str(ports.mlflow)),
+            *(*_LISTEN, str(port)),
         ],
         folder=workspace.mlflow_dir,
-        log=logs / "ui-mlflow.log",
+        log=_log(workspace, "mlflow"),
         # its queue of jobs serves language models alone
         environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         alive="/health",
         page="/#/experiments?workflowType=machine_learning",
     )
-    feast = Server(
+
+
+def _feast(workspace: Workspace, port: int) -> Server:
+    return Server(
         name="Feast",
-        port=ports.feast,
-        command=[
-            *(sys.executable, "-m", "feast.cli.cli", "ui"),
-            *(*listen, str(ports.feast)),
-        ],
+        port=port,
+        command=[sys.executable, "-m", "feast.cli.cli", "ui", *_LISTEN, str(port)],
         folder=workspace.feast_dir,
-        log=logs / "ui-feast.log",
+        log=_log(workspace, "feast"),
         environment={"FEAST_USAGE": "false"},
     )
-    pages = Server(
+
+
+def _pages(workspace: Workspace, port: int) -> Server:
+    return Server(
         name="pages",
-        port=ports.pages,
+        port=port,
         command=[
             *(sys.executable, "-m", "http.server", "--bind", HOST),
-            *("--directory", str(pages_folder(workspace.root)), str(ports.pages)),
+            *("--directory", str(pages_folder(workspace.root)), str(port)),
         ],
         folder=workspace.root,
-        log=logs / "ui-pages.log",
+        log=_log(workspace, "pages"),
     )
-    has_tracked = (workspace.mlflow_dir / "mlflow.db").exists()
-    has_served = (workspace.feast_dir / "feature_store.yaml").exists()
-    return [dagster, *([mlflow] if has_tracked else []), *([feast] if has_served else []), pages]
+
+
+def _log(workspace: Workspace, name: str) -> Path:
+    return workspace.root / "logs" / f"ui-{name}.log"
 
 
 def require_free(server: Server) -> None:
@@ -267,10 +284,15 @@ def _tell(servers: Sequence[Server], workspace: Workspace, console: Console) -> 
 
 @contextmanager
 def _signals_as_interrupt() -> Iterator[None]:
-    """Treat being asked to end, and a terminal that closes, as Ctrl-C."""
+    """Treat being asked to end, and a terminal that closes, as Ctrl-C.
+
+    Once: a second one would leave servers behind that the first one is still stopping.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del number, frame
+        for one in _ENDINGS:
+            signal.signal(one, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = {one: signal.signal(one, interrupt) for one in _ENDINGS}

@@ -2,7 +2,7 @@
 
 ::
 
-    file, in any order ──► a few million rows at a time, by day ──► <folder>/<day>/part-<n>.arrow
+    file, in any order ──► half a million rows at a time, by day ──► <folder>/<day>/part-<n>.arrow
 """
 
 import shutil
@@ -14,17 +14,35 @@ from pathlib import Path
 
 import polars as pl
 
+from lake.atomic import make_scratch, sweep_scratch
+
 _ROWS_AT_ONCE = 1 << 19
 """Rows held before they are written: some hundred MB of a wide log."""
 _DAY = "__day__"
+_SCRATCH = "days"
+
+
+def sweep_splits(cache: Path) -> None:
+    """Remove the rows below ``cache`` whose process is gone, such as a killed one."""
+    sweep_scratch(cache / _SCRATCH)
 
 
 class DaySplit:
     """The rows of one file by day, in a scratch folder that goes with this object."""
 
-    def __init__(self, frames: Iterable[pl.DataFrame], occurred: pl.Expr) -> None:
-        """Take the file's rows; those without an instant belong to no day."""
-        self._folder = Path(tempfile.mkdtemp(prefix="marquee-days-"))
+    def __init__(
+        self, frames: Iterable[pl.DataFrame], occurred: pl.Expr, *, cache: Path | None
+    ) -> None:
+        """Take the file's rows; those without an instant belong to no day.
+
+        They lie below ``cache``, where what a killed process left is swept first; without one in
+        the system's folder for temporary files.
+        """
+        if cache is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="marquee-days-"))
+        else:
+            sweep_splits(cache)
+            self._folder = make_scratch(cache / _SCRATCH)
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         for number, rows in enumerate(_chunks(frames)):
             dated = rows.with_columns(occurred.dt.date().alias(_DAY))
@@ -37,10 +55,10 @@ class DaySplit:
                 folder.mkdir(exist_ok=True)
                 part.write_ipc(folder / f"part-{number:06d}.arrow", compression="lz4")
 
-    def rows(self, day: date) -> pl.DataFrame | None:
-        """Return the rows of a day in the file's order, or None where there is none."""
+    def rows(self, day: date) -> pl.DataFrame:
+        """Return the rows of a day that has some, in the file's order."""
         parts = sorted((self._folder / day.isoformat()).glob("part-*.arrow"))
-        return pl.concat(pl.read_ipc(one) for one in parts) if parts else None
+        return pl.concat(pl.read_ipc(one) for one in parts)
 
 
 def _chunks(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

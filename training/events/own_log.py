@@ -159,14 +159,17 @@ class OwnLog:
         if len(known.rows_by_day) > _FEW_DAYS and file.path in self._scanned:
             if file.path not in self._splits:
                 frames = numbered(file.frames(self._columns))
-                self._splits[file.path] = DaySplit(frames, occurred)
-            found = self._splits[file.path].rows(day)
-            return _unchanged(file, [] if found is None else [found])
+                split = DaySplit(frames, occurred, cache=self._cache)
+                known.require_unchanged()
+                self._splits[file.path] = split
+            return self._splits[file.path].rows(day)
         self._scanned.add(file.path)
         only = None if is_numbered else _only_around(file, spec, day)
         on_day = occurred.is_between(start_of(day), end_of(day), closed="left")
         frames = numbered(file.frames(self._columns, only=only))
-        return _unchanged(file, [near for rows in frames if (near := rows.filter(on_day)).height])
+        found = [near for rows in frames if (near := rows.filter(on_day)).height]
+        known.require_unchanged()
+        return pl.concat(found)
 
     def catalogue(self, *, as_of: datetime) -> pa.Table:
         """Return the items that the catalogue, or without one the log, knows before an instant."""
@@ -186,20 +189,14 @@ class OwnLog:
 
     def _seen(self, begins: datetime, ends: datetime) -> Iterator[pl.DataFrame]:
         events = self.mapping.events
-        for file in self.files:
-            for rows in file.frames([events.item_id, events.occurred_at.column]):
+        for known in self.days:
+            for rows in known.file.frames([events.item_id, events.occurred_at.column]):
                 seen = rows.select(
                     item_id=columns.identifiers(rows.schema, events.item_id),
                     occurred_at=columns.instants(rows.schema, events.occurred_at),
                 )
                 yield seen.filter(pl.col("occurred_at").is_between(begins, ends, closed="left"))
-
-
-def _unchanged(file: LogFile, found: list[pl.DataFrame]) -> pl.DataFrame:
-    """Return the rows of a day that the file had when it was looked at."""
-    if not found:
-        raise SourceError(f"{file.path}: changed while it was read: run again")
-    return pl.concat(found)
+            known.require_unchanged()
 
 
 def _only_around(file: LogFile, spec: InstantColumn, day: date) -> pc.Expression | None:

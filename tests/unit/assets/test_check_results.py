@@ -1,6 +1,6 @@
 from typing import Any
 
-from assets.check_results import MEANINGS, gate_numbers, numbers, told
+from assets.check_results import MEANINGS, gate_numbers, numbers, told, what_failed
 from assets.suites import BLOCKING_CHECKS, WARNING_CHECKS
 
 RATIO: dict[str, Any] = {
@@ -22,7 +22,16 @@ def test_every_check_says_what_it_demands() -> None:
 
 
 def test_a_check_that_passes_says_its_figure_and_threshold_too() -> None:
-    assert told([RATIO]) == "the day has 0.003481, want at most 5.0%"
+    assert told([RATIO]) == "the day has 0.35%, want at most 5.0%"
+    volume = {**RATIO, "observed": 1.23456, "threshold": "0.3 to 3 times the trailing median"}
+    assert told([volume]) == "the day has 1.235, want 0.3 to 3 times the trailing median"
+
+
+def test_a_refusal_names_what_fails_alone() -> None:
+    assert what_failed([RATIO]) is None
+    assert what_failed([RATIO, STRANGE]) == "action breaks it in 4 rows, want one of play, like"
+    refused = {**RATIO, "is_passed": False, "observed": 0.0501}
+    assert what_failed([refused]) == "the day has 5.01%, want at most 5.0%"
 
 
 def test_what_fails_is_said_first() -> None:
@@ -42,6 +51,7 @@ def test_figures_are_numbers_to_plot() -> None:
     assert shown["figure"] == 0.0034812
     assert shown["rows of action that break it"] == 4
     assert [one.data["verdict"] for one in shown["judged"].records] == ["pass", "FAIL"]
+    assert [one.data["found"] for one in shown["judged"].records] == ["0.35%", 4]
 
 
 def test_the_quality_gate_has_its_threshold_beside_its_figure() -> None:

@@ -171,3 +171,4 @@ def test_a_loss_of_the_whole_interval_is_said_with_its_signs() -> None:
     )
 
     assert worse.words == "-.050 [-.060, -.040]"
+    assert replace(worse, difference=-10.5).words == "-10.500 [-.060, -.040]"

@@ -2,7 +2,7 @@ import shutil
 import time
 from collections import OrderedDict
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 
@@ -158,6 +158,13 @@ def test_a_search_in_blocks_is_one_search(
     blocks = pinned.search_items(users, 3)
     np.testing.assert_array_equal(blocks.ids, whole.ids)
     np.testing.assert_allclose(blocks.scores, whole.scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+@pytest.mark.parametrize("num_users", [0, 1])
+def test_a_search_for_nothing_is_refused(pinned: PinnedVersion, num_users: int, k: int) -> None:
+    with pytest.raises(ContractError, match=f"k: want at least 1, got {k}"):
+        pinned.search_items(np.ones((num_users, 8), dtype=np.float32), k)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +372,10 @@ def test_what_was_served_at_each_instant(world: SmallWorld) -> None:
         assert client.pin(as_of=at).number == version.number
 
 
-@pytest.mark.parametrize("instants", [[datetime(2024, 3, 2)], ["2024-03-02"], [None]])  # noqa: DTZ001
+@pytest.mark.parametrize(
+    "instants",
+    [[datetime(2024, 3, 2)], ["2024-03-02"], [None], [datetime(2024, 3, 2, tzinfo=UTC), "x"]],  # noqa: DTZ001
+)
 def test_instants_without_a_time_zone_are_refused(served_world: SmallWorld, instants: list) -> None:
     client = EmbeddingClient(served_world.store.root)
     with pytest.raises(ContractError, match="want timestamps with a time zone"):

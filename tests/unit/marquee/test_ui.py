@@ -1,3 +1,4 @@
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from marquee.ui import (
     Server,
     _require_alive,
     _running,
+    _signals_as_interrupt,
     require_free,
     servers_of,
 )
@@ -81,6 +83,17 @@ def test_a_server_that_ends_is_told_with_its_log(tmp_path: Path) -> None:
         running["Feast"].wait(30)
         with pytest.raises(CommandError, match=r"Feast ended with status 3: see .*log"):
             _require_alive([server], running)
+
+
+def test_an_impatient_second_interrupt_does_not_stop_the_stopping() -> None:
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    with _signals_as_interrupt():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+
+    assert {one: signal.getsignal(one) for one in before} == before
 
 
 def test_what_a_server_started_ends_with_it(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import gzip
+import os
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -244,6 +245,12 @@ def test_a_file_that_is_known_is_not_looked_at_again(
         assert again.days == days
         assert again.fingerprint(DAY) == fingerprint
 
+    with monkeypatch.context() as other_code:
+        other_code.setattr(file_facts, "code_identity", lambda _: "another")
+        other_code.setattr(file_facts, "_looked_at", lambda *_: pytest.fail("it was read"))
+        with pytest.raises(pytest.fail.Exception):
+            assert opened(document, cache).days
+
     (kept,) = (cache / "files").iterdir()
     kept.write_text("{")
     assert opened(document, cache).fingerprint(DAY) == fingerprint
@@ -277,12 +284,57 @@ def test_a_file_of_many_days_is_read_twice_at_most(
     assert len(reads) == 2, "a scan for the first day, and a split for all others"
 
 
-def test_a_file_that_changes_while_it_is_read_is_named(folder: Path) -> None:
+def test_what_a_killed_run_told_apart_goes_when_the_next_one_does(
+    folder: Path, tmp_path: Path
+) -> None:
+    rows = [{**PLAYS[0], "played_at": START_MS + n * DAY_MS} for n in range(3)]
+    plays(rows).write_parquet(folder / "plays.parquet")
+    apart = tmp_path / "cache" / "days"
+    left = apart / f"{int(Path('/proc/sys/kernel/pid_max').read_text()) + 1}-x"
+    left.mkdir(parents=True)
+
+    source = opened(mapping(folder), tmp_path / "cache")
+    for n in range(2):
+        assert source.read_day(DAY + timedelta(days=n), received_before=ALWAYS).num_rows
+
+    (mine,) = apart.iterdir()
+    assert mine.name.startswith(f"{os.getpid()}-")
+    del source
+    assert not list(apart.iterdir())
+
+
+@pytest.mark.parametrize("is_longer", [True, False])
+@pytest.mark.parametrize("num_read", [0, 1])
+def test_a_file_that_changes_while_it_is_read_is_named(
+    folder: Path, num_read: int, *, is_longer: bool
+) -> None:
+    """Else rows of two states would stand under the digest of one."""
+    days = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=2)]
+    rows = [{**PLAYS[0], "played_at": START_MS + n * DAY_MS} for n in range(3)]
+    plays(rows).write_parquet(folder / "plays.parquet")
     source = opened(mapping(folder))
     assert source.days
-    plays()[3:].write_parquet(folder / "plays.parquet")
+    for day in days[:num_read]:
+        source.read_day(day, received_before=ALWAYS)
+    plays(rows * 2 if is_longer else rows[:1]).write_parquet(folder / "plays.parquet")
+
     with pytest.raises(SourceError, match=r"plays\.parquet: changed while it was read"):
-        source.read_day(DAY, received_before=END)
+        source.read_day(days[num_read], received_before=ALWAYS)
+    with pytest.raises(SourceError, match=r"plays\.parquet: changed while it was read"):
+        source.catalogue(as_of=END)
+
+
+def test_rows_that_were_told_apart_before_a_file_changed_still_stand(folder: Path) -> None:
+    rows = [{**PLAYS[0], "played_at": START_MS + n * DAY_MS} for n in range(3)]
+    plays(rows).write_parquet(folder / "plays.parquet")
+    source = opened(mapping(folder))
+    before = [
+        source.read_day(DAY + timedelta(days=n), received_before=ALWAYS).num_rows for n in range(2)
+    ]
+    (folder / "plays.parquet").unlink()
+
+    again = source.read_day(DAY, received_before=ALWAYS).num_rows
+    assert again == before[0]
 
 
 def test_parts_of_a_file_that_state_other_times_are_skipped(folder: Path) -> None:

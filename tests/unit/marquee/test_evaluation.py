@@ -1,0 +1,51 @@
+"""Which days ``marquee evaluate`` takes: none that the model was trained on."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from assets.workspace import Workspace
+from embedding_store import ModelAccepted, Publisher
+from embedding_store.entries import Role
+from tests.unit.marquee.conftest import Marquee
+
+
+def accept(workspace: Workspace, role: Role, partition: str, ends: datetime) -> None:
+    version = workspace.store.state().version(2)
+    Publisher(workspace.store, by="a test").accept_model(
+        ModelAccepted(
+            partition=partition,
+            role=role,
+            digest=version.model_digest,
+            uri="models/one",
+            logical_id="one",
+        ),
+        effective_at=ends,
+        why="a test",
+    )
+
+
+@pytest.mark.parametrize(
+    ("role", "partition", "ends", "last_seen"),
+    [
+        ("daily", "2024-03-02", datetime(2024, 3, 3, tzinfo=UTC), "2024-03-02"),
+        ("base", "2024-03-01", datetime(2024, 4, 1, tzinfo=UTC), "2024-03-31"),
+    ],
+)
+def test_days_that_the_model_saw_are_refused(
+    workspace: Workspace,
+    marquee: Marquee,
+    role: Role,
+    partition: str,
+    ends: datetime,
+    last_seen: str,
+) -> None:
+    accept(workspace, role, partition, ends)
+    seen = [(last_seen, "2024-04-02"), ("2024-04-02", "2024-04-01")]
+    for first, last in [*seen, *((one.replace("-", ""), other) for one, other in seen)]:
+        answer = marquee("evaluate", first, last)
+        assert answer.status == 1
+        assert f"want days after {last_seen}, the last one that v2 was trained on" in answer.err
+
+    day_after = f"{ends:%Y-%m-%d}"
+    assert "missing: run `marquee run 2024-03-01" in marquee("evaluate", day_after, day_after).err
