@@ -86,13 +86,15 @@ def mapped(mapping: LogMapping) -> WorkspaceConfig:
         taken["evaluation_days"] = mapping.world.evaluation_days
     if mapping.world.empty_days:
         taken["empty_days"] = True
-    return WorkspaceConfig(
+    config = WorkspaceConfig(
         source=OwnLog.name,
         source_parameters={"mapping": {**mapping.document, "world": taken}},
         first_day=source.first_day,
         last_day=source.last_day,
         recipe=mapping.world.recipe,
     )
+    margin = mapping.world.quality_margin
+    return config if margin is None else replace(config, quality_margin=margin)
 
 
 def pretraining_month(first_day: date, last_day: date) -> str | None:

@@ -158,6 +158,8 @@ class World:
     """The last days: taken in after the fine-tuned ones, never trained on."""
     empty_days: bool = False
     """A day without events is a day like any other, not a sign that files are missing."""
+    quality_margin: float | None = None
+    """Of the workspace's quality gate; None takes the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

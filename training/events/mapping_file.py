@@ -261,6 +261,7 @@ def _world(table: Table) -> World:
         fine_tuned_days=table.whole("fine_tuned_days", default=3),
         evaluation_days=table.whole("evaluation_days", default=0),
         empty_days=table.truth("empty_days", default=False),
+        quality_margin=table.share_or_none("quality_margin"),
     )
     table.close()
     if ":" in result.recipe:  # package.module:function would be imported, and so executed

@@ -68,6 +68,15 @@ class Table:
             raise ConfigError(f"{self._name(key)}: want a whole number, got {value!r}")
         return value
 
+    def share_or_none(self, key: str) -> float | None:
+        """Return a number above 0 and up to 1, or None where it is not there."""
+        value = self.value(key, None)
+        if value is None:
+            return None
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
+            raise ConfigError(f"{self._name(key)}: want a number above 0, at most 1, got {value!r}")
+        return float(value)
+
     def truth(self, key: str, *, default: bool) -> bool:
         """Return true or false."""
         value = self.value(key, default)

@@ -209,6 +209,14 @@ def test_days_held_back_for_evaluation_are_taken_in_last(mapping: Path) -> None:
     assert (headline, job, days) == ("Take in 1 days to evaluate on", "ingestion", [last])
 
 
+def test_a_mapping_sets_the_margin_of_the_quality_gate(mapping: Path) -> None:
+    assert world("parquet", mapping).quality_margin == simulated().quality_margin
+
+    mapping.write_text(f"{mapping.read_text()}\nquality_margin = 0.5\n")
+
+    assert world("parquet", mapping).quality_margin == 0.5
+
+
 def test_a_log_of_ones_own_is_ranked_only_if_it_says_what_was_shown(mapping: Path) -> None:
     config = world("parquet", mapping)
     jobs = [job for _, job, _ in stages(config, is_ranked=False)]

@@ -137,6 +137,7 @@ def test_where_files_lie_and_what_is_taken_does_not_change_how_rows_are_read(
         ({"world": {"recipe": "os:system"}}, "world.recipe: want the name of a recipe"),
         ({"world": {"fine_tuned_days": 0}}, "world.fine_tuned_days: want at least 1"),
         ({"world": {"evaluation_days": -1}}, "world.evaluation_days: want 0 or more, got -1"),
+        ({"world": {"quality_margin": 2}}, "world.quality_margin: want a number above 0, at"),
         ({"world": {"empty_days": "yes"}}, "world.empty_days: want true or false, got 'yes'"),
         ({"world": {"first_day": "soon"}}, "world.first_day: want a day as YYYY-MM-DD"),
         (
