@@ -2,9 +2,9 @@
 
 ::
 
-    day by day:  catalogue ─► vocabulary         one materialization per asset and day
-                 raw ─► valid ─► tokens
+    day by day:  raw ─► valid ─► tokens          one materialization per asset and day
                   └──► quarantined
+                 catalogue ─► vocabulary
 
 It is an op over days, not a run of the assets over a range of partitions: such a run tells all of
 its partitions one and the same data version (dagster 1.13; ADR 8). A day that stands is skipped,
@@ -36,9 +36,9 @@ from training.errors import TrainingError
 
 DATA_VERSION_TAG = "dagster/data_version"
 ASSETS = (
+    "raw_events",
     "catalogue",
     "vocabulary",
-    "raw_events",
     "quarantined_events",
     "valid_events",
     "interaction_tokens",
@@ -92,11 +92,11 @@ def take_in(
 
 def build_day(workspace: Workspace, day: str, *, now: datetime) -> Iterator[Built]:
     """Yield each of the day's ``ASSETS`` when it is made, or found."""
+    raw = build_raw_events(workspace, day, now=now)
+    yield raw  # first, as it refuses a day that is not over: a vocabulary, once written, stays
     titles = build_catalogue(workspace, day)
     yield titles
     yield build_vocabulary(workspace, titles.ref)
-    raw = build_raw_events(workspace, day, now=now)
-    yield raw
     yield build_quarantined_events(workspace, raw.ref, titles.ref)
     valid = build_valid_events(workspace, raw.ref, titles.ref, has_pages=False)
     yield valid

@@ -83,6 +83,8 @@ def _found(one: Mapping[str, Any]) -> str:
 def _figure(one: Mapping[str, Any]) -> Any:
     """Return what was observed in the unit of its threshold."""
     observed = one["observed"]
+    if observed is None:
+        return "nothing to judge"
     if not isinstance(observed, float):
         return observed
     return f"{observed:.2%}" if one["threshold"].endswith("%") else f"{observed:.4g}"

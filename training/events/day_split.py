@@ -8,6 +8,7 @@
 import shutil
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from lake.atomic import make_scratch, sweep_scratch
+from training.errors import SourceError
 
 _ROWS_AT_ONCE = 1 << 19
 """Rows held before they are written: some hundred MB of a wide log."""
@@ -43,6 +45,7 @@ class DaySplit:
         else:
             sweep_splits(cache)
             self._folder = make_scratch(cache / _SCRATCH)
+        self._counts = Counter[date]()
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         for number, rows in enumerate(_chunks(frames)):
             dated = rows.with_columns(occurred.dt.date().alias(_DAY))
@@ -54,11 +57,21 @@ class DaySplit:
                 folder = self._folder / day.isoformat()
                 folder.mkdir(exist_ok=True)
                 part.write_ipc(folder / f"part-{number:06d}.arrow", compression="lz4")
+                self._counts[day] += part.height
 
     def rows(self, day: date) -> pl.DataFrame:
-        """Return the rows of a day that has some, in the file's order."""
+        """Return the rows of a day that has some, in the file's order.
+
+        Raises SourceError where somebody took them away, such as a cleaner of old files.
+        """
         parts = sorted((self._folder / day.isoformat()).glob("part-*.arrow"))
-        return pl.concat(pl.read_ipc(one) for one in parts)
+        found = [pl.read_ipc(one) for one in parts]
+        if not found or sum(one.height for one in found) != self._counts[day]:
+            raise SourceError(
+                f"{self._folder}: want {self._counts[day]:,} rows of {day}, which this process "
+                "wrote there, and some are gone: run again"
+            )
+        return pl.concat(found)
 
 
 def _chunks(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

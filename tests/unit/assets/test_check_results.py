@@ -25,6 +25,8 @@ def test_a_check_that_passes_says_its_figure_and_threshold_too() -> None:
     assert told([RATIO]) == "the day has 0.35%, want at most 5.0%"
     volume = {**RATIO, "observed": 1.23456, "threshold": "0.3 to 3 times the trailing median"}
     assert told([volume]) == "the day has 1.235, want 0.3 to 3 times the trailing median"
+    first_days = told([{**volume, "observed": None}])
+    assert first_days == "the day has nothing to judge, want 0.3 to 3 times the trailing median"
 
 
 def test_a_refusal_names_what_fails_alone() -> None:

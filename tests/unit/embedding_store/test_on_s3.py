@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import boto3
 import numpy as np
 import pytest
 from botocore.httpsession import URLLib3Session
@@ -76,7 +75,6 @@ def test_what_cannot_be_read_is_one_clear_error(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which remembers them
     with pytest.raises(UnreachableStoreError, match="Unable to locate credentials"):
         EmbeddingClient.at(url, cache=tmp_path / "nobody").pin()
 

@@ -337,6 +337,25 @@ def test_rows_that_were_told_apart_before_a_file_changed_still_stand(folder: Pat
     assert again == before[0]
 
 
+@pytest.mark.parametrize("num_left", [0, 1])
+def test_rows_that_were_told_apart_never_go_missing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_left: int
+) -> None:
+    rows = [{**PLAYS[0], "played_at": START_MS + n % 3 * DAY_MS + n} for n in range(6)]
+    plays(rows).write_parquet(folder / "plays.parquet", row_group_size=2)
+    monkeypatch.setattr(day_split, "_ROWS_AT_ONCE", 2)
+    source = opened(mapping(folder), tmp_path / "cache")
+    for n in range(2):
+        source.read_day(DAY + timedelta(days=n), received_before=ALWAYS)
+    parts = sorted((tmp_path / "cache" / "days").glob(f"*/{DAY}/*"))
+    assert len(parts) == 2
+    for part in parts[num_left:]:
+        part.unlink()
+
+    with pytest.raises(SourceError, match=f"want 2 rows of {DAY}, .* some are gone: run again"):
+        source.read_day(DAY, received_before=ALWAYS)
+
+
 def test_parts_of_a_file_that_state_other_times_are_skipped(folder: Path) -> None:
     far = plays([{**PLAYS[0], "played_at": START_MS + 9 * DAY_MS}] * 3)
     pl.concat([plays(), far]).write_parquet(folder / "plays.parquet", row_group_size=4)
