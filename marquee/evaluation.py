@@ -25,8 +25,8 @@ def show_evaluation(
     Raises:
         CommandError: there is no such version, or its model saw one of the days.
     """
-    name, model = _model_of(workspace, number)
     days = [date.fromisoformat(day) for day in days_between(_day(first), _day(last))]
+    name, model = _model_of(workspace, number)
     if not days or first <= model.partition:
         raise CommandError(
             f"want days after {model.partition}, the last one that {name} was trained on, in "
@@ -64,9 +64,13 @@ def _model_of(workspace: Workspace, number: int | None) -> tuple[str, ModelAccep
 
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise CommandError(f"want a day as YYYY-MM-DD, got {text!r}") from error
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    # other forms of ISO 8601, such as 2026-W05-1, do not sort as days do
+    if day in {None, date.max} or str(day) != text:  # nothing is after the last day of all
+        raise CommandError(f"want a day as YYYY-MM-DD, got {text!r}")
+    return day
 
 
 def _table(found: PooledEvaluation, *, name: str) -> Table:
