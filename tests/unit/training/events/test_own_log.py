@@ -15,6 +15,7 @@ from training.events.artifacts import read_events, write_catalogue, write_raw, w
 from training.events.log_files import LogFile
 from training.events.mapping_file import mapping_from
 from training.events.own_log import OwnLog, _only_around
+from training.events.row_events import OWN_COLUMNS
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA
 
 DAY = date(2026, 1, 30)
@@ -335,6 +336,19 @@ def test_a_column_that_changes_its_type_is_named(folder: Path) -> None:
         SourceError, match=r'zz\.parquet: column \'played_at\' is .*want "timestamp"'
     ):
         opened(mapping(folder, events__files=files))
+
+
+@pytest.mark.parametrize("name", sorted(OWN_COLUMNS))
+def test_a_column_that_is_called_as_one_of_ours_is_refused_where_it_is_used(
+    folder: Path, name: str
+) -> None:
+    plays().with_columns(plays()["track"].alias(name)).write_parquet(folder / "plays.parquet")
+
+    with pytest.raises(SourceError, match=rf"column '{name}': .*rename yours"):
+        opened(mapping(folder, events__item_id=name))
+
+    source = opened(mapping(folder))  # two days, and the file told apart for a third
+    assert len(day_rows(source, "item_id")) == 5
 
 
 def test_items_without_a_catalogue_are_those_that_events_name(folder: Path) -> None:
