@@ -1,14 +1,20 @@
+import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
 import pytest
+from rich.console import Console
 
 from assets.workspace import Workspace
 from feature_repo.folder import FeastFolder
+from lake.errors import WorkspaceBusyError
+from lake.lock import exclusive_lock
 from marquee.errors import CommandError
 from marquee.ui import (
     DAGSTER_PORT,
@@ -19,7 +25,9 @@ from marquee.ui import (
     Server,
     _require_alive,
     _running,
+    asked_to_end,
     require_free,
+    serve,
     servers_of,
 )
 from marquee.worlds import simulated
@@ -73,6 +81,38 @@ def test_a_taken_port_names_the_option_that_chooses_another(tmp_path: Path) -> N
             require_free(replace(sleeper(tmp_path), port=port))
 
     require_free(replace(sleeper(tmp_path), port=port))
+
+
+def test_an_impatient_second_signal_leaves_no_server(tmp_path: Path) -> None:
+    """The server takes its time to end; meanwhile Ctrl-C comes again."""
+    pid = tmp_path / "pid"
+    code = (
+        "import os, pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), sys.exit()))\n"
+        f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(60)"
+    )
+    with asked_to_end() as asked, _running([sleeper(tmp_path, code)]):
+        while not pid.exists() or not pid.read_text():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+        again = Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        again.start()
+    again.join()
+
+    assert asked == [signal.SIGINT, signal.SIGINT]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_a_workspace_is_served_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On other ports too: two daemons over one home would each run its schedules."""
+    monkeypatch.setattr("marquee.ui.require_free", lambda server: None)
+    with (
+        exclusive_lock(workspace.root / "logs" / "ui.lock", what="another"),
+        pytest.raises(WorkspaceBusyError, match=r"`marquee ui` over workspace w is in use by"),
+    ):
+        serve(workspace, Ports(), Console())
 
 
 def test_a_server_that_ends_is_told_with_its_log(tmp_path: Path) -> None:
