@@ -32,10 +32,10 @@ from assets.tracking import DEFAULT_BASE_URL, tracking_uri
 from assets.workspace import Workspace
 from lake.lock import exclusive_lock
 from marquee.errors import CommandError
+from marquee.pages_server import HOST
 from marquee.runs import LOCATION, Orchestrator
 from marquee.settings import CHECKOUT
 
-HOST = "127.0.0.1"
 DAGSTER_PORT = 3000
 MLFLOW_PORT = urlsplit(DEFAULT_BASE_URL).port or 0
 PAGES_PORT = urlsplit(PAGES_URL).port or 0
@@ -156,10 +156,10 @@ def servers_of(workspace: Workspace, ports: Ports) -> list[Server]:
         name="pages",
         port=ports.pages,
         command=[
-            *(sys.executable, "-m", "http.server", "--bind", HOST),
-            *("--directory", str(pages_folder(workspace.root)), str(ports.pages)),
+            *(sys.executable, "-m", "marquee.pages_server"),
+            *(str(pages_folder(workspace.root)), str(ports.pages)),
         ],
-        folder=workspace.root,
+        folder=CHECKOUT,
         log=logs / "ui-pages.log",
     )
     has_tracked = (workspace.mlflow_dir / "mlflow.db").exists()

@@ -16,6 +16,7 @@ from feature_repo.folder import FeastFolder
 from lake.errors import WorkspaceBusyError
 from lake.lock import exclusive_lock
 from marquee.errors import CommandError
+from marquee.pages_server import pages_server
 from marquee.ui import (
     DAGSTER_PORT,
     FEAST_PORT,
@@ -61,7 +62,7 @@ def test_what_nothing_was_written_to_is_not_served(workspace: Workspace) -> None
     assert [one.name for one in servers_of(workspace, Ports())] == ["Dagster", "Feast", "pages"]
 
 
-def test_nothing_listens_beyond_this_machine(workspace: Workspace) -> None:
+def test_nothing_listens_beyond_this_machine(workspace: Workspace, tmp_path: Path) -> None:
     workspace.mlflow_dir.mkdir()
     (workspace.mlflow_dir / "mlflow.db").touch()
     FeastFolder.of(workspace.root).prepare()
@@ -69,7 +70,9 @@ def test_nothing_listens_beyond_this_machine(workspace: Workspace) -> None:
     servers = servers_of(workspace, Ports())
 
     assert len(servers) == 4
-    assert all("127.0.0.1" in one.command for one in servers)
+    assert all("127.0.0.1" in one.command for one in servers[:3])
+    with pages_server(tmp_path, 0) as pages:
+        assert pages.server_address[0] == "127.0.0.1"
 
 
 def test_a_taken_port_names_the_option_that_chooses_another(tmp_path: Path) -> None:
