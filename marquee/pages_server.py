@@ -9,7 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 HOST = "127.0.0.1"
 _NAMES = frozenset({HOST, "localhost"})
@@ -30,7 +30,7 @@ class PagesHandler(SimpleHTTPRequestHandler):
         if found is None or not found.is_relative_to(Path(self.directory).resolve()):
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
-        return cast("BinaryIO | None", super().send_head())
+        return super().send_head()
 
 
 def pages_server(folder: Path, port: int) -> ThreadingHTTPServer:
