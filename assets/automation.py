@@ -76,7 +76,11 @@ SCHEDULES = [
 ]
 
 
-@dg.sensor(job=ingestion, minimum_interval_seconds=60)
+@dg.sensor(
+    job=ingestion,
+    minimum_interval_seconds=60,
+    description="Takes in each complete day whose arrived files are others than at the last look.",
+)
 def newly_arrived_events(
     context: dg.SensorEvaluationContext,
     workspace: dg.ResourceParam[Workspace],

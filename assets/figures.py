@@ -139,12 +139,12 @@ def _model_evaluation(figures: Figures) -> Shown:
         for system, of_system in day["systems"].items()
     }
     systems = [
-        {"model": name, **{_METRICS[key]: interval(**one) for key, one in of_system.items()}}
+        {"model": name, **{shown: interval(**of_system[key]) for key, shown in _METRICS.items()}}
         for name, of_system in day["systems"].items()
     ] + [
         {
             "model": name,
-            **{_METRICS[key]: interval(**one, is_signed=True) for key, one in pair.items()},
+            **{shown: interval(**pair[key], is_signed=True) for key, shown in _METRICS.items()},
         }
         for name, pair in day["differences"].items()
     ]

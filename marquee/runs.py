@@ -20,6 +20,9 @@ LOCATION = "assets.definitions"
 _OF_LOCATION = {".dagster/repository": f"__repository__@{LOCATION}"}
 """The webserver looks for a job's runs by the code location that it loaded the job from."""
 
+_BY_COMMAND = {"marquee/launched_by": "a command"}
+"""Tag of the runs that live and die with the command that runs them."""
+
 INSTANCE = Path(__file__).resolve().parents[1] / "infra" / "dagster" / "one_machine.yaml"
 
 _AGAIN = (
@@ -104,10 +107,11 @@ class Orchestrator:
         from sqlalchemy.exc import DatabaseError
 
         try:
+            self._end_killed()
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
                 run_config={"loggers": {"progress": {}}, **(run_config or {})},
-                tags={**_OF_LOCATION, **(tags or {})},
+                tags={**_OF_LOCATION, **_BY_COMMAND, **(tags or {})},
                 raise_on_error=False,
                 **options,
             )
@@ -119,6 +123,19 @@ class Orchestrator:
         if not result.success:
             raise RunFailedError(f"{what} failed: {_cause(result)}\n{_AGAIN}")
         return result
+
+    def _end_killed(self) -> None:
+        """Tell the orchestrator which runs ended with a command that was killed.
+
+        Whoever runs one holds the workspace's lock, so no other command's run is alive. One that
+        stays "started" for good would keep the queue from launching any other.
+        """
+        import dagster as dg
+
+        unended = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+        killed = dg.RunsFilter(tags=_BY_COMMAND, statuses=unended)
+        for run in self._instance.get_runs(filters=killed):
+            self._instance.report_run_failed(run, "the command that ran it was killed")
 
     def _check(self, job: str, partition: str) -> None:
         jobs = {one.name: one for one in self._definitions.resolve_all_job_defs()}

@@ -1,8 +1,12 @@
 import os
+import signal
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+
+import dagster as dg
+import pytest
 
 from assets.workspace import Workspace, WorkspaceConfig
 
@@ -44,20 +48,57 @@ def test_processes_that_open_a_fresh_home_at_once_leave_it_whole(tmp_path: Path)
     assert again.returncode == 0, again.stderr
 
 
-def test_days_are_taken_in_by_one_run_with_few_lines(tmp_path: Path) -> None:
-    config = WorkspaceConfig(
-        source="simulated",
-        source_parameters={
-            "num_users": 60,
-            "num_titles": 100,
-            "first_day": "2026-01-01",
-            "num_days": 6,
-        },
-        first_day=date(2026, 1, 1),
-        last_day=date(2026, 1, 6),
-        recipe="tiny",
+SIX_DAYS = WorkspaceConfig(
+    source="simulated",
+    source_parameters={
+        "num_users": 60,
+        "num_titles": 100,
+        "first_day": "2026-01-01",
+        "num_days": 6,
+    },
+    first_day=date(2026, 1, 1),
+    last_day=date(2026, 1, 6),
+    recipe="tiny",
+)
+
+KILLED = """
+import os, sys, warnings
+warnings.simplefilter("ignore")
+from pathlib import Path
+import dagster
+from assets import backfill
+from assets.workspace import Workspace
+from marquee.runs import Orchestrator
+backfill.build_day = lambda *_, **__: os.kill(os.getpid(), 9)
+Orchestrator(Workspace.open(Path(sys.argv[1]))).ingest("2026-01-01", "2026-01-01")
+"""
+
+
+def test_a_run_that_ended_with_a_killed_command_is_told_as_failed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Workspace.create(tmp_path / "world", SIX_DAYS).root
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(root)], check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    monkeypatch.setenv("DAGSTER_HOME", str(root / "dagster"))
+    with dg.DagsterInstance.get() as instance:
+        assert [run.status.value for run in instance.get_runs()] == ["STARTED"]
+
+    command = [sys.executable, "-m", "marquee", "run", "2026-01-01", "--job", "ingestion"]
+    subprocess.run(
+        [*command, "--workspace", "world"],
+        env={**os.environ, "MARQUEE_HOME": str(tmp_path)},
+        check=True,
+        timeout=120,
     )
-    Workspace.create(tmp_path / "world", config)
+
+    with dg.DagsterInstance.get() as instance:
+        ends = {run.job_name: run.status.value for run in instance.get_runs()}
+    assert ends == {"ingestion": "SUCCESS", "ingestion_of_days": "FAILURE"}
+
+
+def test_days_are_taken_in_by_one_run_with_few_lines(tmp_path: Path) -> None:
+    Workspace.create(tmp_path / "world", SIX_DAYS)
 
     def run(first: str, last: str, *more: str) -> "subprocess.CompletedProcess[str]":
         arguments = ["run", first, "--through", last, "--workspace", "world", *more]
