@@ -14,6 +14,7 @@ import polars as pl
 
 from lake.atomic import replace_json
 from lake.digests import digest_file, digest_json
+from training.errors import SourceError
 from training.events import columns
 from training.events.log_files import LogFile
 from training.events.mapping import InstantColumn
@@ -36,6 +37,13 @@ class FileDays:
     """Rows without a usable time."""
     first_untimed: int | None
     """Number of the first of them."""
+    state: tuple[int, ...]
+    """Of the file when it was looked at: its size and its times."""
+
+    def require_unchanged(self) -> None:
+        """Raise SourceError where the file is another one by now, and so has another digest."""
+        if _state(self.file.path) != self.state:
+            raise SourceError(f"{self.file.path}: changed while it was read: run again")
 
 
 def days_of(file: LogFile, spec: InstantColumn, *, cache: Path | None) -> FileDays:
@@ -46,7 +54,6 @@ def days_of(file: LogFile, spec: InstantColumn, *, cache: Path | None) -> FileDa
         kept = cache / "files" / f"{digest_json(stands)[:32]}.json"
         if (found := _kept(kept, file)) is not None:
             return found
-    state = _state(file.path)  # before the file is read: what comes meanwhile is another state
     found = _looked_at(file, spec)
     if kept is not None:
         days = {day.isoformat(): count for day, count in found.rows_by_day.items()}
@@ -54,7 +61,7 @@ def days_of(file: LogFile, spec: InstantColumn, *, cache: Path | None) -> FileDa
             kept,
             {
                 "format_version": FORMAT_VERSION,
-                "state": state,
+                "state": found.state,
                 "digest": found.digest,
                 "rows_by_day": days,
                 "num_untimed": found.num_untimed,
@@ -72,24 +79,27 @@ def numbered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         seen += rows.height
 
 
-def _state(path: Path) -> list[int]:
+def _state(path: Path) -> tuple[int, ...]:
     found = path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _kept(path: Path, file: LogFile) -> FileDays | None:
     """Return what a cache's file says, or None where it says nothing of this state."""
     try:
         value: dict[str, Any] = json.loads(path.read_bytes())
-        if value["format_version"] != FORMAT_VERSION or value["state"] != _state(file.path):
+        state = _state(file.path)
+        if value["format_version"] != FORMAT_VERSION or tuple(value["state"]) != state:
             return None
         days = {date.fromisoformat(day): int(n) for day, n in value["rows_by_day"].items()}
-        return FileDays(file, value["digest"], days, value["num_untimed"], value["first_untimed"])
+        untimed = value["num_untimed"], value["first_untimed"]
+        return FileDays(file, value["digest"], days, *untimed, state)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # a cache that is gone or damaged is made again
 
 
 def _looked_at(file: LogFile, spec: InstantColumn) -> FileDays:
+    state = _state(file.path)
     counted: dict[date, int] = {}
     num_untimed, first_untimed = 0, None
     for rows in numbered(file.frames([spec.column])):
@@ -101,6 +111,8 @@ def _looked_at(file: LogFile, spec: InstantColumn) -> FileDays:
         num_untimed += untimed.height
         if first_untimed is None and untimed.height:
             first_untimed = untimed[ROW][0]
-    return FileDays(
-        file, digest_file(file.path), dict(sorted(counted.items())), num_untimed, first_untimed
-    )
+    days = dict(sorted(counted.items()))
+    digest = digest_file(file.path)
+    found = FileDays(file, digest, days, num_untimed, first_untimed, state)
+    found.require_unchanged()
+    return found

@@ -162,14 +162,19 @@ class OwnLog:
         if len(known.rows_by_day) > _FEW_DAYS and file.path in self._scanned:
             if file.path not in self._splits:
                 frames = numbered(file.frames(self._columns))
-                self._splits[file.path] = DaySplit(frames, occurred)
-            found = self._splits[file.path].rows(day)
-            return _unchanged(file, [] if found is None else [found])
+                split = DaySplit(frames, occurred)
+                known.require_unchanged()
+                self._splits[file.path] = split
+            told_apart = self._splits[file.path].rows(day)
+            assert told_apart is not None  # it is a day of the file
+            return told_apart
         self._scanned.add(file.path)
         only = None if is_numbered else _only_around(file, spec, day)
         on_day = occurred.is_between(start_of(day), end_of(day), closed="left")
         frames = numbered(file.frames(self._columns, only=only))
-        return _unchanged(file, [near for rows in frames if (near := rows.filter(on_day)).height])
+        found = [near for rows in frames if (near := rows.filter(on_day)).height]
+        known.require_unchanged()
+        return pl.concat(found)
 
     def catalogue(self, *, as_of: datetime) -> pa.Table:
         """Return the items that the catalogue, or without one the log, knows before an instant."""
@@ -196,13 +201,6 @@ class OwnLog:
                     occurred_at=columns.instants(rows.schema, events.occurred_at),
                 )
                 yield seen.filter(pl.col("occurred_at").is_between(begins, ends, closed="left"))
-
-
-def _unchanged(file: LogFile, found: list[pl.DataFrame]) -> pl.DataFrame:
-    """Return the rows of a day that the file had when it was looked at."""
-    if not found:
-        raise SourceError(f"{file.path}: changed while it was read: run again")
-    return pl.concat(found)
 
 
 def _only_around(file: LogFile, spec: InstantColumn, day: date) -> pc.Expression | None:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from lake.days import end_of
+from lake.digests import digest_file
 from tests.unit.training.events.listening import DAY_MS, PLAYS, START_MS, mapping, plays
 from training.errors import NoDataError, SourceError
 from training.events import day_split, file_facts
@@ -284,6 +285,36 @@ def test_a_file_that_changes_while_it_is_read_is_named(folder: Path) -> None:
     plays()[3:].write_parquet(folder / "plays.parquet")
     with pytest.raises(SourceError, match=r"plays\.parquet: changed while it was read"):
         source.read_day(DAY, received_before=END)
+
+
+@pytest.mark.parametrize("num_days", [2, 5])
+def test_rows_of_one_file_are_never_taken_by_the_digest_of_another(
+    folder: Path, num_days: int
+) -> None:
+    """The day is there in both: only the file's size and times tell that it is another one."""
+    rows = [{**PLAYS[n % 4], "played_at": START_MS + n * DAY_MS} for n in range(num_days)]
+    plays(rows).write_parquet(folder / "plays.parquet")
+    source = opened(mapping(folder))
+    assert source.read_day(DAY, received_before=END).num_rows
+
+    plays([{**one, "track": "other"} for one in rows]).write_parquet(folder / "plays.parquet")
+
+    with pytest.raises(SourceError, match=r"plays\.parquet: changed while it was read: run again"):
+        source.read_day(DAY, received_before=END)
+    assert {"other"} == {item for (item,) in day_rows(opened(mapping(folder)), "item_id")}
+
+
+def test_a_file_that_changes_while_it_is_looked_at_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced(path: Path) -> str:
+        plays()[:3].write_parquet(path)
+        return digest_file(path)
+
+    monkeypatch.setattr(file_facts, "digest_file", replaced)
+    with pytest.raises(SourceError, match=r"plays\.parquet: changed while it was read"):
+        _ = opened(mapping(folder), folder / "cache").days
+    assert not (folder / "cache").exists()
 
 
 def test_parts_of_a_file_that_state_other_times_are_skipped(folder: Path) -> None:
