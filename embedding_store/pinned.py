@@ -113,7 +113,7 @@ class PinnedVersion:
     def users(self, user_ids: Sequence[str]) -> Embeddings:
         """Return the users' embeddings; unknown users get the declared default."""
         ids = _strings(user_ids)
-        names = ids.to_pylist()
+        names = _names(ids)
         is_found = np.zeros(len(ids), dtype=bool)
         vectors = np.tile(self.default_user, (len(ids), 1))
         asked = buckets(names, self.num_buckets)
@@ -131,7 +131,7 @@ class PinnedVersion:
         is_found, places = _places(shard.ids, ids)
         vectors = np.zeros((len(is_found), self.dim), dtype=np.float32)
         vectors[is_found] = shard.vectors[places]
-        return Embeddings(tuple(ids.to_pylist()), is_found, vectors, self.name)
+        return Embeddings(tuple(_names(ids)), is_found, vectors, self.name)
 
     def all_items(self) -> tuple[Ids, Float32]:
         """Return (ids, float32[items, dim]) of every item, by id; the matrix is read-only."""
@@ -196,7 +196,7 @@ class PinnedVersion:
 
     def buckets_of(self, user_ids: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return int32[N]: the bucket that each user is in, if the version has them."""
-        return buckets(_strings(user_ids).to_pylist(), self.num_buckets)
+        return buckets(_names(_strings(user_ids)), self.num_buckets)
 
     def _queries(self, users: Embeddings | Float32) -> Float32:
         if isinstance(users, Embeddings):
@@ -242,6 +242,11 @@ def _strings(ids: Sequence[str]) -> Ids:
     if strings.null_count:
         raise ContractError(f"ids: want strings, got {strings.null_count} nulls")
     return strings
+
+
+def _names(ids: Ids) -> list[str]:
+    """Return ids that have no nulls as Python has them, of whatever kind they were given."""
+    return [str(one) for one in ids.to_pylist()]
 
 
 def _places(held: Ids, asked: Ids) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

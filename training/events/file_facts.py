@@ -111,8 +111,8 @@ def _looked_at(file: LogFile, spec: InstantColumn) -> FileDays:
         num_untimed += untimed.height
         if first_untimed is None and untimed.height:
             first_untimed = untimed[ROW][0]
-    days = dict(sorted(counted.items()))
+    by_day = dict(sorted(counted.items()))
     digest = digest_file(file.path)
-    found = FileDays(file, digest, days, num_untimed, first_untimed, state)
+    found = FileDays(file, digest, by_day, num_untimed, first_untimed, state)
     found.require_unchanged()
     return found
