@@ -29,7 +29,7 @@ from assets.reporting import materialized
 from assets.timeline import days_between
 from assets.tokens import build_tokens, build_vocabulary
 from assets.watermark import Clock
-from assets.workspace import Workspace
+from assets.workspace import Workspace, WorkspaceConfig
 from lake.errors import LakeError
 from lake.lake import Built
 from training.errors import TrainingError
@@ -66,7 +66,7 @@ def take_in(
     clock: dg.ResourceParam[Clock],
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]]:
     """Take in, validate and tokenize each of the days; the first bad one ends the run."""
-    days = days_between(date.fromisoformat(config.first_day), date.fromisoformat(config.last_day))
+    days = days_of(config, workspace.config)
     told = {asset: told_versions(context.instance, asset) for asset in ASSETS}
     account, every = Account(), max(5, -(-len(days) // NUM_LINES))
     for number, day in enumerate(days, start=1):
@@ -88,6 +88,25 @@ def take_in(
             context.log.info(line)
     yield from account.evaluations()
     yield dg.Output(None, metadata=account.metadata())
+
+
+def days_of(asked: Days, world: WorkspaceConfig) -> list[str]:
+    """Return the days asked for; raises dagster's Failure unless they are the world's, in order."""
+    try:
+        first, last = date.fromisoformat(asked.first_day), date.fromisoformat(asked.last_day)
+    except ValueError:
+        days = []
+    else:
+        is_in_world = world.first_day <= first and (last <= world.last_day or not world.is_replay)
+        days = days_between(first, last) if is_in_world else []
+    # one day has several names in ISO 8601, and a partition has one
+    if not days or (days[0], days[-1]) != (asked.first_day, asked.last_day):
+        end = str(world.last_day) if world.is_replay else "a day that is over"
+        raise dg.Failure(
+            f"want days as YYYY-MM-DD, in order, from {world.first_day} to {end}; got "
+            f"{asked.first_day!r} to {asked.last_day!r}"
+        )
+    return days
 
 
 def build_day(workspace: Workspace, day: str, *, now: datetime) -> Iterator[Built]:

@@ -152,9 +152,7 @@ def _as_store_errors(root: Path) -> Iterator[None]:
     except LakeError as error:
         raise UnreachableStoreError(str(error)) from error
     except OSError as error:
-        raise UnreachableStoreError(
-            f"{error.filename or root}: {error.strerror or error}: give this user access to it"
-        ) from error
+        raise UnreachableStoreError.of(error, root) from error
 
 
 def _cache_of(url: str) -> Path:
@@ -179,6 +177,8 @@ def _microseconds(instants: Any) -> npt.NDArray[np.int64]:
 
 def _named(state: StoreState, alias: Alias, frame: int) -> PublishedVersion:
     meaning = {"stable": state.stable, "canary": state.canary, "previous": state.previous}
+    if alias not in meaning:
+        raise ContractError(f"alias: want one of {', '.join(meaning)}, got {alias!r}")
     version = meaning[alias](frame)
     if version is None:
         raise NoVersionError(f"frame {frame} has no {alias} version")

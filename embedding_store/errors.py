@@ -1,5 +1,8 @@
 """What can go wrong in the embedding store, by what the caller can do about it."""
 
+import errno
+from pathlib import Path
+
 
 class StoreError(Exception):
     """Base of every error that this package raises."""
@@ -27,6 +30,13 @@ class RetiredVersionError(NoVersionError):
 
 class UnreachableStoreError(StoreError):
     """The store cannot be read from here: check its address, the credentials, the permissions."""
+
+    @classmethod
+    def of(cls, error: OSError, place: Path) -> "UnreachableStoreError":
+        """Return what the system said of a file, and what helps."""
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        advice = "free some space" if is_full else "give this user access to it"
+        return cls(f"{error.filename or place}: {error.strerror or error}: {advice}")
 
 
 class MixedVersionsError(StoreError):

@@ -113,24 +113,25 @@ class PinnedVersion:
     def users(self, user_ids: Sequence[str]) -> Embeddings:
         """Return the users' embeddings; unknown users get the declared default."""
         ids = _strings(user_ids)
+        names = _names(ids)
         is_found = np.zeros(len(ids), dtype=bool)
         vectors = np.tile(self.default_user, (len(ids), 1))
-        asked = self.buckets_of(user_ids)
+        asked = buckets(names, self.num_buckets)
         for bucket in np.unique(asked):
             rows = np.flatnonzero(asked == bucket)
             shard = self._user_bucket(int(bucket))
             is_there, places = _places(shard.ids, ids.take(rows))
             is_found[rows] = is_there
             vectors[rows[is_there]] = shard.vectors[places]
-        return Embeddings(tuple(user_ids), is_found, vectors, self.name)
+        return Embeddings(tuple(names), is_found, vectors, self.name)
 
     def items(self, item_ids: Sequence[str]) -> Embeddings:
         """Return the items' embeddings; unknown items get zeros, which no published item has."""
-        shard = self.version.items
-        is_found, places = _places(shard.ids, _strings(item_ids))
+        shard, ids = self.version.items, _strings(item_ids)
+        is_found, places = _places(shard.ids, ids)
         vectors = np.zeros((len(is_found), self.dim), dtype=np.float32)
         vectors[is_found] = shard.vectors[places]
-        return Embeddings(tuple(item_ids), is_found, vectors, self.name)
+        return Embeddings(tuple(_names(ids)), is_found, vectors, self.name)
 
     def all_items(self) -> tuple[Ids, Float32]:
         """Return (ids, float32[items, dim]) of every item, by id; the matrix is read-only."""
@@ -145,7 +146,7 @@ class PinnedVersion:
 
         Raises MixedVersionsError for users of another version.
         """
-        if k < 1:
+        if k < 1:  # also of no users
             raise ContractError(f"k: want at least 1, got {k}")
         ids, vectors = self.all_items()
         queries = self._queries(users)
@@ -195,7 +196,7 @@ class PinnedVersion:
 
     def buckets_of(self, user_ids: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return int32[N]: the bucket that each user is in, if the version has them."""
-        return buckets(user_ids, self.num_buckets)
+        return buckets(_names(_strings(user_ids)), self.num_buckets)
 
     def _queries(self, users: Embeddings | Float32) -> Float32:
         if isinstance(users, Embeddings):
@@ -231,14 +232,21 @@ class PinnedVersion:
 
 
 def _strings(ids: Sequence[str]) -> Ids:
-    """Return ids as Arrow has them; raises ContractError unless each is a string."""
+    """Return ids as Arrow has them; raises ContractError unless each is a string in UTF-8."""
+    if isinstance(ids, (str, bytes)):  # a sequence too, of ids of one letter
+        raise ContractError(f"ids: want strings in a list, got one alone of length {len(ids)}")
     try:
         strings = pa.array(ids, pa.string())
-    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+    except (TypeError, pa.ArrowInvalid, UnicodeEncodeError) as error:
         raise ContractError(f"ids: want strings ({error})") from error
     if strings.null_count:
         raise ContractError(f"ids: want strings, got {strings.null_count} nulls")
     return strings
+
+
+def _names(ids: Ids) -> list[str]:
+    """Return ids that have no nulls as Python has them, of whatever kind they were given."""
+    return [str(one) for one in ids.to_pylist()]
 
 
 def _places(held: Ids, asked: Ids) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

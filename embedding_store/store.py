@@ -74,7 +74,9 @@ class EmbeddingStore:
         """Return a published version, its manifest proven; raises CorruptVersionError."""
         folder = self.version_folder(version.digest)
         is_copy = self.url != str(self.root)
-        remedy = f"remove {folder}, a copy, and {self.url} is asked again" if is_copy else RESTORE
+        remedy = (
+            f"remove {folder}, a copy, and pin again: {self.url} has it" if is_copy else RESTORE
+        )
         return open_version(folder, manifest_sha256=version.manifest_sha256, remedy=remedy)
 
     def staged_version(self) -> AbstractContextManager[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from embedding_store.contracts import EmbeddingShard, Side
-from embedding_store.errors import CorruptVersionError
+from embedding_store.errors import CorruptVersionError, UnreachableStoreError
 from embedding_store.manifest import FileRecord, Manifest
 from embedding_store.parts import read_shard
 from lake.digests import digest_bytes
@@ -38,12 +38,14 @@ class Version:
         return self.manifest.digest
 
     def read(self, record: FileRecord) -> pa.Buffer:
-        """Return a file's bytes, proven; raises CorruptVersionError."""
+        """Return a file's bytes, proven; raises CorruptVersionError, UnreachableStoreError."""
         path = self.folder / record.path
         try:
             data = path.read_bytes()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise CorruptVersionError(f"{path} is missing: {self.remedy}") from error
+        except OSError as error:
+            raise UnreachableStoreError.of(error, path) from error
         if digest_bytes(data) != record.sha256:
             raise CorruptVersionError(
                 f"{path}: want {record.bytes} bytes with sha256 {record.sha256}, got {len(data)} "
@@ -77,7 +79,7 @@ def open_version(
     path = folder / MANIFEST_FILE
     try:
         data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise CorruptVersionError(f"{folder} has no {MANIFEST_FILE}: {remedy}") from error
     if manifest_sha256 is not None and digest_bytes(data) != manifest_sha256:
         raise CorruptVersionError(

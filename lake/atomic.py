@@ -10,9 +10,11 @@ import json
 import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +104,15 @@ def make_scratch(scratch: Path) -> Path:
     return folder
 
 
-def sweep_scratch(scratch: Path) -> None:
-    """Remove the staged folders of processes that are gone, such as killed ones."""
+def sweep_scratch(scratch: Path, *, older_than: timedelta = timedelta(0)) -> None:
+    """Remove the staged folders of processes that are gone, such as killed ones.
+
+    Containers that share ``scratch`` do not see each other's processes: say ``older_than`` there.
+    """
+    before = time.time() - older_than.total_seconds()
     for folder in scratch.glob("*-*"):
-        if _is_gone(folder.name.partition("-")[0]):
+        is_old = not older_than or _changed_before(folder, before)
+        if is_old and _is_gone(folder.name.partition("-")[0]):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -114,6 +121,13 @@ def sweep_temporaries(folder: Path) -> None:
     for path in folder.glob(".*-*.tmp"):
         if _is_gone(path.name.split(".")[-2].partition("-")[0]):
             path.unlink(missing_ok=True)
+
+
+def _changed_before(folder: Path, instant: float) -> bool:
+    try:
+        return folder.stat().st_mtime <= instant
+    except FileNotFoundError:
+        return False  # swept by another
 
 
 def _is_gone(process: str) -> bool:

@@ -12,6 +12,7 @@ A folder appears under its name whole or not at all, and never changes. Readers 
 
 import json
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from lake.atomic import commit_folder, staged_folder, sweep_scratch
 from lake.digests import digest_files
 from lake.errors import CorruptArtifactError, MissingArtifactError
 from lake.objects import checked_key
-from lake.s3 import S3Objects
+from lake.s3 import UNFINISHED_FOR, S3Objects
 
 FILE_LIST = ".files.json"
 FORMAT_VERSION = 1
@@ -75,9 +76,9 @@ class DiskFolders:
         """Return whether the folder is there: it was renamed whole."""
         return (self.root / name).is_dir()
 
-    def sweep(self) -> None:
+    def sweep(self, *, older_than: timedelta = timedelta(0)) -> None:
         """Remove staged folders of processes that are gone."""
-        sweep_scratch(self.root / "tmp")
+        sweep_scratch(self.root / "tmp", older_than=older_than)
 
 
 class S3Folders:
@@ -111,6 +112,8 @@ class S3Folders:
     def path(self, name: str) -> Path:
         """Return this machine's copy, downloaded and proven when it is not there yet."""
         if not self._cache.exists(name):
+            # whoever only reads runs no sweep, and a killed download may be of gigabytes
+            self._cache.sweep(older_than=UNFINISHED_FOR)
             files = self._listed(name)
             with self._cache.staged() as staged:
                 for path in files:

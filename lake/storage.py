@@ -45,11 +45,12 @@ def locate(root: Path, url: str) -> None:
 
     Raises StorageError when it is no S3 address, LakeError when the folder already is elsewhere.
     """
-    text = json.dumps({"format_version": FORMAT_VERSION, "url": str(S3Objects(url))}, indent=1)
-    if not create_file(root / LOCATION, f"{text}\n".encode()) and _url_of(root) != str(
-        S3Objects(url)
-    ):
-        raise LakeError(f"{root} keeps its data at {_url_of(root)}, asked for {url}: make another")
+    wanted = str(S3Objects(url))
+    if _url_of(root) is None:  # nothing is written where it stands: a cache may be read-only
+        text = json.dumps({"format_version": FORMAT_VERSION, "url": wanted}, indent=1)
+        create_file(root / LOCATION, f"{text}\n".encode())
+    if (standing := _url_of(root)) != wanted:
+        raise LakeError(f"{root} keeps its data at {standing}, asked for {url}: make another")
 
 
 def _url_of(root: Path) -> str | None:

@@ -24,10 +24,10 @@ def show_evaluation(
     Raises:
         CommandError: there is no such version, or its model saw one of the days.
     """
+    begins, ends = _day(first), _day(last)
     name, model = _model_of(workspace, number)
     # what a model of a day or a month saw ends where it takes effect; a base is of a month's start
     seen = (model.effective_at - timedelta(microseconds=1)).date()
-    begins, ends = _day(first), _day(last)
     if not seen < begins <= ends:
         raise CommandError(
             f"want days after {seen}, the last one that {name} was trained on, in order: got "
@@ -66,9 +66,13 @@ def _model_of(workspace: Workspace, number: int | None) -> tuple[str, ModelAccep
 
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise CommandError(f"want a day as YYYY-MM-DD, got {text!r}") from error
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.max
+    # one form only, that of partitions; and nothing is after the last day of all
+    if day == date.max or str(day) != text:
+        raise CommandError(f"want a day as YYYY-MM-DD, got {text!r}")
+    return day
 
 
 def _table(found: PooledEvaluation, *, name: str) -> Table:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +30,12 @@ from rich.console import Console
 from assets.pages import PAGES_URL, pages_folder
 from assets.tracking import DEFAULT_BASE_URL, tracking_uri
 from assets.workspace import Workspace
+from lake.lock import exclusive_lock
 from marquee.errors import CommandError
+from marquee.pages_server import HOST
 from marquee.runs import LOCATION, Orchestrator
 from marquee.settings import CHECKOUT
 
-HOST = "127.0.0.1"
 DAGSTER_PORT = 3000
 MLFLOW_PORT = urlsplit(DEFAULT_BASE_URL).port or 0
 PAGES_PORT = urlsplit(PAGES_URL).port or 0
@@ -85,24 +86,24 @@ class Ports:
 def serve(workspace: Workspace, ports: Ports, console: Console) -> None:
     """Start every server, print the addresses once all answer, and stop all on Ctrl-C.
 
-    Raises CommandError when a port is taken, or a server ends by itself.
+    Raises CommandError when a port is taken, or a server ends by itself, and WorkspaceBusyError
+    when the workspace is served already: its schedules would run twice.
     """
     servers = servers_of(workspace, ports)
     for server in servers:
         require_free(server)
-    Orchestrator(workspace).prepare()
-    pages_folder(workspace.root).mkdir(parents=True, exist_ok=True)
-    console.print(f"starting over workspace {workspace.root.name} …")
-    with _signals_as_interrupt(), suppress(KeyboardInterrupt), _running(servers) as running:
-        try:
-            _await_answers(servers, running)
-            _tell(servers, workspace, console)
-            while True:
+    what = f"`marquee ui` over workspace {workspace.root.name}"
+    with exclusive_lock(workspace.root / "logs" / "ui.lock", what=what):
+        Orchestrator(workspace).prepare()
+        pages_folder(workspace.root).mkdir(parents=True, exist_ok=True)
+        console.print(f"starting over workspace {workspace.root.name} …")
+        with asked_to_end() as asked, _running(servers) as running:
+            if _await_answers(servers, running, asked):
+                _tell(servers, workspace, console)
+            while not asked:
                 _require_alive(servers, running)
                 time.sleep(_POLL_S)
-        except KeyboardInterrupt:
             console.print("stopping …")
-            raise
 
 
 def servers_of(workspace: Workspace, ports: Ports) -> list[Server]:
@@ -171,10 +172,10 @@ def _pages(workspace: Workspace, port: int) -> Server:
         name="pages",
         port=port,
         command=[
-            *(sys.executable, "-m", "http.server", "--bind", HOST),
-            *("--directory", str(pages_folder(workspace.root)), str(port)),
+            *(sys.executable, "-m", "marquee.pages_server"),
+            *(str(pages_folder(workspace.root)), str(port)),
         ],
-        folder=workspace.root,
+        folder=CHECKOUT,
         log=_log(workspace, "pages"),
     )
 
@@ -241,11 +242,14 @@ def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
 
 
 def _await_answers(
-    servers: Sequence[Server], running: "Mapping[str, subprocess.Popen[bytes]]"
-) -> None:
+    servers: Sequence[Server],
+    running: "Mapping[str, subprocess.Popen[bytes]]",
+    asked: Collection[int],
+) -> bool:
+    """Return whether all answer: not where this process was asked to end first."""
     deadline = time.monotonic() + _START_S
     waiting = list(servers)
-    while waiting:
+    while waiting and not asked:
         _require_alive(servers, running)
         waiting = [one for one in waiting if not _answers(one)]
         if waiting and time.monotonic() > deadline:
@@ -253,6 +257,7 @@ def _await_answers(
                 f"{waiting[0].name} does not answer after {_START_S:.0f} s: see {waiting[0].log}"
             )
         time.sleep(_POLL_S if waiting else 0)
+    return not waiting
 
 
 def _answers(server: Server) -> bool:
@@ -283,21 +288,21 @@ def _tell(servers: Sequence[Server], workspace: Workspace, console: Console) -> 
 
 
 @contextmanager
-def _signals_as_interrupt() -> Iterator[None]:
-    """Treat being asked to end, and a terminal that closes, as Ctrl-C.
+def asked_to_end() -> Iterator[list[int]]:
+    """Yield the signals that came: Ctrl-C, being asked to end, and a terminal that closes.
 
-    Once: a second one would leave servers behind that the first one is still stopping.
+    They raise nothing: an impatient second one would leave servers that were about to be stopped,
+    and one in the midst of a start a server that nobody knows of.
     """
+    came: list[int] = []
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        for one in _ENDINGS:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        came.append(number)
 
-    before = {one: signal.signal(one, interrupt) for one in _ENDINGS}
+    before = {one: signal.signal(one, end) for one in _ENDINGS}
     try:
-        yield
+        yield came
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

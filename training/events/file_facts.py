@@ -128,7 +128,7 @@ def _looked_at(file: LogFile, spec: InstantColumn) -> FileDays:
         num_untimed += untimed.height
         if first_untimed is None and untimed.height:
             first_untimed = untimed[ROW][0]
-    return FileDays(
+    found = FileDays(
         file=file,
         state=state,
         digest=digest_file(file.path),
@@ -136,3 +136,5 @@ def _looked_at(file: LogFile, spec: InstantColumn) -> FileDays:
         num_untimed=num_untimed,
         first_untimed=first_untimed,
     )
+    found.require_unchanged()
+    return found

@@ -136,9 +136,10 @@ def _column(rows: pl.DataFrame, name: str) -> Column:
     time, needs_zone = _time(rows, name)
     values: tuple[str, ...] = ()
     if not series.dtype.is_nested():
-        counted = series.drop_nulls().cast(pl.String, strict=False).value_counts()
-        commonest = counted.sort(["count", name], descending=[True, False]).head(60)
-        values = tuple(str(value) for value in commonest[name])
+        texts = series.drop_nulls().cast(pl.String, strict=False)
+        counted = texts.alias("value").value_counts()  # the column may be called "count"
+        commonest = counted.sort(["count", "value"], descending=[True, False]).head(60)
+        values = tuple(str(value) for value in commonest["value"])
     given = series.drop_nulls()
     as_number = given.cast(pl.Float64, strict=False) if not series.dtype.is_nested() else None
     is_number = as_number is not None and as_number.null_count() == 0 and len(given) > 0

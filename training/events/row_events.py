@@ -12,6 +12,7 @@ counted twice.
 
 import polars as pl
 
+from training.errors import SourceError
 from training.events import columns
 from training.events.file_facts import ROW
 from training.events.mapping import ActionRows, LogMapping
@@ -19,16 +20,25 @@ from training.schema import ActionRole, FacetKind
 
 _NO_ACTION = -1
 _CARRIER = "__carrier__"
+OWN_COLUMNS = frozenset({ROW, "__day__", _CARRIER})
+"""Columns that reading adds to the files' own, the day's among them."""
 
 
 def source_columns(mapping: LogMapping) -> list[str]:
-    """Return the columns of the files that events are made of."""
+    """Return the columns of the files that events are made of; raises SourceError."""
     events = mapping.events
     wanted = [events.user_id, events.item_id, events.occurred_at.column]
     wanted += [events.received_at.column] if events.received_at else []
     wanted += [one for one in (events.event_id, events.action) if one]
     wanted += [rule.column for one in mapping.actions for rule in one.where]
-    return list(dict.fromkeys([*wanted, *(one.column for one in mapping.facets)]))
+    wanted += [one.column for one in mapping.facets]
+    for name in wanted:
+        if name in OWN_COLUMNS:
+            raise SourceError(
+                f"column {name!r}: a column of that name is added while files are read: rename "
+                "yours in the files, or leave it out"
+            )
+    return list(dict.fromkeys(wanted))
 
 
 def row_events(rows: pl.DataFrame, mapping: LogMapping) -> pl.DataFrame:

@@ -51,8 +51,9 @@ def take_in(
     instance: dg.DagsterInstance,
     last_day: str = DAYS[-1],
     now: datetime | None = None,
+    first_day: str = DAYS[0],
 ) -> dg.ExecuteInProcessResult:
-    days = {"first_day": DAYS[0], "last_day": last_day}
+    days = {"first_day": first_day, "last_day": last_day}
     return ingestion_of_days.execute_in_process(
         run_config={"ops": {"take_in": {"config": days}}},
         resources={"workspace": workspace, "clock": lambda: now or wall_clock()},
@@ -176,6 +177,34 @@ def test_a_refused_day_ends_the_run_and_its_check_says_which(
     assert evaluations["day_has_rows"].passed
     assert [ref.partition for ref in strict.lake.refs("interaction_tokens")] == DAYS[:1]
     assert [ref.partition for ref in strict.lake.refs("catalogue")] == DAYS[:2]
+
+
+@pytest.mark.parametrize(
+    ("first_day", "last_day"),
+    [
+        ("2026-01-03", "2026-01-01"),
+        ("2025-12-31", "2026-01-01"),
+        ("2026-01-03", "2026-01-04"),
+        ("2026-W01-4", "2026-01-02"),
+        ("20260101", "2026-01-02"),
+        ("yesterday", "2026-01-02"),
+    ],
+)
+def test_days_that_are_none_of_the_worlds_are_refused_before_anything_is_made(
+    world: Workspace, instance: dg.DagsterInstance, first_day: str, last_day: str
+) -> None:
+    """Whoever starts the job by hand types them."""
+    result = take_in(world, instance, first_day=first_day, last_day=last_day)
+
+    assert not result.success
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    failure = failed.step_failure_data.user_failure_data
+    assert failure is not None
+    assert str(failure.description) == (
+        "want days as YYYY-MM-DD, in order, from 2026-01-01 to 2026-01-03; got "
+        f"{first_day!r} to {last_day!r}"
+    )
+    assert list(world.lake.built()) == []
 
 
 def test_the_page_of_a_backfilled_day_is_drawn_when_the_day_runs_alone(

@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 import time
 from collections import OrderedDict
@@ -101,11 +103,70 @@ def test_items_come_in_the_order_asked_and_unknown_ones_get_zeros(pinned: Pinned
     assert pinned.items([]).vectors.shape == (0, 8)
 
 
-@pytest.mark.parametrize("ids", [[7, 9], [None], ["user-1", None]])
+@pytest.mark.parametrize(
+    "ids", [[7, 9], [None], ["user-1", None], None, "user-1", b"user-1", ["\ud800"], [b"\xff"]]
+)
 def test_ids_that_are_no_strings_are_refused(pinned: PinnedVersion, ids: list) -> None:
-    for look_up in (pinned.users, pinned.items):
+    for look_up in (pinned.users, pinned.items, pinned.buckets_of):
         with pytest.raises(ContractError, match="ids: want strings"):
             look_up(ids)
+
+
+def test_ids_may_come_as_arrow_or_numpy_has_them(pinned: PinnedVersion) -> None:
+    names = ["user-1", "nobody", "user-1"]
+    wanted = pinned.users(names)
+    for ids in (pa.array(names), pa.chunked_array([names[:1], names[1:]]), np.array(names)):
+        got = pinned.users(ids)
+        assert got.ids == tuple(names)
+        np.testing.assert_array_equal(got.vectors, wanted.vectors)
+        np.testing.assert_array_equal(got.is_found, [True, False, True])
+    assert pinned.users(iter(names)).ids == tuple(names)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_a_search_for_no_items_is_refused(pinned: PinnedVersion, k: int) -> None:
+    for users in ([], ["user-1"]):
+        with pytest.raises(ContractError, match=f"k: want at least 1, got {k}"):
+            pinned.search_items(pinned.users(users), k)
+
+
+def test_an_alias_that_is_none_is_refused(served_world: SmallWorld) -> None:
+    with pytest.raises(ContractError, match="want one of stable, canary, previous, got 'newest'"):
+        EmbeddingClient(served_world.store.root).pin("newest")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.EIO, "give this user access"), (errno.ENOSPC, "free some space")],
+)
+def test_a_disk_that_fails_in_a_look_up_is_an_error_of_the_store(
+    pinned: PinnedVersion, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    def fail(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(UnreachableStoreError, match=rf"part-.*{os.strerror(number)}: {advice}"):
+        pinned.users(["user-2", "user-3", "user-4"])
+
+
+def test_something_else_in_the_place_of_a_file_is_damage(world: SmallWorld) -> None:
+    if world.bucket:
+        pytest.skip("the damage is done to files")
+    (publication,) = world.serve(0)
+    folder = world.store.version_folder(publication.version.digest)
+    pinned = EmbeddingClient(world.store.root).pin()
+    (folder / "user").rename(folder / "moved")
+    (folder / "user").write_text("")
+    with pytest.raises(CorruptVersionError, match=r"part-.* is missing: restore it"):
+        pinned.users(["user-1"])
+    for path in (folder / "item/part-0.parquet", folder / "manifest.json"):
+        path.unlink()
+        path.mkdir()
+    with pytest.raises(CorruptVersionError, match=r"part-0.parquet is missing: restore it"):
+        pinned.all_items()
+    with pytest.raises(CorruptVersionError, match=r"has no manifest.json"):
+        EmbeddingClient(world.store.root).pin()
 
 
 def test_embeddings_of_two_versions_are_not_used_together(served_world: SmallWorld) -> None:

@@ -1,5 +1,7 @@
 """The store's main paths in a bucket, in every run; ``--storage s3`` takes all suites there."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -51,13 +53,28 @@ def test_a_damaged_copy_is_fetched_again(world: SmallWorld, tmp_path: Path) -> N
     folder = client.pin().version.folder
     for path in folder.glob("item/*.parquet"):
         path.write_bytes(b"")
-    with pytest.raises(CorruptVersionError, match=f"remove {folder}, a copy") as told:
+    with pytest.raises(CorruptVersionError, match=f"remove {folder}, a copy, and pin") as told:
         client.pin().all_items()
     assert world.store.url in str(told.value)
 
     shutil.rmtree(folder)
 
     assert len(client.pin().all_items()[0]) == len(world.raw.item_ids)
+
+
+def test_a_cache_that_holds_the_version_is_never_written_to(
+    world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one in an image that is mounted read-only."""
+    world.serve(0)
+    cache = tmp_path / "image"
+    assert EmbeddingClient.at(world.store.url, cache=cache).pin().name == "v1"
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert EmbeddingClient.at(world.store.url, cache=cache).pin().users(["user-1"]).is_found.all()
 
 
 def test_what_cannot_be_read_is_one_clear_error(

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,25 @@ def test_committing_again_changes_nothing(folders: Folders) -> None:
 def test_a_folder_that_is_not_there_is_named(folders: Folders) -> None:
     with pytest.raises(MissingArtifactError, match="versions/none"):
         folders.path("versions/none")
+
+
+def test_a_reader_removes_what_killed_downloads_left_a_day_ago(
+    folders: Folders, elsewhere: S3Folders, tmp_path: Path
+) -> None:
+    """Younger ones may be of another container's process, which this one cannot see."""
+    if isinstance(folders, DiskFolders):
+        pytest.skip("nothing is downloaded")
+    commit(folders, "versions/a")
+    scratch, gone = tmp_path / "another machine" / "tmp", 2**22 + 1  # above every process id
+    old, young, living = (scratch / f"{n}-x" for n in (gone, gone + 1, os.getpid()))
+    for folder in (old, young, living):
+        folder.mkdir(parents=True)
+    for folder in (old, living):
+        os.utime(folder, (0, 0))
+
+    elsewhere.path("versions/a")
+
+    assert sorted(scratch.iterdir()) == sorted([young, living])
 
 
 def test_what_is_not_committed_leaves_nothing(folders: Folders, tmp_path: Path) -> None:

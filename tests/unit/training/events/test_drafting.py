@@ -108,6 +108,13 @@ def test_the_unit_of_times_is_read_off_and_their_zone_never_guessed(
     assert drafted(tmp_path, frame)["events"]["occurred_at"] == spec
 
 
+def test_a_column_may_be_called_count(tmp_path: Path) -> None:
+    """As the table of how often each value occurs calls it."""
+    document = drafted(tmp_path, log(count=["few", "many", "few"]))
+
+    assert [facet["name"] for facet in document["facets"]] == ["count"]
+
+
 def test_two_columns_that_may_be_meant_decide_nothing(tmp_path: Path) -> None:
     frame = log(track=["x", "y", "z"], video_id=["q", "r", "s"], at=[SECONDS, SECONDS, SECONDS])
     events = drafted(tmp_path, frame.drop("item_id"))["events"]

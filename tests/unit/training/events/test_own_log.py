@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from lake.days import end_of
+from lake.digests import digest_file
 from tests.unit.training.events.listening import DAY_MS, PLAYS, START_MS, mapping, plays
 from training.errors import NoDataError, SourceError
 from training.events import day_split, file_facts
@@ -16,6 +17,7 @@ from training.events.artifacts import read_events, write_catalogue, write_raw, w
 from training.events.log_files import LogFile
 from training.events.mapping_file import mapping_from
 from training.events.own_log import OwnLog, _only_around
+from training.events.row_events import OWN_COLUMNS
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA
 
 DAY = date(2026, 1, 30)
@@ -356,6 +358,36 @@ def test_rows_that_were_told_apart_never_go_missing(
         source.read_day(DAY, received_before=ALWAYS)
 
 
+@pytest.mark.parametrize("num_days", [2, 5])
+def test_rows_of_one_file_are_never_taken_by_the_digest_of_another(
+    folder: Path, num_days: int
+) -> None:
+    """The day is there in both: only the file's size and times tell that it is another one."""
+    rows = [{**PLAYS[n % 4], "played_at": START_MS + n * DAY_MS} for n in range(num_days)]
+    plays(rows).write_parquet(folder / "plays.parquet")
+    source = opened(mapping(folder))
+    assert source.read_day(DAY, received_before=END).num_rows
+
+    plays([{**one, "track": "other"} for one in rows]).write_parquet(folder / "plays.parquet")
+
+    with pytest.raises(SourceError, match=r"plays\.parquet: changed while it was read: run again"):
+        source.read_day(DAY, received_before=END)
+    assert {"other"} == {item for (item,) in day_rows(opened(mapping(folder)), "item_id")}
+
+
+def test_a_file_that_changes_while_it_is_looked_at_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced(path: Path) -> str:
+        plays()[:3].write_parquet(path)
+        return digest_file(path)
+
+    monkeypatch.setattr(file_facts, "digest_file", replaced)
+    with pytest.raises(SourceError, match=r"plays\.parquet: changed while it was read"):
+        _ = opened(mapping(folder), folder / "cache").days
+    assert not (folder / "cache").exists()
+
+
 def test_parts_of_a_file_that_state_other_times_are_skipped(folder: Path) -> None:
     far = plays([{**PLAYS[0], "played_at": START_MS + 9 * DAY_MS}] * 3)
     pl.concat([plays(), far]).write_parquet(folder / "plays.parquet", row_group_size=4)
@@ -406,6 +438,19 @@ def test_a_column_that_changes_its_type_is_named(folder: Path) -> None:
         SourceError, match=r'zz\.parquet: column \'played_at\' is .*want "timestamp"'
     ):
         opened(mapping(folder, events__files=files))
+
+
+@pytest.mark.parametrize("name", sorted(OWN_COLUMNS))
+def test_a_column_that_is_called_as_one_of_ours_is_refused_where_it_is_used(
+    folder: Path, name: str
+) -> None:
+    plays().with_columns(plays()["track"].alias(name)).write_parquet(folder / "plays.parquet")
+
+    with pytest.raises(SourceError, match=rf"column '{name}': .*rename yours"):
+        opened(mapping(folder, events__item_id=name))
+
+    source = opened(mapping(folder))  # two days, and the file told apart for a third
+    assert len(day_rows(source, "item_id")) == 5
 
 
 def test_items_without_a_catalogue_are_those_that_events_name(folder: Path) -> None:
