@@ -66,7 +66,7 @@ class OwnLog:
         self._columns = source_columns(mapping)
         for file in self.files:
             file.require(self._columns)
-            file.try_out(lambda rows: row_events(rows.with_row_index(ROW), mapping))
+            file.try_out(self._tried)
         described = mapping.catalogue.files
         self._catalogue_files = log_files(described) if described else ()
         for file in self._catalogue_files:
@@ -75,6 +75,9 @@ class OwnLog:
         world = mapping.world
         self.first_day: date = world.first_day or min(self._found_days)
         self.last_day: date = world.last_day or max(self._found_days)
+
+    def _tried(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return row_events(rows.select(self._columns).with_row_index(ROW), self.mapping)
 
     @cached_property
     def days(self) -> tuple[FileDays, ...]:

@@ -47,7 +47,7 @@ def test_days_that_the_model_saw_are_refused(
         assert f"want days after {last_seen}, the last one that v2 was trained on" in answer.err
 
     day_after = f"{ends:%Y-%m-%d}"
-    assert "missing: run `marquee run 2024-03-01" in marquee("evaluate", day_after, day_after).err
+    assert "its model is gone" in marquee("evaluate", day_after, day_after).err  # what comes next
 
 
 @pytest.mark.parametrize("day", ["2024-W10-1", "20240304", "9999-12-31", "2024-02-30", ""])
