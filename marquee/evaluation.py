@@ -11,6 +11,7 @@ from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
 from lake.days import end_of
+from lake.errors import MissingArtifactError
 from marquee.errors import CommandError
 from training.evaluation.intervals import Estimate
 from training.evaluation.pooled import PooledEvaluation, evaluate_days
@@ -23,7 +24,7 @@ def show_evaluation(
     """Evaluate a version's model, by default the stable one's, on days after its own; print it.
 
     Raises:
-        CommandError: there is no such version, or its model saw one of the days.
+        CommandError: there is no such version, its model is gone, or saw one of the days.
     """
     days = [date.fromisoformat(day) for day in days_between(_day(first), _day(last))]
     name, model = _model_of(workspace, number)
@@ -32,8 +33,12 @@ def show_evaluation(
             f"want days after {model.partition}, the last one that {name} was trained on, in "
             f"order: got {first} to {last}"
         )
+    try:
+        folder = workspace.lake.folder(model.uri)
+    except MissingArtifactError as error:
+        raise CommandError(f"{name}: its model is gone, {error}: restore it from a copy") from error
     data = inputs_before(workspace, end_of(last)).data
-    found = evaluate_days(workspace.lake.folder(model.uri), data, days)
+    found = evaluate_days(folder, data, days)
     console.print(_table(found, name=f"{name} of {model.partition}, on {first} to {last}"))
     console.print(
         f"{found.num_targets:,} targets of {found.num_users:,} users on {len(found.days)} days, "
