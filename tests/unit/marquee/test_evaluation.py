@@ -72,7 +72,7 @@ def test_a_model_that_is_gone_is_named_with_what_helps(world: SmallWorld, marque
     )
     world.publisher.accept_model(accepted, effective_at=instant(9), why="a test")
 
-    answer = marquee("evaluate", "2024-03-08", "2024-03-08")
+    answer = marquee("evaluate", "2024-04-08", "2024-04-08")
 
     assert answer.status == 1
     assert "error: v2: its model is gone, no folder " in answer.err
