@@ -5,7 +5,7 @@ from training.errors import ConfigError
 from training.recipes import load_recipe, tiny
 
 
-@pytest.mark.parametrize("name", ["demo", "kuairand", "own_log", "ratings", "tiny"])
+@pytest.mark.parametrize("name", ["demo", "kuairand", "own_log", "ratings", "releases", "tiny"])
 def test_every_recipe_makes_a_config(name: str) -> None:
     assert isinstance(load_recipe(name), RunConfig)
 
@@ -17,7 +17,7 @@ def test_a_recipe_of_another_module_is_found() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nothing", "no recipe 'nothing'; there are demo, kuairand, own_log, ratings, tiny"),
+        ("nothing", "no recipe 'nothing'; there are demo, kuairand, own_log, ratings, releases, tiny"),
         ("no_such_module:tiny", "no_such_module"),
         ("training.recipes:nothing", "nothing"),
         ("training.recipes:ModelConfig", "want a RunConfig, got ModelConfig"),
