@@ -17,7 +17,10 @@ def test_a_recipe_of_another_module_is_found() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nothing", "no recipe 'nothing'; there are demo, kuairand, own_log, ratings, releases, tiny"),
+        (
+            "nothing",
+            "no recipe 'nothing'; there are demo, kuairand, own_log, ratings, releases, tiny",
+        ),
         ("no_such_module:tiny", "no_such_module"),
         ("training.recipes:nothing", "nothing"),
         ("training.recipes:ModelConfig", "want a RunConfig, got ModelConfig"),
