@@ -34,21 +34,23 @@ def told(behind: Sequence[Mapping[str, Any]]) -> str:
 
 def numbers(behind: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the figures behind a check as numbers to plot, and beside their thresholds."""
-    rows = [
-        {
-            "of": one["column"] or "the day",
-            "found": _figure(one),
-            "want": one["threshold"],
-            "verdict": "pass" if one["is_passed"] else "FAIL",
-        }
-        for one in behind
-    ]
+    rows = [judged(one) for one in behind]
     plotted = {
         f"rows of {one['column']} that break it" if one["column"] else "figure": one["observed"]
         for one in behind
         if isinstance(one["observed"], int | float)
     }
     return {**({"judged": table(rows)} if rows else {}), **plotted}
+
+
+def judged(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an expectation as a row of a table: of what, what was found, what was wanted."""
+    return {
+        "of": one["column"] or "the day",
+        "found": _figure(one),
+        "want": one["threshold"],
+        "verdict": "pass" if one["is_passed"] else "FAIL",
+    }
 
 
 def gate_numbers(gate: Mapping[str, Any]) -> dict[str, Any]:
