@@ -61,6 +61,7 @@ def mapping_from(document: Mapping[str, Any], *, folder: Path | None = None) -> 
     catalogue, world = _catalogue(root.table("catalogue")), _world(root.table("world", default={}))
     root.close()
     _check_actions(actions, events.action)
+    _check_facets(facets, events)
     return LogMapping(
         name=name,
         events=events,
@@ -199,6 +200,17 @@ def _check_actions(actions: tuple[ActionRows, ...], column: str | None) -> None:
                     f"actions: {taken[value]!r} and {one.action.name!r} both take {value!r}"
                 )
             taken[value] = one.action.name
+
+
+def _check_facets(facets: tuple[FacetColumn, ...], events: EventColumns) -> None:
+    """Refuse ids as facets: as a request facet, the item's id is the very thing to predict."""
+    for index, one in enumerate(facets):
+        for key in ("user_id", "item_id"):
+            if one.column == getattr(events, key):
+                raise ConfigError(
+                    f"facets[{index}]: the column {one.column!r} is the events' {key}, which is no "
+                    "facet: remove this entry"
+                )
 
 
 def _facet(table: Table) -> FacetColumn:

@@ -129,6 +129,18 @@ def test_where_files_lie_and_what_is_taken_does_not_change_how_rows_are_read(
             r"facets\[0\].name: 'rule' is taken",
         ),
         (
+            {
+                "facets": [
+                    {"name": "x", "kind": "categorical", "phase": "request", "column": "track"}
+                ]
+            },
+            r"facets\[0\]: the column 'track' is the events' item_id, which is no facet",
+        ),
+        (
+            {"facets": [{"name": "user", "kind": "categorical", "phase": "outcome"}]},
+            r"facets\[0\]: the column 'user' is the events' user_id, which is no facet",
+        ),
+        (
             {"facets": [{"name": "x", "kind": "duration", "phase": "outcome"}]},
             r"facets\[0\]\.unit: want a value",
         ),
