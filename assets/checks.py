@@ -74,9 +74,10 @@ def verdict(gate: Mapping[str, Any]) -> str:
     """Return the quality gate's figures and what follows from them, for people."""
     metric, _, _ = gate["metric"].partition(",")
     figures = (
-        f"the day's model has {gate['difference']:+.1%} [{gate['lower']:+.1%}, "
-        f"{gate['upper']:+.1%}] of the champion's {metric} on {gate['num_targets']} targets "
-        f"of {gate['num_users']} withheld users; want the interval above {-gate['margin']:.0%}"
+        f"the day's model differs from the champion by {gate['difference']:+.1%} "
+        f"[{gate['lower']:+.1%}, {gate['upper']:+.1%}] of its {metric}, on "
+        f"{gate['num_targets']} targets of {gate['num_users']} withheld users; want the interval "
+        f"above {-gate['margin']:.0%}"
     )
     if gate["is_passed"]:
         return figures

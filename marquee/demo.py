@@ -76,12 +76,18 @@ def stages(config: WorkspaceConfig, *, is_ranked: bool) -> list[tuple[str, str, 
         steps = plan(config.first_day, config.last_day)
     else:
         steps = plan_last(config.first_day, config.last_day, num_days, evaluation_days(config))
-    last = steps.days[-1]
-    after = [(f"Take in {len(steps.held_back)} days to evaluate on", "ingestion", steps.held_back)]
+    last, base_ends = steps.days[-1], end_of_month(steps.month).date()
+    after = [
+        (
+            f"Take in {_counted(len(steps.held_back), 'day')} to evaluate on",
+            "ingestion",
+            steps.held_back,
+        )
+    ]
     ranker = [(f"A downstream team trains on {last}", "downstream_team", [last])]
     return [
-        (f"Take in {len(steps.history)} days", "ingestion", steps.history),
-        (f"Pretrain on everything before {steps.days[0]}", "monthly_pretraining", [steps.month]),
+        (f"Take in {_counted(len(steps.history), 'day')}", "ingestion", steps.history),
+        (f"Pretrain on everything before {base_ends}", "monthly_pretraining", [steps.month]),
         *((f"Refresh {day}", "daily_refresh", [day]) for day in steps.days),
         *(after if steps.held_back else []),
         *(ranker if is_ranked and len(steps.days) >= _RANKER_DAYS else []),
@@ -98,8 +104,16 @@ def replay(workspace: Workspace, orchestrator: Orchestrator) -> Iterator[str]:
             num_skipped = orchestrator.ingest(partitions[0], partitions[-1])
         else:
             num_skipped = sum(orchestrator.run(job, partition) for partition in partitions)
-        already = f", {num_skipped} assets were there already" if num_skipped else ""
+        already = f", {_already(num_skipped)}" if num_skipped else ""
         yield f"  done in {time.monotonic() - started:.1f} s{already}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _already(num_assets: int) -> str:
+    return f"{_counted(num_assets, 'asset')} {'was' if num_assets == 1 else 'were'} there already"
 
 
 def run_demo(workspace: Workspace) -> float:

@@ -46,7 +46,7 @@ def test_a_champion_that_finds_nothing_is_matched_by_anything() -> None:
 
 def test_a_refusal_says_by_how_much_and_what_follows() -> None:
     told = verdict(gate(0.2, -0.06, 0.02))
-    assert "-10.0% [-30.0%, +10.0%] of the champion's ndcg_at_10" in told
+    assert "differs from the champion by -10.0% [-30.0%, +10.0%] of its ndcg_at_10" in told
     assert "150 targets of 98 withheld users; want the interval above -25%" in told
     assert "the champion stays and the day is not published" in told
     assert "stays" not in verdict(gate(0.2, -0.01, 0.02))

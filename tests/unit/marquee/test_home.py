@@ -8,6 +8,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -94,7 +95,7 @@ def test_a_full_disk_below_the_orchestrator_is_told(
     for name in ("DAGSTER_HOME", "MARQUEE_WORKSPACE"):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(Orchestrator, "_definitions", Definitions())
-    monkeypatch.setattr(Orchestrator, "_instance", None)
+    monkeypatch.setattr(Orchestrator, "_instance", dg.DagsterInstance.ephemeral())
     monkeypatch.setattr(Orchestrator, "_check", lambda *given: None)
     workspace = Workspace.create(tmp_path / "world", CONFIG)
     with pytest.raises(RunFailedError, match="disk is full\nWhat was published stays") as caught:

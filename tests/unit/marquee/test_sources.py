@@ -206,7 +206,7 @@ def test_days_held_back_for_evaluation_are_taken_in_last(mapping: Path) -> None:
     assert with_one.source_parameters["mapping"]["world"]["evaluation_days"] == 1
     headline, job, days = stages(with_one, is_ranked=False)[-1]
     last = with_one.last_day.isoformat()
-    assert (headline, job, days) == ("Take in 1 days to evaluate on", "ingestion", [last])
+    assert (headline, job, days) == ("Take in 1 day to evaluate on", "ingestion", [last])
 
 
 def test_a_mapping_sets_the_margin_of_the_quality_gate(mapping: Path) -> None:
