@@ -105,7 +105,7 @@ def test_a_second_replay_skips_everything(survived: Survived) -> None:
     assert digests(workspace) == before
     assert workspace.store.state().seq == entries
     assert " rows " not in done.stdout
-    told = [line for line in done.stdout.splitlines() if line.endswith("were there already")]
+    told = [line for line in done.stdout.splitlines() if line.endswith("there already")]
     assert len(told) == 2 + len(DAYS) + 1
     assert all("13 assets" in line for line in told[2:-1])
 
