@@ -37,7 +37,8 @@ def interaction_tokens(
 
 def build_tokens(workspace: Workspace, valid_events: ArtifactRef) -> Built:
     """Write the tokens of a day's valid events."""
-    config, events = TokenizerConfig(), workspace.lake.path(valid_events)
+    config = TokenizerConfig(num_buckets=workspace.config.num_buckets)
+    events = workspace.lake.path(valid_events)
     return workspace.build(
         "interaction_tokens",
         valid_events.partition,
