@@ -42,7 +42,9 @@ def build_tokens(workspace: Workspace, valid_events: ArtifactRef) -> Built:
     return workspace.build(
         "interaction_tokens",
         valid_events.partition,
-        lambda folder: storage.write_tokens(events, config, folder),
+        lambda folder: storage.write_tokens(
+            events, config, folder, each_bucket=workspace.each_bucket
+        ),
         code_of=TOKENIZER,
         as_of=end_of(valid_events.partition),
         inputs=[valid_events],
