@@ -65,7 +65,7 @@ def read_histories(
         by_day[day] = folder, tokens
     for day in sorted(by_day):
         parts.extend(by_day[day][1])
-    return _joined(parts, gap_us=config.merge_gap_us)
+    return joined(parts, gap_us=config.merge_gap_us)
 
 
 def _boundary_day(as_of: datetime) -> date:
@@ -137,7 +137,7 @@ def _read_day(
     return day, tokens
 
 
-def _joined(parts: Sequence[PartialTokens], *, gap_us: int) -> Histories:
+def joined(parts: Sequence[PartialTokens], *, gap_us: int) -> Histories:
     """Return one history per user from parts that follow each other in time.
 
     ::
