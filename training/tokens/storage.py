@@ -36,7 +36,8 @@ def write_tokens(valid_folder: Path, config: TokenizerConfig, folder: Path) -> W
     one UTC day, and in the columns of their schema.
     """
     refuse_blocked(valid_folder)
-    schema = EventSchema.from_json(json.loads((valid_folder / SCHEMA_FILE).read_bytes()))
+    events_schema = EventSchema.from_json(json.loads((valid_folder / SCHEMA_FILE).read_bytes()))
+    schema = config.schema_of_tokens(events_schema)
     events = _read_events(valid_folder / "events.parquet", schema)
     day = _only_day(events)
     tokens = merge(events, schema, config)
