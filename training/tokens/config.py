@@ -60,9 +60,10 @@ class TokenizerConfig:
     def schema_of_tokens(self, schema: EventSchema) -> EventSchema:
         """Return the schema as tokens see it: what is dropped has the role "ignored".
 
+        That of what it returned is the same.
         Raises ConfigError where the schema has no such action, or no target is left.
         """
-        known = schema.token_actions
+        known = [action.name for action in schema.actions]
         unknown = [name for name in self.dropped_actions if name not in known]
         if unknown:
             raise ConfigError(f"dropped_actions: {unknown[0]!r} is none of {', '.join(known)}")

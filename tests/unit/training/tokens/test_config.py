@@ -67,12 +67,13 @@ def test_what_a_config_drops_is_ignored_in_the_schema_of_its_tokens(schema: Even
     narrowed = no_dislike.schema_of_tokens(schema)
     assert narrowed.actions_with(ActionRole.IGNORED) == ("shown", "dislike")
     assert (narrowed.facets, narrowed.exposure) == (schema.facets, "shown")
+    assert no_dislike.schema_of_tokens(narrowed) == narrowed
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"dropped_actions": ("stare",)}, "'stare' is none of play, open, dislike"),
+        ({"dropped_actions": ("stare",)}, "'stare' is none of shown, play, open, dislike"),
         ({"dropped_actions": ("play",)}, "no action has the role 'target'"),
         ({"strength": ("play", "open")}, "strength: want play, open, dislike in some order"),
     ],
