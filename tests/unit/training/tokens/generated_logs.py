@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from training.contracts import Histories
 from training.schema import TIMESTAMP, Action, ActionRole, EventSchema, Facet, FacetKind, Phase
 from training.tokens.config import TokenizerConfig
 
@@ -134,3 +136,31 @@ def over_cases(**strategies: st.SearchStrategy[Any]) -> Callable[..., Any]:
         return test
 
     return decorate
+
+
+def histories_of(tokens: pa.Table, *, most_tokens: int) -> Histories:
+    """Return a table of tokens as histories, without the users that have more than so many."""
+    rows = pl.DataFrame(tokens).with_columns(pl.len().over("user_id").alias("num"))
+    rows = rows.filter(pl.col("num") <= most_tokens)
+    items = rows["item_id"].unique().sort()
+    devices = rows["request_device"].drop_nulls().unique().sort()
+    lengths = rows.group_by("user_id", maintain_order=True).len()
+    return Histories(
+        user_ids=tuple(lengths["user_id"]),
+        offsets=np.cumsum([0, *lengths["len"]]),
+        items=tuple(items),
+        item_code=_codes(rows["item_id"], items),
+        first_at=rows["first_at"].cast(pl.Int64).to_numpy(),
+        last_at=rows["last_at"].cast(pl.Int64).to_numpy(),
+        duration_ms=rows["duration_ms"].to_numpy(),
+        num_events=rows["num_events"].to_numpy(),
+        action_counts=rows["action_counts"].to_numpy(),
+        request_categories={"device": (tuple(devices), _codes(rows["request_device"], devices))},
+        request_numbers={"position": rows["request_position"].fill_null(np.nan).to_numpy()},
+    )
+
+
+def _codes(column: pl.Series, values: pl.Series) -> np.ndarray:
+    return column.replace_strict(
+        values, range(len(values)), default=-1, return_dtype=pl.Int32
+    ).to_numpy()
