@@ -32,7 +32,7 @@ def interaction_tokens(
 ) -> dg.MaterializeResult[ArtifactRef]:
     """The day's interactions: adjacent events of one user on one title, merged."""
     built = build_tokens(workspace, valid_events)
-    return materialized(built, metadata=previews.of_tokens(workspace, built.ref))
+    return materialized(built, metadata=previews.of_tokens(workspace, built.ref, valid_events))
 
 
 def build_tokens(workspace: Workspace, valid_events: ArtifactRef) -> Built:

@@ -1,0 +1,85 @@
+"""What a tokenizer made of a log, in numbers: lengths, gaps and durations, for reports."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training.contracts import Float64, Int64
+from training.schema import EventSchema
+from training.tokens.merge import Column, instants, whole
+from training.tokens.partial import open_bucket
+
+_NO_NUMBERS = np.zeros(0, dtype=np.int64)
+
+
+def tokens_per_user(token_folders: Sequence[Path]) -> Int64:
+    """Return how many tokens each user of the days has, int64[U]; values are not read.
+
+    A session across midnight counts on both of its days.
+    """
+    counted = [
+        pa.table([rows["user_id"], pc.list_value_length(rows["tokens"])], ["user", "tokens"])
+        for folder in token_folders
+        for rows in _buckets(folder)
+    ]
+    if not counted:
+        return _NO_NUMBERS
+    totals: Column = pa.concat_tables(counted).group_by("user").aggregate([("tokens", "sum")])
+    of_users: Int64 = totals["tokens_sum"].to_numpy()
+    return of_users
+
+
+def token_durations_s(folder: Path) -> Float64:
+    """Return the summed duration of each of a day's tokens, in seconds."""
+    values = [_NO_NUMBERS]
+    for rows in _buckets(folder):
+        tokens: Column = rows["tokens"]
+        values.append(tokens.flatten().field("duration_ms").to_numpy())
+    durations: Float64 = np.concatenate(values) / 1000.0
+    return durations
+
+
+def token_gaps_s(folder: Path) -> Float64:
+    """Return the seconds from the end of each of a day's tokens to the user's next one."""
+    gaps = [np.zeros(0)]
+    for rows in _buckets(folder):
+        tokens: Column = rows["tokens"]
+        values = tokens.flatten()
+        first_at, last_at = (
+            values.field(name).cast(pa.int64()).to_numpy() for name in ("first_at", "last_at")
+        )
+        ends = np.cumsum(pc.list_value_length(tokens).to_numpy())
+        is_inside = np.ones(max(len(values) - 1, 0), dtype=bool)
+        is_inside[ends[:-1] - 1] = False
+        gaps.append((first_at[1:] - last_at[:-1])[is_inside] / 1e6)
+    return np.concatenate(gaps)
+
+
+def repeat_gaps_s(events: pa.Table, schema: EventSchema) -> Float64:
+    """Return the seconds between neighbouring events of one user on one item: what may merge.
+
+    Args:
+        events: rows of each user in time order.
+        schema: as tokens see it; actions that are no part of tokens are left out first.
+    """
+    actions = pa.array(schema.token_actions, pa.string())
+    kept = events.filter(pc.is_in(events["action"], value_set=actions))
+    if kept.num_rows < 2:
+        return np.zeros(0)
+    at = instants(kept, "occurred_at")
+    is_same = np.logical_and.reduce([_same_as_next(kept[name]) for name in ("user_id", "item_id")])
+    gaps: Float64 = np.diff(at)[is_same] / 1e6
+    return gaps
+
+
+def _same_as_next(column: Column) -> Any:
+    values = whole(column)
+    return pc.equal(values[:-1], values[1:]).to_numpy(zero_copy_only=False)
+
+
+def _buckets(folder: Path) -> list[pa.RecordBatch]:
+    return [open_bucket(path) for path in sorted(folder.glob("tokens-*.arrow"))]
