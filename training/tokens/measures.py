@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from training.contracts import Float64, Int64
 from training.schema import EventSchema
+from training.tokens.codes import unified
 from training.tokens.merge import Column, instants, whole
 from training.tokens.partial import open_bucket
 
@@ -31,6 +32,20 @@ def tokens_per_user(token_folders: Sequence[Path]) -> Int64:
     totals: Column = pa.concat_tables(counted).group_by("user").aggregate([("tokens", "sum")])
     of_users: Int64 = totals["tokens_sum"].to_numpy()
     return of_users
+
+
+def events_by_item(folder: Path) -> tuple[pa.StringArray, Int64]:
+    """Return the items of a day's tokens, sorted, and how many events each has, int64[I]."""
+    parts, weights = [(pa.array([], pa.string()), np.zeros(0, dtype=np.int32))], [_NO_NUMBERS]
+    for rows in _buckets(folder):
+        tokens: Column = rows["tokens"]
+        values = tokens.flatten()
+        item = values.field("item_id")
+        parts.append((item.dictionary, item.indices.to_numpy()))
+        weights.append(values.field("num_events").to_numpy())
+    items, code = unified(parts)
+    counts = np.bincount(code, weights=np.concatenate(weights), minlength=len(items))
+    return items, counts.astype(np.int64)  # exact: whole numbers below 2**53
 
 
 def token_durations_s(folder: Path) -> Float64:
