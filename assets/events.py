@@ -44,16 +44,22 @@ def raw_events(
 
 def build_raw_events(workspace: Workspace, day: str, *, now: datetime) -> Built:
     """Write what arrived of a day; raises IncompleteDayError while more may arrive."""
-    source = workspace.source
+    source, num_buckets = workspace.source, workspace.config.num_buckets
     require_complete(workspace.config, day, now=now)
     received_before, date = watermark_of(workspace.config, day), start_of(day).date()
     return workspace.build(
         "raw_events",
         day,
-        lambda folder: artifacts.write_raw(source, date, received_before, folder),
+        lambda folder: artifacts.write_raw(
+            source, date, received_before, folder, num_buckets=num_buckets
+        ),
         code_of=INGESTION,
         as_of=received_before,
-        parameters={"source": source.identity(), "arrived": source.fingerprint(date)},
+        parameters={
+            "source": source.identity(),
+            "arrived": source.fingerprint(date),
+            "num_buckets": num_buckets,
+        },
     )
 
 

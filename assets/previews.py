@@ -31,7 +31,7 @@ from embedding_store.versions import open_version
 from lake.atomic import replace_file
 from lake.days import start_of
 from lake.refs import ArtifactRef
-from training.events.artifacts import read_catalogue, read_events
+from training.events.artifacts import read_catalogue, scan_events
 from training.tokens.activity import users_of
 from training.tokens.measures import tokens_per_user
 
@@ -53,10 +53,8 @@ def of_events(workspace: Workspace, ref: ArtifactRef) -> Preview:
     """Events per hour and action."""
 
     def draw(folder: Path) -> Plot:
-        schema, events = read_events(folder)
-        of_day = events.filter(pc.is_valid(events["occurred_at"]))
-        day = start_of(ref.partition).date()
-        return plots.events_by_hour(of_day, schema=schema, day=day)
+        schema, events = scan_events(folder)
+        return plots.events_by_hour(events, schema=schema, day=start_of(ref.partition).date())
 
     return {**_kept(workspace, ref, draw), **of_table(workspace, ref)}
 

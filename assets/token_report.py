@@ -28,6 +28,8 @@ from training.tokens.partial import read_config, read_schema
 _DAYS = 28
 """Over which sequences are measured, the day among them."""
 
+_OF_EVENTS = ("user_id", "item_id", "action", "occurred_at")
+
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #333; margin: 2em auto; max-width: 46em;
        padding: 0 1em; }
@@ -46,7 +48,7 @@ def of_tokens(workspace: Workspace, tokens: ArtifactRef, valid_events: ArtifactR
         return page
     folder = workspace.lake.path(tokens)
     schema, config = read_schema(folder), read_config(folder)
-    _, events = read_events(workspace.lake.path(valid_events))
+    _, events = read_events(workspace.lake.path(valid_events), _OF_EVENTS)
     days = workspace.lake.refs(tokens.asset, through=tokens.partition)[-_DAYS:]
     of_day, of_weeks = tokens_per_user([folder]), tokens_per_user(workspace.paths(days))
     figures = tokens.figures

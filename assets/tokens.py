@@ -1,5 +1,6 @@
 """From valid events to tokens, and the vocabulary of the catalogue's titles."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
@@ -56,7 +57,8 @@ def build_tokens(
     workspace: Workspace, valid_events: ArtifactRef, *, asset: str = "interaction_tokens"
 ) -> Built:
     """Write the tokens of a day's valid events by the tokenizer of that name."""
-    config, events = TOKENIZERS[asset], workspace.lake.path(valid_events)
+    config = replace(TOKENIZERS[asset], num_buckets=workspace.config.num_buckets)
+    events = workspace.lake.path(valid_events)
     return workspace.build(
         asset,
         valid_events.partition,

@@ -76,6 +76,10 @@ class WorkspaceConfig:
     active_days: int = 28
     """A user with a token in this many last days is active and must have an embedding."""
 
+    num_buckets: int = 8
+    """Files per day of events and tokens, a power of two: a bucket of a day has to fit in memory
+    several times over, and is what one core works on."""
+
     max_quarantined: float = 0.05
     """Share of a day's rows in quarantine above which the day is blocked."""
 

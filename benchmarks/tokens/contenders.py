@@ -13,6 +13,7 @@ import polars as pl
 from benchmarks.tokens.inputs import Input
 from lake.days import end_of
 from training.events.artifacts import write_quarantined, write_valid
+from training.events.parts import part_paths
 from training.tokens.config import TokenizerConfig
 from training.tokens.histories import read_histories
 from training.tokens.storage import write_tokens
@@ -44,7 +45,7 @@ def polars(data: Input, folder: Path) -> int:
     items = pl.read_parquet(data.catalogue / "catalogue.parquet", columns=["item_id"]).unique()
     for day in data.days:
         events = (
-            pl.scan_parquet(data.raw(day) / "events.parquet")
+            pl.scan_parquet(data.raw(day) / "events-*.parquet")
             .with_columns(
                 event_id=pl.coalesce(
                     "event_id", pl.struct(pl.all().exclude("received_at")).hash().cast(pl.String)
@@ -103,7 +104,9 @@ def pandas(data: Input, _: Path) -> int:
     """A plain pandas groupby: repeats dropped, sorted, items of a user in a list; no facets."""
     columns = ["event_id", "user_id", "item_id", "action", "occurred_at"]
     events = pd.concat(
-        pd.read_parquet(data.raw(day) / "events.parquet", columns=columns) for day in data.days
+        pd.read_parquet(path, columns=columns)
+        for day in data.days
+        for path in part_paths(data.raw(day))
     )
     events = events.dropna().drop_duplicates("event_id")
     if "play" in set(events["action"]):
@@ -114,7 +117,7 @@ def pandas(data: Input, _: Path) -> int:
 
 def scan_polars(data: Input, _: Path) -> int:
     """The limit: the same columns read and nothing done with them, by Polars."""
-    files = [data.raw(day) / "events.parquet" for day in data.days]
+    files = [path for day in data.days for path in part_paths(data.raw(day))]
     names = pl.scan_parquet(files[0]).collect_schema().names()
     read = pl.scan_parquet(files).select(pl.col(names).null_count()).collect(engine="streaming")
     return read.height

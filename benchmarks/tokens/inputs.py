@@ -2,7 +2,7 @@
 
 ::
 
-    <folder>/raw/2026-01-11/       events.parquet  schema.json
+    <folder>/raw/2026-01-11/       events-*.parquet  schema.json
     <folder>/catalogue/            catalogue.parquet
     <folder>/input.json            days, rows
 """

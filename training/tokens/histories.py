@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lake.hashing import buckets
+from training.codes import compacted, unified
 from training.contracts import Histories
 from training.errors import ContractError, NoDataError
 from training.schema import EventSchema
-from training.tokens.codes import compacted, unified
 from training.tokens.config import TokenizerConfig
 from training.tokens.merge import run_ends, run_starts, run_sums
 from training.tokens.partial import (

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from training.codes import Column, coded, unified
 from training.contracts import Float64, Int64
 from training.schema import EventSchema
-from training.tokens.codes import unified
-from training.tokens.merge import Column, instants, whole
+from training.tokens.merge import instants, is_counted
 from training.tokens.partial import open_bucket
 
 _NO_NUMBERS = np.zeros(0, dtype=np.int64)
@@ -81,19 +80,11 @@ def repeat_gaps_s(events: pa.Table, schema: EventSchema) -> Float64:
         events: rows of each user in time order.
         schema: as tokens see it; actions that are no part of tokens are left out first.
     """
-    actions = pa.array(schema.token_actions, pa.string())
-    kept = events.filter(pc.is_in(events["action"], value_set=actions))
-    if kept.num_rows < 2:
-        return np.zeros(0)
-    at = instants(kept, "occurred_at")
-    is_same = np.logical_and.reduce([_same_as_next(kept[name]) for name in ("user_id", "item_id")])
-    gaps: Float64 = np.diff(at)[is_same] / 1e6
+    kept = events.filter(pa.array(is_counted(events, schema)))
+    (_, user), (_, item) = (coded(kept[name]) for name in ("user_id", "item_id"))
+    is_same = (user[1:] == user[:-1]) & (item[1:] == item[:-1])
+    gaps: Float64 = np.diff(instants(kept, "occurred_at"))[is_same] / 1e6
     return gaps
-
-
-def _same_as_next(column: Column) -> Any:
-    values = whole(column)
-    return pc.equal(values[:-1], values[1:]).to_numpy(zero_copy_only=False)
 
 
 def _buckets(folder: Path) -> list[pa.RecordBatch]:

@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 
 from lake.hashing import buckets
+from training.codes import compacted
 from training.contracts import Histories
 from training.errors import ContractError, NoDataError
 from training.schema import EventSchema
-from training.tokens.codes import compacted
 from training.tokens.config import TokenizerConfig
 from training.tokens.histories import boundary_day, common_layout, joined, no_tokens
 from training.tokens.partial import PartialTokens, bucket_file, day_of, open_bucket, read_newest

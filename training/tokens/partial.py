@@ -25,12 +25,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from training.codes import Column, sorted_codes
 from training.contracts import UNKNOWN_INSTANT, Float64, Int32, Int64
 from training.errors import ContractError
 from training.schema import EventSchema, FacetKind
-from training.tokens.codes import sorted_codes
 from training.tokens.config import FORMAT_VERSION, TokenizerConfig
-from training.tokens.merge import REQUEST_PREFIX, Column, counts_matrix, request_facets
+from training.tokens.merge import REQUEST_PREFIX, counts_matrix, request_facets
 
 CONFIG_FILE = "tokenizer.json"
 SCHEMA_FILE = "schema.json"

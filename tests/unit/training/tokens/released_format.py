@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from training.contracts import Histories
 from training.events.artifacts import write_valid
+from training.events.parts import write_raw_parts
 from training.events.source import CATALOGUE_SCHEMA
 from training.schema import Action, ActionRole, EventSchema, Facet, FacetKind, Phase
 from training.tokens.config import TokenizerConfig, json_bytes
@@ -67,7 +68,7 @@ def write(folder: Path) -> None:
             tokens = folder / str(day)
             for one in (raw, valid, tokens):
                 one.mkdir(parents=True)
-            pq.write_table(_events_of(day), raw / "events.parquet")
+            write_raw_parts(_events_of(day), SCHEMA, raw, num_buckets=CONFIG.num_buckets)
             (raw / "schema.json").write_bytes(json_bytes(SCHEMA.to_json()))
             write_valid(raw, catalogue, day, valid)
             write_tokens(valid, CONFIG, tokens)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tests.unit.training.tokens.generated_logs import SCHEMA, START
-from training.events.artifacts import write_parquet
+from training.events.parts import write_parts
 from training.tokens.config import TokenizerConfig, json_bytes
 from training.tokens.storage import write_tokens
 
@@ -25,7 +25,7 @@ def tokens_of_days(events: pa.Table, config: TokenizerConfig, root: Path) -> lis
         valid, tokens = root / "valid" / str(begin.date()), root / "tokens" / str(begin.date())
         for folder in (valid, tokens):
             folder.mkdir(parents=True)
-        write_parquet(of_day, valid / "events.parquet")
+        write_parts(of_day, valid, num_buckets=config.num_buckets)
         (valid / "schema.json").write_bytes(json_bytes(SCHEMA.to_json()))
         write_tokens(valid, config, tokens)
         folders.append(tokens)

@@ -22,7 +22,8 @@ from tests.unit.training.tokens.generated_logs import (
     shapes,
     tokenizers,
 )
-from training.events.artifacts import write_parquet, write_valid
+from training.events.artifacts import write_valid
+from training.events.parts import write_parquet, write_raw_parts
 from training.events.source import CATALOGUE_SCHEMA
 from training.tokens.config import TokenizerConfig, json_bytes
 from training.tokens.merge import join, merge
@@ -60,7 +61,7 @@ def _digests(files: list[pa.Table], config: TokenizerConfig, root: Path) -> dict
     for folder in made.values():
         folder.mkdir(parents=True)
     raw = pa.concat_tables(files)
-    write_parquet(raw, made["raw"] / "events.parquet")
+    write_raw_parts(raw, SCHEMA, made["raw"], num_buckets=config.num_buckets)
     (made["raw"] / "schema.json").write_bytes(json_bytes(SCHEMA.to_json()))
     items = pc.unique(raw["item_id"]).sort()
     titles: dict[str, Any] = {
