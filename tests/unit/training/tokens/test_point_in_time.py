@@ -159,6 +159,8 @@ def test_a_catalogue_holds_what_was_known_before_the_instant(
 
         read = read_catalogue(folder, as_of=as_of)
 
+        for name in ("valid_from", "valid_to"):  # an end that lies ahead is not known yet
+            assert all(one is None or one < as_of for one in known[name].to_pylist())
         begun = {
             item: max(row for row in each if row[1] < at)
             for item, each in rows.items()
