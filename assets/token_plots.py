@@ -38,8 +38,8 @@ _MARKS = {
 
 
 def spoken(seconds: float) -> str:
-    """Return a time in the largest unit in which it is whole: ``60 min``, ``1 d``."""
-    for unit, size in (("d", 86_400), ("min", 60)):
+    """Return a time in the largest unit in which it is whole: ``90 min``, ``1 h``, ``1 d``."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds and seconds % size == 0:
             return f"{seconds / size:,.0f} {unit}"
     return f"{seconds:,.0f} s"

@@ -40,7 +40,7 @@ def test_a_plot_is_a_small_picture_with_a_title(name: str) -> None:
 
 def test_titles_state_the_fact() -> None:
     assert token_plots.gaps(np.array([60.0, 7200.0]), NOTHING, merge_gap_s=3600).title == (
-        "50.0% of 2 gaps between events on one item are within 60 min and merge"
+        "50.0% of 2 gaps between events on one item are within 1 h and merge"
     )
     assert token_plots.durations(np.array([0.0, 60.0, 60.0])).title == (
         "2 of 3 tokens have a duration: 60 s in the median, 80 % from 60 s to 60 s"
@@ -64,7 +64,8 @@ def test_percentiles_are_lengths_that_users_have() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (90, "90 s"), (3600, "60 min"), (172_800, "2 d")]
+    ("seconds", "words"),
+    [(0, "0 s"), (90, "90 s"), (5400, "90 min"), (3600, "1 h"), (172_800, "2 d")],
 )
 def test_a_time_is_said_in_its_largest_whole_unit(seconds: int, words: str) -> None:
     assert token_plots.spoken(seconds) == words

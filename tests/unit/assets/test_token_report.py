@@ -44,7 +44,7 @@ def test_the_report_stands_alone_and_names_nobody(world: Workspace) -> None:
     assert "http" not in re.sub(r"base64,[^\"]*", "", html)
     assert html.count("<img") == 4
     assert f"{tokens.figures['events_in']:,}" in html
-    for words in ("events per token", "<th>p99</th>", "<td>2 days</td>", "at most 60 min apart"):
+    for words in ("events per token", "<th>p99</th>", "<td>2 days</td>", "at most 1 h apart"):
         assert words in html
     assert not re.search(r"u\d{4,}", re.sub(r"base64,[^\"]*", "", html))
 
