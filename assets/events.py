@@ -128,7 +128,8 @@ def _write_valid(
     has_pages: bool,
 ) -> Written:
     raw, titles = workspace.paths([raw_events, catalogue])
-    written = artifacts.write_valid(raw, titles, start_of(raw_events.partition).date(), folder)
+    day = start_of(raw_events.partition).date()
+    written = artifacts.write_valid(raw, titles, day, folder, each_bucket=workspace.each_bucket)
     validation = _validation(workspace, folder, raw_events, written.figures)
     docs = docs_folder(workspace.root, raw_events.partition)
     shutil.rmtree(docs, ignore_errors=True)  # they are of what the day was before
@@ -176,12 +177,14 @@ def build_quarantined_events(
     workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef
 ) -> Built:
     """Write the rows of a day that break a rule."""
-    day = raw_events.partition
+    day, each_bucket = raw_events.partition, workspace.each_bucket
     raw, titles = workspace.paths([raw_events, catalogue])
     return workspace.build(
         "quarantined_events",
         day,
-        lambda folder: artifacts.write_quarantined(raw, titles, start_of(day).date(), folder),
+        lambda folder: artifacts.write_quarantined(
+            raw, titles, start_of(day).date(), folder, each_bucket=each_bucket
+        ),
         code_of=INGESTION,
         as_of=end_of(day),
         inputs=[raw_events, catalogue],

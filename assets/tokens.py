@@ -62,7 +62,9 @@ def build_tokens(
     return workspace.build(
         asset,
         valid_events.partition,
-        lambda folder: storage.write_tokens(events, config, folder),
+        lambda folder: storage.write_tokens(
+            events, config, folder, each_bucket=workspace.each_bucket
+        ),
         code_of=TOKENIZER,
         as_of=end_of(valid_events.partition),
         inputs=[valid_events],

@@ -30,6 +30,7 @@ from training.schema import EventSchema
 
 CONFLICT_RULE = "one content per event_id"
 
+_SOME_DAY = date(1970, 1, 1)
 _US_BITS = 37
 """The microseconds of a day fit; 27 bits are left for the users of a bucket."""
 
@@ -39,7 +40,7 @@ class SplitEvents:
     """A day's raw rows, told apart; tables of them are made when they are asked for."""
 
     schema: EventSchema
-    day: date
+    day: date | None
     rows: pa.Table
     """Every row, with its id."""
     broken: Int32
@@ -81,9 +82,9 @@ class SplitEvents:
 
 
 def split_events(
-    raw: pa.Table, *, schema: EventSchema, day: date, catalogue: pa.Table
+    raw: pa.Table, *, schema: EventSchema, day: date | None, catalogue: pa.Table
 ) -> SplitEvents:
-    """Tell a day's raw rows apart; texts may be dictionaries.
+    """Tell a day's raw rows apart, or those of any days; texts may be dictionaries.
 
     A row without ``event_id`` gets the hash of its content (all columns but ``received_at``). Rows
     of one id and one content are one event: the one received first stays. Rows of one id whose
@@ -98,7 +99,7 @@ def split_rows(
     raw: pa.Table,
     *,
     schema: EventSchema,
-    day: date,
+    day: date | None,
     launches: Launches,
     num_own: int | None = None,
 ) -> SplitEvents:
@@ -157,17 +158,12 @@ def _refuse(schema: EventSchema, fault: str, want: pa.Schema, got: pa.Schema) ->
 
 def rule_names(schema: EventSchema) -> list[str]:
     """Return the names of all rules of a schema, in the order they are tried."""
-    return [*(rule.name for rule in row_rules(schema, date(1970, 1, 1))), CONFLICT_RULE]
+    return [*(rule.name for rule in row_rules(schema, _SOME_DAY)), CONFLICT_RULE]
 
 
-def _in_order(rows: pa.Table, valid: Int64, day: date) -> pa.Table:
+def _in_order(rows: pa.Table, valid: Int64, day: date | None) -> pa.Table:
     """Return the rows at ``valid`` by user, instant and event id, texts as sorted dictionaries."""
-    _, user = sorted_codes(rows["user_id"])
-    begins = int(start_of(day.isoformat()).timestamp()) * 1_000_000
-    occurred = (
-        rows["occurred_at"].cast(pa.int64()).combine_chunks().take(pa.array(valid, pa.int64()))
-    )
-    key = (user[valid].astype(np.int64) << _US_BITS) | (occurred.to_numpy() - begins)
+    key = _user_and_instant(rows, valid, day)
     by_key = np.argsort(key)
     order, is_tied = valid[by_key], _equals_a_neighbour(key[by_key])
     if is_tied.any():
@@ -178,6 +174,17 @@ def _in_order(rows: pa.Table, valid: Int64, day: date) -> pa.Table:
         place = ordered.schema.get_field_index(name)
         ordered = ordered.set_column(place, name, as_dictionary(ordered[name]))
     return ordered
+
+
+def _user_and_instant(rows: pa.Table, valid: Int64, day: date | None) -> Int64:
+    """Return one number per row at ``valid`` that orders rows by user and then by instant."""
+    _, user = sorted_codes(rows["user_id"])
+    occurred = rows["occurred_at"].cast(pa.int64()).combine_chunks().fill_null(0).to_numpy()
+    if day is None:  # years of microseconds leave too few bits: count the instants that occur
+        _, instant = np.unique(occurred[valid], return_inverse=True)
+    else:
+        instant = occurred[valid] - int(start_of(day.isoformat()).timestamp()) * 1_000_000
+    return (user[valid].astype(np.int64) << _US_BITS) | instant
 
 
 def _equals_a_neighbour(values: Int64) -> Bool:

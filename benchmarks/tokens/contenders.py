@@ -4,6 +4,7 @@ Every function gets the input and an empty folder, and returns the number of his
 run in this environment; libraries of peers have their own (``peers.py``).
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import polars as pl
 
 from benchmarks.tokens.inputs import Input
 from lake.days import end_of
+from training.buckets import in_threads
 from training.events.artifacts import write_quarantined, write_valid
 from training.events.parts import part_paths
 from training.tokens.config import TokenizerConfig
@@ -19,6 +21,7 @@ from training.tokens.histories import read_histories
 from training.tokens.storage import write_tokens
 
 GAP_S = TokenizerConfig().merge_gap_s
+THREADS = in_threads(os.cpu_count() or 1)
 NUM_BUCKETS = TokenizerConfig().num_buckets
 TOKEN_ACTIONS = ("play", "trailer", "list_add", "thumb_up", "thumb_down")
 REQUEST = ("device", "country", "locale", "canvas", "row", "position")
@@ -33,9 +36,9 @@ def marquee(data: Input, folder: Path) -> int:
         )
         for each in (valid, rejected, tokens):
             each.mkdir(parents=True)
-        write_valid(data.raw(day), data.catalogue, day, valid)
-        write_quarantined(data.raw(day), data.catalogue, day, rejected)
-        write_tokens(valid, TokenizerConfig(), tokens)
+        write_valid(data.raw(day), data.catalogue, day, valid, each_bucket=THREADS)
+        write_quarantined(data.raw(day), data.catalogue, day, rejected, each_bucket=THREADS)
+        write_tokens(valid, TokenizerConfig(), tokens, each_bucket=THREADS)
         token_folders.append(tokens)
     return read_histories(token_folders, as_of=end_of(data.days[-1].isoformat())).num_users
 

@@ -126,14 +126,14 @@ def _user_starts(rows: pa.Table) -> Int64:
 
 
 def _write_tokens(path: Path, tokens: pa.Table, *, day: date | None) -> None:
-    rows = _jagged(tokens).replace_schema_metadata(
+    rows = jagged(tokens).replace_schema_metadata(
         {"format_version": str(FORMAT_VERSION), "day": day.isoformat() if day else ""}
     )
     with pa.ipc.new_file(str(path), rows.schema) as writer:  # uncompressed by default
         writer.write_batch(rows)
 
 
-def _jagged(tokens: pa.Table) -> pa.RecordBatch:
+def jagged(tokens: pa.Table) -> pa.RecordBatch:
     """Return one row per user of a flat table."""
     columns = {
         name: _stored(whole(tokens[name])) for name in tokens.column_names if name != "user_id"
