@@ -45,7 +45,8 @@ def write_tokens(
     tokenizer's buckets, sorted, of one UTC day, and in the columns of their schema.
     """
     refuse_blocked(valid_folder)
-    schema = EventSchema.from_json(json.loads((valid_folder / SCHEMA_FILE).read_bytes()))
+    events_schema = EventSchema.from_json(json.loads((valid_folder / SCHEMA_FILE).read_bytes()))
+    schema = config.schema_of_tokens(events_schema)
     paths = part_paths(valid_folder)
     if len(paths) != config.num_buckets:
         raise ContractError(
