@@ -10,15 +10,10 @@ import pyarrow.compute as pc
 
 from lake.digests import digest_json
 from training.errors import NoDataError
+from training.events.choices import choose
 from training.events.defects import add_defects, draw_received
-from training.events.sessions import (
-    CANVASES,
-    ROWS,
-    Sessions,
-    choose,
-    draw_sessions,
-    fill_slates,
-)
+from training.events.sessions import CANVASES, ROWS, Sessions, draw_sessions
+from training.events.slates import fill_slates
 from training.events.source import PREFIX_SCHEMA
 from training.events.taste import build_demand
 from training.events.titles import catalogue_rows, draw_titles, genre_factors

@@ -1,0 +1,227 @@
+"""The pages of a day of the simulated world: what each session is offered and what it is shown.
+
+A page is filled in two steps. Titles are drawn, with repeats, by their flattened appeal: these are
+the session's candidates. Of those that may be shown, the service takes the best by a noisy guess of
+their worth, one position after the other, which is a draw without replacement with probabilities
+in proportion to ``exp(worth)`` (Kool et al., ICML 2019, the Gumbel-top-k trick)::
+
+    draws ── sorted ── repeats, films out of rotation, ... dropped ──► offers ── guess ──► slate
+    [S, 320]                                                           jagged              [S, 7]
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from training.events.sessions import (
+    BECAUSE,
+    CONTINUE,
+    FEED,
+    KIDS,
+    MOBILE_FEED,
+    NEW_RELEASES,
+    RESULTS,
+    SEARCH,
+    TOP_PICKS,
+    TRENDING,
+    Sessions,
+)
+from training.events.taste import Demand
+from training.events.titles import GAME, MOVIE
+from training.events.world import (
+    DAY_US,
+    DEVICES,
+    Codes,
+    Flags,
+    Floats,
+    Ints,
+    hashed,
+    mixed,
+    start_us,
+    stream,
+)
+
+_SLATE = 7
+_CANDIDATES = 320
+# A movie is a candidate of one user on one day in eight only, so nobody is offered the same film
+# every day; its weight makes up for that.
+_MOVIE_ROTATION_DAYS = 8
+_DRAWS = 1 << 16
+_BLOCK = 1 << 9
+"""Sessions whose candidates are looked at together: few enough to stay in a processor's cache."""
+_TOUCH_DEVICES = (DEVICES.index("mobile"), DEVICES.index("tablet"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slates:
+    """What each session showed, by position: arrays [S, K]."""
+
+    title: Ints
+    row: Ints
+    utility: Floats
+    """-inf where nothing was shown."""
+
+    @property
+    def is_shown(self) -> Flags:
+        """Positions that held a title."""
+        return np.isfinite(self.utility)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offers:
+    """What may be shown (N), by session of a block of S sessions and by title."""
+
+    session: Ints
+    """int[N], sorted."""
+    title: Codes
+    """int[N], sorted within a session, each once."""
+    worth: Floats
+    """float[N]: the true utility of the title in the session."""
+    num_sessions: int
+
+
+def fill_slates(demand: Demand, sessions: Sessions, day_index: int) -> Slates:
+    """Return the pages: the best of each session's candidates, as the service guesses them."""
+    appeal = demand.appeal(day_index)
+    num_sessions = len(sessions.user)
+    draws = stream(demand.parameters.seed, "slates", day_index)
+    # the noise follows all draws in the stream; two of them come from one step of the generator
+    noise = stream(demand.parameters.seed, "slates", day_index)
+    noise.bit_generator.advance(num_sessions * _CANDIDATES // 2)  # type: ignore[attr-defined]
+    deck = _Deck.of(demand, appeal)
+    title = np.empty((num_sessions, _SLATE), dtype=np.int64)
+    shown = np.empty((num_sessions, _SLATE))
+    for start in range(0, num_sessions, _BLOCK):
+        block = sessions.part(slice(start, start + _BLOCK))
+        offers = _draw_offers(demand, deck, block, draws, day_index)
+        at = slice(start, start + len(block.user))
+        title[at], shown[at] = _best(offers, noise)
+    _put_followed_first(demand, sessions, title, shown, appeal)
+    fits_page = np.arange(_SLATE) < np.array([_SLATE, 4, _SLATE, 5])[sessions.canvas][:, None]
+    shown = np.where(fits_page, shown, -np.inf)
+    return Slates(title=title, row=_rows(demand, sessions, title, appeal, day_index), utility=shown)
+
+
+@dataclass(frozen=True, slots=True)
+class _Deck:
+    """The title of each of ``_DRAWS`` equally likely draws: a table, for speed."""
+
+    appeal: Floats
+    everyone: Codes
+    kids: Codes
+
+    @classmethod
+    def of(cls, demand: Demand, appeal: Floats) -> "_Deck":
+        boost = np.where(demand.titles.kind == MOVIE, np.log(_MOVIE_ROTATION_DAYS), 0.0)
+        weight = np.exp(0.6 * appeal + boost)
+        return cls(appeal, _by_draw(weight), _by_draw(weight * demand.titles.is_kids))
+
+
+def _by_draw(weight: Floats) -> Codes:
+    cumulative = np.cumsum(weight)
+    points = (np.arange(_DRAWS) + 0.5) / _DRAWS * cumulative[-1]
+    titles: Codes = np.searchsorted(cumulative, points, side="right").astype(np.int32)
+    return titles
+
+
+def _draw_offers(
+    demand: Demand, deck: _Deck, sessions: Sessions, rng: np.random.Generator, day_index: int
+) -> Offers:
+    """Draw titles by flattened appeal and keep those that may be shown."""
+    drawn = _integers(rng, len(sessions.user))
+    candidates: Codes = deck.everyone.take(drawn)
+    is_kids = sessions.canvas == KIDS
+    candidates[is_kids] = deck.kids.take(drawn[is_kids])
+    candidates.sort(axis=1)
+    session, title = _allowed(demand, sessions, candidates, day_index)
+    taste = sessions.taste.take(session, axis=0)
+    worth = demand.utility(sessions.user.take(session), taste, title, deck.appeal)
+    return Offers(session=session, title=title, worth=worth, num_sessions=len(candidates))
+
+
+def _integers(rng: np.random.Generator, num_sessions: int) -> npt.NDArray[np.uint16]:
+    """Return ``rng.integers(0, _DRAWS, [S, 320], dtype=np.uint32)``, in half the time.
+
+    That is the upper half of each 32 bits of the generator, since ``_DRAWS`` is a power of two.
+    """
+    raw = rng.bit_generator.random_raw(num_sessions * _CANDIDATES // 2)
+    drawn: npt.NDArray[np.uint16] = raw.astype("<u8").view("<u2")[1::2]
+    return drawn.reshape(num_sessions, _CANDIDATES)
+
+
+def _allowed(
+    demand: Demand, sessions: Sessions, candidates: Codes, day_index: int
+) -> tuple[Ints, Codes]:
+    """Return the titles that may be shown, each once, and the session of each.
+
+    Films out of rotation, games on devices without touch and what leads may not.
+    """
+    is_first = np.ones(candidates.shape, dtype=bool)
+    np.not_equal(candidates[:, 1:], candidates[:, :-1], out=is_first[:, 1:])
+    session = np.repeat(np.arange(len(candidates)), np.count_nonzero(is_first, axis=1))
+    title = candidates.ravel().take(np.flatnonzero(is_first))
+    # films first: they are most of what is drawn, and seven of eight go
+    is_movie = (demand.titles.kind == MOVIE).take(title)
+    movies = np.flatnonzero(is_movie)
+    by_user = hashed(demand.parameters.seed, sessions.user)
+    turn = mixed(by_user.take(session.take(movies)), title.take(movies)) + np.uint64(day_index)
+    stays = ~is_movie
+    # the remainder by a power of two: a division takes six times as long
+    stays[movies] = turn & np.uint64(_MOVIE_ROTATION_DAYS - 1) == 0
+    kept = np.flatnonzero(stays)
+    session, title = session.take(kept), title.take(kept)
+    leads = np.where(sessions.leads_with_followed, sessions.followed, -1)
+    no_touch = ~np.isin(sessions.device, _TOUCH_DEVICES)
+    is_game = (demand.titles.kind == GAME).take(title)
+    may = np.flatnonzero((title != leads.take(session)) & ~(is_game & no_touch.take(session)))
+    return session.take(may), title.take(may)
+
+
+def _best(offers: Offers, noise: np.random.Generator) -> tuple[Ints, Floats]:
+    """Return the titles that the service puts on each page and what they are worth, [S, K]."""
+    counts = np.bincount(offers.session, minlength=offers.num_sessions)
+    starts = np.cumsum(counts) - counts
+    rank = np.arange(len(offers.title)) - starts.take(offers.session)
+    width = counts.max()
+    guess = np.full((offers.num_sessions, width), -np.inf)
+    guess.ravel()[offers.session * width + rank] = offers.worth + noise.gumbel(size=len(rank))
+    everyone = np.arange(offers.num_sessions)
+    # the last offer is none: pages with fewer offers than positions end with it
+    best = np.full((offers.num_sessions, _SLATE), len(offers.title))
+    for position in range(min(_SLATE, width)):
+        column = guess.argmax(axis=1)
+        is_left = np.isfinite(guess[everyone, column])
+        best[is_left, position] = (starts + column)[is_left]
+        guess[everyone, column] = -np.inf
+    titles = np.append(offers.title, 0).astype(np.int64)
+    return titles.take(best), np.append(offers.worth, -np.inf).take(best)
+
+
+def _put_followed_first(
+    demand: Demand, sessions: Sessions, title: Ints, utility: Floats, appeal: Floats
+) -> None:
+    """Put the followed series first on the pages that lead with it."""
+    followed = sessions.followed
+    rows = np.flatnonzero(sessions.leads_with_followed)
+    title[rows, 1:], utility[rows, 1:] = title[rows, :-1].copy(), utility[rows, :-1].copy()
+    title[rows, 0] = followed[rows]
+    utility[rows, 0] = demand.utility(
+        sessions.user[rows], sessions.taste[rows], followed[rows], appeal
+    )
+
+
+def _rows(demand: Demand, sessions: Sessions, title: Ints, appeal: Floats, day_index: int) -> Ints:
+    """Name the row of the page that each title stood in."""
+    now = start_us(demand.parameters.first_day) + day_index * DAY_US
+    is_fresh = now - demand.titles.available_from[title] < 8 * DAY_US
+    top = np.zeros(len(appeal), dtype=bool)
+    top[np.argsort(-appeal, kind="stable")[: max(10, len(appeal) // 50)]] = True
+    position = np.broadcast_to(np.arange(title.shape[1]), title.shape)
+    row = np.select(
+        [title == sessions.followed[:, None], is_fresh, top[title], position < 4],
+        [CONTINUE, NEW_RELEASES, TRENDING, TOP_PICKS],
+        default=BECAUSE,
+    )
+    canvas = sessions.canvas[:, None]
+    return np.where(canvas == SEARCH, RESULTS, np.where(canvas == MOBILE_FEED, FEED, row))
