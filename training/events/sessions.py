@@ -103,6 +103,6 @@ def _with_mood(demand: Demand, taste: Floats, rng: np.random.Generator) -> Float
     """Lean each session towards one genre, mostly one that the user likes."""
     liking = 4.0 * taste @ demand.genre_factors.T
     mood = np.argmax(liking + rng.gumbel(size=liking.shape), axis=1)
-    leaning = taste + 0.35 * demand.genre_factors[mood]
+    leaning = taste + 0.35 * demand.genre_factors.take(mood, axis=0)
     unit: Floats = leaning / np.linalg.norm(leaning, axis=1, keepdims=True)
     return unit

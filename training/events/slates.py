@@ -48,7 +48,7 @@ _CANDIDATES = 320
 # every day; its weight makes up for that.
 _MOVIE_ROTATION_DAYS = 8
 _DRAWS = 1 << 16
-_BLOCK = 1 << 9
+_BLOCK = 1 << 8
 """Sessions whose candidates are looked at together: few enough to stay in a processor's cache."""
 _TOUCH_DEVICES = (DEVICES.index("mobile"), DEVICES.index("tablet"))
 
@@ -159,18 +159,15 @@ def _allowed(
     """
     is_first = np.ones(candidates.shape, dtype=bool)
     np.not_equal(candidates[:, 1:], candidates[:, :-1], out=is_first[:, 1:])
-    session = np.repeat(np.arange(len(candidates)), np.count_nonzero(is_first, axis=1))
+    counts = np.count_nonzero(is_first, axis=1)
     title = candidates.ravel().take(np.flatnonzero(is_first))
-    # films first: they are most of what is drawn, and seven of eight go
-    is_movie = (demand.titles.kind == MOVIE).take(title)
-    movies = np.flatnonzero(is_movie)
+    # nearly all that is drawn are films, and seven of eight go: they go first. The remainder is
+    # by a power of two, since a division takes six times as long; that of other titles is always 0
     by_user = hashed(demand.parameters.seed, sessions.user)
-    turn = mixed(by_user.take(session.take(movies)), title.take(movies)) + np.uint64(day_index)
-    stays = ~is_movie
-    # the remainder by a power of two: a division takes six times as long
-    stays[movies] = turn & np.uint64(_MOVIE_ROTATION_DAYS - 1) == 0
-    kept = np.flatnonzero(stays)
-    session, title = session.take(kept), title.take(kept)
+    turn = mixed(np.repeat(by_user, counts), title) + np.uint64(day_index)
+    days = np.where(demand.titles.kind == MOVIE, _MOVIE_ROTATION_DAYS, 1).astype(np.uint64)
+    kept = np.flatnonzero(turn & (days - np.uint64(1)).take(title) == 0)
+    session, title = np.repeat(np.arange(len(counts)), counts).take(kept), title.take(kept)
     leads = np.where(sessions.leads_with_followed, sessions.followed, -1)
     no_touch = ~np.isin(sessions.device, _TOUCH_DEVICES)
     is_game = (demand.titles.kind == GAME).take(title)
@@ -184,16 +181,17 @@ def _best(offers: Offers, noise: np.random.Generator) -> tuple[Ints, Floats]:
     starts = np.cumsum(counts) - counts
     rank = np.arange(len(offers.title)) - starts.take(offers.session)
     width = counts.max()
+    rows = np.arange(offers.num_sessions) * width
     guess = np.full((offers.num_sessions, width), -np.inf)
-    guess.ravel()[offers.session * width + rank] = offers.worth + noise.gumbel(size=len(rank))
-    everyone = np.arange(offers.num_sessions)
+    flat = guess.ravel()
+    flat[rows.take(offers.session) + rank] = offers.worth + noise.gumbel(size=len(rank))
     # the last offer is none: pages with fewer offers than positions end with it
     best = np.full((offers.num_sessions, _SLATE), len(offers.title))
     for position in range(min(_SLATE, width)):
         column = guess.argmax(axis=1)
-        is_left = np.isfinite(guess[everyone, column])
+        is_left = np.isfinite(flat.take(rows + column))
         best[is_left, position] = (starts + column)[is_left]
-        guess[everyone, column] = -np.inf
+        flat[rows + column] = -np.inf
     titles = np.append(offers.title, 0).astype(np.int64)
     return titles.take(best), np.append(offers.worth, -np.inf).take(best)
 

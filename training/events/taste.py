@@ -49,11 +49,9 @@ class Tastes:
     def at(self, users: Ints, day_index: Ints | int) -> Floats:
         """Return unit taste vectors, float[len(users), D], on a day of the world (or one each)."""
         angle = 2 * np.pi * (np.asarray(day_index) / self.period_days[users] + self.phase[users])
-        drift = (
-            np.cos(angle)[:, None] * self.swing[users, 0]
-            + np.sin(angle)[:, None] * self.swing[users, 1]
-        )
-        taste = self.home[users] + drift
+        swing = self.swing.take(users, axis=0)
+        drift = np.cos(angle)[:, None] * swing[:, 0] + np.sin(angle)[:, None] * swing[:, 1]
+        taste = self.home.take(users, axis=0) + drift
         unit: Floats = taste / np.linalg.norm(taste, axis=1, keepdims=True)
         return unit
 

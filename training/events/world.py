@@ -16,6 +16,7 @@ from training.errors import ConfigError
 
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
+SmallCodes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Hashes = npt.NDArray[np.uint64]
