@@ -54,7 +54,7 @@ class Sessions:
     @property
     def leads_with_followed(self) -> Flags:
         """Sessions whose page begins with the series that the user follows."""
-        return np.isin(self.canvas, (HOME, KIDS)) & (self.followed >= 0)
+        return ((self.canvas == HOME) | (self.canvas == KIDS)) & (self.followed >= 0)
 
 
 def draw_sessions(demand: Demand, day_index: int) -> Sessions:

@@ -50,7 +50,7 @@ _MOVIE_ROTATION_DAYS = 8
 _DRAWS = 1 << 16
 _BLOCK = 1 << 8
 """Sessions whose candidates are looked at together: few enough to stay in a processor's cache."""
-_TOUCH_DEVICES = (DEVICES.index("mobile"), DEVICES.index("tablet"))
+_LACKS_TOUCH = np.array([device not in {"mobile", "tablet"} for device in DEVICES])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +169,7 @@ def _allowed(
     kept = np.flatnonzero(turn & (days - np.uint64(1)).take(title) == 0)
     session, title = np.repeat(np.arange(len(counts)), counts).take(kept), title.take(kept)
     leads = np.where(sessions.leads_with_followed, sessions.followed, -1)
-    no_touch = ~np.isin(sessions.device, _TOUCH_DEVICES)
+    no_touch = _LACKS_TOUCH.take(sessions.device)
     is_game = (demand.titles.kind == GAME).take(title)
     may = np.flatnonzero((title != leads.take(session)) & ~(is_game & no_touch.take(session)))
     return session.take(may), title.take(may)
