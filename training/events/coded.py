@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from training.events.sessions import CANVASES, ROWS
@@ -113,17 +114,30 @@ def _mask(is_none: Flags) -> Flags | None:
     return is_none if is_none.any() else None
 
 
-def _event_ids(events: CodedEvents) -> "pa.Array[Any]":
-    """Return 16 hex digits per number, the first one a mark on rows added to the genuine ones."""
-    text = bytearray(events.number.astype(">u8").tobytes().hex(), "ascii")
-    digits = np.frombuffer(text, dtype=np.uint8).reshape(-1, _HEX_DIGITS)
+def _event_ids(events: CodedEvents) -> Texts:
+    """Return the numbers' ids, the first digit a mark on rows added to the genuine ones."""
+    digits = _hex(events.number)
     is_marked = np.flatnonzero(events.origin >= MALFORMED)
     digits[is_marked, 0] = _MARKS[events.origin[is_marked]]
-    offsets = np.arange(len(events) + 1, dtype=np.int32) * np.int32(_HEX_DIGITS)
-    is_valid = np.packbits(events.origin != MISSING, bitorder="little")
+    return _fixed_width(digits, events.origin != MISSING)
+
+
+def hex_ids(numbers: Hashes) -> Texts:
+    """Return the ids that genuine events of these numbers have."""
+    return _fixed_width(_hex(numbers), np.ones(len(numbers), dtype=bool))
+
+
+def _hex(numbers: Hashes) -> npt.NDArray[np.uint8]:
+    text = bytearray(numbers.astype(">u8").tobytes().hex(), "ascii")
+    return np.frombuffer(text, dtype=np.uint8).reshape(-1, _HEX_DIGITS)
+
+
+def _fixed_width(characters: npt.NDArray[np.uint8], is_valid: Flags) -> Texts:
+    num_rows, width = characters.shape
+    offsets = np.arange(num_rows + 1, dtype=np.int32) * np.int32(width)
     return pa.StringArray.from_buffers(
-        len(events),
+        num_rows,
         pa.py_buffer(offsets.data),
-        pa.py_buffer(text),
-        pa.py_buffer(is_valid.data),
+        pa.py_buffer(characters.data),
+        pa.py_buffer(np.packbits(is_valid, bitorder="little").data),
     )

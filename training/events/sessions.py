@@ -54,7 +54,8 @@ class Sessions:
     @property
     def leads_with_followed(self) -> Flags:
         """Sessions whose page begins with the series that the user follows."""
-        return ((self.canvas == HOME) | (self.canvas == KIDS)) & (self.followed >= 0)
+        leads: Flags = ((self.canvas == HOME) | (self.canvas == KIDS)) & (self.followed >= 0)
+        return leads
 
 
 def draw_sessions(demand: Demand, day_index: int) -> Sessions:

@@ -18,10 +18,10 @@ from training.events.slates import fill_slates
 from training.events.source import PREFIX_SCHEMA
 from training.events.taste import build_demand
 from training.events.titles import catalogue_rows, draw_titles, genre_factors
+from training.events.truth import GroundTruth
 from training.events.viewing import ACTIONS, Happenings, act
 from training.events.world import (
     DAY_US,
-    Floats,
     Ints,
     WorldParameters,
     draw_users,
@@ -111,14 +111,10 @@ class SimulatedWorld:
         """Return no rows: this world has a beginning."""
         return PREFIX_SCHEMA.empty_table()
 
-    def relevance(self, day: date) -> tuple[tuple[str, ...], tuple[str, ...], Floats]:
-        """Return users, items and the true worth of every item to every user on a day.
-
-        Ground truth for tests and measurements, -inf where an item cannot be watched; no step
-        of the pipeline may read it.
-        """
-        worth = self._demand.utilities((day - self.first_day).days)
-        return self._users.ids, self._titles.ids, worth
+    @property
+    def truth(self) -> GroundTruth:
+        """What tests and evaluations may ask, and no step of the pipeline may read."""
+        return GroundTruth(demand=self._demand)
 
     def _genuine(self, day_index: int) -> CodedEvents:
         """Return the events that occurred on a day, begun on that day or the one before."""

@@ -9,6 +9,7 @@ in proportion to ``exp(worth)`` (Kool et al., ICML 2019, the Gumbel-top-k trick)
     [S, 320]                                                           jagged              [S, 7]
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,26 +82,64 @@ class Offers:
     num_sessions: int
 
 
-def fill_slates(demand: Demand, sessions: Sessions, day_index: int) -> Slates:
-    """Return the pages: the best of each session's candidates, as the service guesses them."""
+def fill_slates(
+    demand: Demand, sessions: Sessions, day_index: int, *, replication: int = 0
+) -> Slates:
+    """Return the pages: the best of each session's candidates, as the service guesses them.
+
+    Replication 0 is the day that is logged; the others draw other candidates and other guesses.
+    """
     appeal = demand.appeal(day_index)
-    num_sessions = len(sessions.user)
-    draws = stream(demand.parameters.seed, "slates", day_index)
-    # the noise follows all draws in the stream; two of them come from one step of the generator
-    noise = stream(demand.parameters.seed, "slates", day_index)
-    noise.bit_generator.advance(num_sessions * _CANDIDATES // 2)  # type: ignore[attr-defined]
-    deck = _Deck.of(demand, appeal)
-    title = np.empty((num_sessions, _SLATE), dtype=np.int64)
-    shown = np.empty((num_sessions, _SLATE))
-    for start in range(0, num_sessions, _BLOCK):
-        block = sessions.part(slice(start, start + _BLOCK))
-        offers = _draw_offers(demand, deck, block, draws, day_index)
-        at = slice(start, start + len(block.user))
-        title[at], shown[at] = _best(offers, noise)
+    title = np.empty((len(sessions.user), _SLATE), dtype=np.int64)
+    shown = np.empty((len(sessions.user), _SLATE))
+    for at, offers, best in draw_pages(demand, sessions, day_index, replication=replication):
+        title[at] = np.append(offers.title, 0).take(best)
+        shown[at] = np.append(offers.worth, -np.inf).take(best)
     _put_followed_first(demand, sessions, title, shown, appeal)
-    fits_page = np.arange(_SLATE) < np.array([_SLATE, 4, _SLATE, 5])[sessions.canvas][:, None]
-    shown = np.where(fits_page, shown, -np.inf)
+    shown = np.where(_fits_page(sessions), shown, -np.inf)
     return Slates(title=title, row=_rows(demand, sessions, title, appeal, day_index), utility=shown)
+
+
+def slate_propensities(demand: Demand, sessions: Sessions, day_index: int) -> Floats:
+    """Return the probability that each title stood where it did on the logged pages, [S, K].
+
+    Exact, given the session's offers and what stands above: ``exp(worth)`` over the sum of it over
+    the offers not yet shown. The product along a page is the probability of the whole page. What
+    leads a page is certain; 0 where nothing was shown.
+    """
+    found = np.zeros((len(sessions.user), _SLATE))
+    for at, offers, best in draw_pages(demand, sessions, day_index):
+        found[at] = _standing(offers, best)
+    rows = np.flatnonzero(sessions.leads_with_followed)
+    found[rows, 1:] = found[rows, :-1].copy()
+    found[rows, 0] = 1.0
+    return np.where(_fits_page(sessions), found, 0.0)
+
+
+def draw_pages(
+    demand: Demand, sessions: Sessions, day_index: int, *, replication: int = 0
+) -> Iterator[tuple[slice, Offers, Ints]]:
+    """Yield blocks of sessions, what they are offered and, by position, the offers shown.
+
+    A position beyond the last offer holds ``len(offers.title)``.
+    """
+    keys = (day_index, replication) if replication else (day_index,)
+    draws = stream(demand.parameters.seed, "slates", *keys)
+    # the noise follows all draws in the stream; two of them come from one step of the generator
+    noise = stream(demand.parameters.seed, "slates", *keys)
+    num_sessions = len(sessions.user)
+    noise.bit_generator.advance(num_sessions * _CANDIDATES // 2)  # type: ignore[attr-defined]
+    deck = _Deck.of(demand, demand.appeal(day_index))
+    for start in range(0, num_sessions, _BLOCK):
+        at = slice(start, min(start + _BLOCK, num_sessions))
+        offers = _draw_offers(demand, deck, sessions.part(at), draws, day_index)
+        yield at, offers, _best(offers, noise)
+
+
+def _fits_page(sessions: Sessions) -> Flags:
+    size = np.array([_SLATE, 4, _SLATE, 5])[sessions.canvas]
+    fits: Flags = np.arange(_SLATE) < size[:, None]
+    return fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,25 +214,45 @@ def _allowed(
     return session.take(may), title.take(may)
 
 
-def _best(offers: Offers, noise: np.random.Generator) -> tuple[Ints, Floats]:
-    """Return the titles that the service puts on each page and what they are worth, [S, K]."""
-    counts = np.bincount(offers.session, minlength=offers.num_sessions)
-    starts = np.cumsum(counts) - counts
-    rank = np.arange(len(offers.title)) - starts.take(offers.session)
-    width = counts.max()
-    rows = np.arange(offers.num_sessions) * width
-    guess = np.full((offers.num_sessions, width), -np.inf)
+def _best(offers: Offers, noise: np.random.Generator) -> Ints:
+    """Return the offers that the service puts on each page, [S, K], best first by its guess."""
+    starts, rows, guess = _by_session(offers, offers.worth + noise.gumbel(size=len(offers.worth)))
     flat = guess.ravel()
-    flat[rows.take(offers.session) + rank] = offers.worth + noise.gumbel(size=len(rank))
-    # the last offer is none: pages with fewer offers than positions end with it
     best = np.full((offers.num_sessions, _SLATE), len(offers.title))
-    for position in range(min(_SLATE, width)):
+    for position in range(min(_SLATE, guess.shape[1])):
         column = guess.argmax(axis=1)
         is_left = np.isfinite(flat.take(rows + column))
         best[is_left, position] = (starts + column)[is_left]
         flat[rows + column] = -np.inf
-    titles = np.append(offers.title, 0).astype(np.int64)
-    return titles.take(best), np.append(offers.worth, -np.inf).take(best)
+    return best
+
+
+def _standing(offers: Offers, best: Ints) -> Floats:
+    """Return the probability of each offer where it stands, given those before it, [S, K]."""
+    starts, rows, worth = _by_session(offers, offers.worth)
+    left = np.exp(worth - worth.max(axis=1, keepdims=True, initial=-np.finfo(float).max))
+    flat = left.ravel()
+    found = np.zeros(best.shape)
+    for position in range(min(_SLATE, left.shape[1])):
+        is_shown = np.flatnonzero(best[:, position] < len(offers.title))
+        cell = rows[is_shown] + best[is_shown, position] - starts[is_shown]
+        found[is_shown, position] = flat[cell] / left[is_shown].sum(axis=1)
+        flat[cell] = 0.0
+    return found
+
+
+def _by_session(offers: Offers, values: Floats) -> tuple[Ints, Ints, Floats]:
+    """Return values by session, float[S, width], padded by -inf.
+
+    Before it come the first offer of each session, and where its row begins.
+    """
+    counts = np.bincount(offers.session, minlength=offers.num_sessions)
+    starts = np.cumsum(counts) - counts
+    rows = np.arange(offers.num_sessions) * counts.max()
+    matrix = np.full((offers.num_sessions, counts.max()), -np.inf)
+    rank = np.arange(len(values)) - starts.take(offers.session)
+    matrix.ravel()[rows.take(offers.session) + rank] = values
+    return starts, rows, matrix
 
 
 def _put_followed_first(

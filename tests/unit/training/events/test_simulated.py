@@ -209,7 +209,7 @@ def test_knowing_tastes_beats_knowing_what_is_popular() -> None:
     world = SimulatedWorld(parameters)
     before = plays(world, range(7)).group_by("item_id").len()
     day = world.first_day + timedelta(days=7)
-    users, items, worth = world.relevance(day)
+    users, items, worth = world.truth.relevance(day)
     popularity = np.zeros(len(items))
     count = dict(before.iter_rows())
     popularity[:] = [count.get(item, 0) for item in items]
