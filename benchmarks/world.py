@@ -24,8 +24,14 @@ from pathlib import Path
 
 from benchmarks.tokens import inputs
 
-SIZES = ((1_100_000, 5, 2), (3_000_000, 10, 1), (3_000_000, 10, 2), (5_000_000, 1, 1))
-"""Events, days and processes; the last one is the largest day."""
+SIZES = (
+    (1_000_000, 5, 2),
+    (3_000_000, 10, 1),
+    (3_000_000, 10, 2),
+    (10_000_000, 10, 2),
+    (3_300_000, 1, 1),
+)
+"""Events, days and processes; the last one is one day of five million, since it is a Sunday."""
 _COLUMNS = (
     "events",
     "days",
