@@ -77,9 +77,13 @@ def simulated(folder: Path, *, events: int, num_days: int, processes: int) -> In
     parameters = WorldParameters(num_users=num_users, num_days=num_days)
     world = _world(parameters)
     days = [parameters.first_day + timedelta(days=index) for index in range(num_days)]
+    # a day needs the evening before it, which a process has at hand if it wrote that day
+    spans = -(-num_days // processes)
     with ProcessPoolExecutor(processes) as pool:
         rows = list(
-            pool.map(_write_day, [parameters] * num_days, [folder] * num_days, days, chunksize=4)
+            pool.map(
+                _write_day, [parameters] * num_days, [folder] * num_days, days, chunksize=spans
+            )
         )
     return _finished(world, Input(folder=folder, days=days, rows=sum(rows)), after=days[-1])
 
