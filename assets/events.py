@@ -50,7 +50,10 @@ def build_raw_events(workspace: Workspace, day: str, *, now: datetime) -> Built:
     return workspace.build(
         "raw_events",
         day,
-        lambda folder: artifacts.write_raw(source, date, received_before, folder),
+        # tombstones are no parameter: an erasure makes no day new work
+        lambda folder: artifacts.write_raw(
+            source, date, received_before, folder, erased=workspace.lake.tombstones()
+        ),
         code_of=INGESTION,
         as_of=received_before,
         parameters={"source": source.identity(), "arrived": source.fingerprint(date)},
@@ -194,7 +197,7 @@ def history_prefix(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResu
     built = workspace.build(
         "history_prefix",
         UNPARTITIONED,
-        lambda folder: artifacts.write_prefix(source, folder),
+        lambda folder: artifacts.write_prefix(source, folder, erased=workspace.lake.tombstones()),
         code_of=INGESTION,
         as_of=start_of(workspace.config.first_day.isoformat()),
         parameters={"source": source.identity()},

@@ -6,6 +6,7 @@
     replaced/<asset>/<partition>/<work>.json  those that were current before it
     artifacts/<asset>/<partition>/<digest>/   its files, immutable
     locks/<asset>/<partition>.lock            held by the process that builds the partition
+    tombstones/<request>.json                 who was erased
     tmp/                                      unfinished work; nothing reads it
 
 Processes share a lake without further ado: references and folders appear whole, and of those that
@@ -24,6 +25,7 @@ from lake.lock import exclusive_lock
 from lake.objects import get_all
 from lake.refs import ArtifactRef
 from lake.storage import open_storage
+from lake.tombstones import Tombstones
 
 _OF_HISTORY = (
     "(history, such as an accepted model, a published day or a vocabulary, is taken back only if "
@@ -84,6 +86,7 @@ class Lake:
         """Open the lake of the folder ``root``; it is made on the first build."""
         self.root = root
         self._storage = open_storage(root)
+        self._tombstones = Tombstones(self._storage.objects)
 
     def find(self, asset: str, partition: str) -> ArtifactRef | None:
         """Return the current reference, or None where the partition was never built.
@@ -239,6 +242,13 @@ class Lake:
             work = f"{before.logical_id[:16]}-{before.digest[:16]}"
             objects.put(f"replaced/{ref.asset}/{ref.partition}/{work}.json", _bytes_of(before))
         objects.put(key, _bytes_of(ref))
+
+    def tombstones(self) -> Tombstones:
+        """Return the tombstones of erased users, as they are now; raises ErasureError.
+
+        Ask within ``write`` of a build: whoever erases waits for builds that asked before.
+        """
+        return self._tombstones.read()
 
     def sweep(self) -> None:
         """Remove the unfinished work of killed runs."""

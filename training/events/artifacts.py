@@ -10,6 +10,7 @@
 """
 
 import json
+from collections.abc import Container
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,23 @@ _ROW_GROUP_ROWS = 1 << 17
 _ANY_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def write_raw(source: EventSource, day: date, received_before: datetime, folder: Path) -> Written:
+def write_raw(
+    source: EventSource,
+    day: date,
+    received_before: datetime,
+    folder: Path,
+    *,
+    erased: Container[str] = (),
+) -> Written:
     """Write a day's events as they arrived before an instant; raises NoDataError when none did.
 
     A day that the source knows to be empty is written empty. What the source holds by now and
-    arrived later is counted, as ``late``, and left out.
+    arrived later is counted, as ``late``, and left out; so are the rows of ``erased`` users, before
+    anything else looks at them.
     """
-    arrived = source.read_day(day, received_before=_ANY_TIME)
-    check_columns(arrived, source.schema)
+    delivered = source.read_day(day, received_before=_ANY_TIME)
+    check_columns(delivered, source.schema)
+    arrived = _without(erased, delivered)
     cut = pa.scalar(received_before, type=TIMESTAMP)
     received_at = arrived["received_at"]
     is_early = pc.less(received_at, cut)
@@ -51,7 +61,12 @@ def write_raw(source: EventSource, day: date, received_before: datetime, folder:
     if arrived.num_rows and not raw.num_rows:
         raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
     _write_events(raw, source.schema, folder)
-    return Written(raw.num_rows, {**_figures(raw), "late": arrived.num_rows - raw.num_rows})
+    figures = {
+        **event_figures(raw),
+        "late": arrived.num_rows - raw.num_rows,
+        "erased": delivered.num_rows - arrived.num_rows,
+    }
+    return Written(raw.num_rows, figures)
 
 
 def write_valid(raw_folder: Path, catalogue_folder: Path, day: date, folder: Path) -> Written:
@@ -62,7 +77,7 @@ def write_valid(raw_folder: Path, catalogue_folder: Path, day: date, folder: Pat
         raise NoDataError(f"{schema.name} {day}: no event satisfies every rule; broken: {broken}")
     _write_events(split.valid, schema, folder)
     figures = {
-        **_figures(split.valid),
+        **event_figures(split.valid),
         "quarantined": split.quarantined.num_rows,
         "duplicates": split.num_duplicates,
     }
@@ -92,13 +107,14 @@ def write_catalogue(source: EventSource, as_of: datetime, folder: Path) -> Writt
     return Written(catalogue.num_rows, figures)
 
 
-def write_prefix(source: EventSource, folder: Path) -> Written:
+def write_prefix(source: EventSource, folder: Path, *, erased: Container[str] = ()) -> Written:
     """Write users' histories of which only the order is known; often there are none."""
-    prefix = source.history_prefix()
-    _check_schema(prefix, PREFIX_SCHEMA, f"history prefix of {source.name}")
+    delivered = source.history_prefix()
+    _check_schema(delivered, PREFIX_SCHEMA, f"history prefix of {source.name}")
+    prefix = _without(erased, delivered)
     write_parquet(prefix, folder / PREFIX_FILE)
-    items = pc.sum(pc.list_value_length(prefix["item_ids"])).as_py() or 0
-    return Written(prefix.num_rows, {"users": prefix.num_rows, "items": items})
+    figures = {**prefix_figures(prefix), "erased": delivered.num_rows - prefix.num_rows}
+    return Written(prefix.num_rows, figures)
 
 
 def read_events(folder: Path) -> tuple[EventSchema, pa.Table]:
@@ -155,13 +171,31 @@ def _write_events(events: pa.Table, schema: EventSchema, folder: Path) -> None:
     replace_json(folder / SCHEMA_FILE, schema.to_json())
 
 
-def _figures(events: pa.Table) -> dict[str, Any]:
+def _without(erased: Container[str], rows: pa.Table) -> pa.Table:
+    """Return the rows of other users; one without a user stays, for the rules to reject."""
+    if not erased:
+        return rows  # to list the users of a large day takes a second
+    users = pc.unique(rows["user_id"]).drop_null().to_pylist()
+    gone = [user for user in users if user in erased]
+    if not gone:
+        return rows
+    return rows.filter(pc.invert(pc.is_in(rows["user_id"], value_set=pa.array(gone, pa.string()))))
+
+
+def event_figures(events: pa.Table) -> dict[str, Any]:
+    """Return what is counted of raw or valid events."""
     return {
         "rows": events.num_rows,
         "users": pc.count_distinct(events["user_id"]).as_py(),
         "items": pc.count_distinct(events["item_id"]).as_py(),
         "by_action": _counts(events["action"]),
     }
+
+
+def prefix_figures(prefix: pa.Table) -> dict[str, Any]:
+    """Return what is counted of a history prefix."""
+    items = pc.sum(pc.list_value_length(prefix["item_ids"])).as_py() or 0
+    return {"users": prefix.num_rows, "items": items}
 
 
 def _counts(column: "pa.ChunkedArray[Any]") -> dict[str, int]:
