@@ -99,6 +99,13 @@ class S3Objects:
                 for found in page.get("Contents", ()):
                     yield found["Key"][skipped:]
 
+    def written_at(self, key: str) -> datetime:
+        """Return the server's time of the last write."""
+        with self._explained(key):
+            found = self._client.head_object(**self._at(key))
+        written_at: datetime = found["LastModified"]
+        return written_at
+
     def delete(self, key: str) -> None:
         """Delete the object."""
         with self._explained(key):
