@@ -271,6 +271,29 @@ def reconcile(workspace: WorkspaceName = "simulated") -> None:
 
 
 @app.command()
+def erase(
+    users: Annotated[
+        list[str] | None, typer.Argument(metavar="USER...", help="User ids; a shell keeps them.")
+    ] = None,
+    workspace: WorkspaceName = "simulated",
+    file: Annotated[
+        Path | None, typer.Option("--from", help="File of user ids, one a line; - reads them.")
+    ] = None,
+    *,
+    is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
+) -> None:
+    """Erase users for good; naming nobody erases what a killed erasure or a backup left."""
+    opened = _open(workspace)
+    from marquee.erasure import erase_users, require_consent, users_named
+
+    named = users_named(users or [], file)
+    if named and not is_sure:
+        require_consent(opened, named, file)
+    with opened.writing():
+        erase_users(opened, named, console)
+
+
+@app.command()
 def ui(
     workspace: WorkspaceName = "simulated",
     dagster_port: Annotated[int, typer.Option(help="Of Dagster.")] = 3000,

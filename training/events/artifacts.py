@@ -42,7 +42,7 @@ def write_raw(
     received_before: datetime,
     folder: Path,
     *,
-    erased: Container[str] = (),
+    erased: Container[str] | None = None,
 ) -> Written:
     """Write a day's events as they arrived before an instant; raises NoDataError when none did.
 
@@ -107,7 +107,9 @@ def write_catalogue(source: EventSource, as_of: datetime, folder: Path) -> Writt
     return Written(catalogue.num_rows, figures)
 
 
-def write_prefix(source: EventSource, folder: Path, *, erased: Container[str] = ()) -> Written:
+def write_prefix(
+    source: EventSource, folder: Path, *, erased: Container[str] | None = None
+) -> Written:
     """Write users' histories of which only the order is known; often there are none."""
     delivered = source.history_prefix()
     _check_schema(delivered, PREFIX_SCHEMA, f"history prefix of {source.name}")
@@ -171,9 +173,9 @@ def _write_events(events: pa.Table, schema: EventSchema, folder: Path) -> None:
     replace_json(folder / SCHEMA_FILE, schema.to_json())
 
 
-def _without(erased: Container[str], rows: pa.Table) -> pa.Table:
+def _without(erased: Container[str] | None, rows: pa.Table) -> pa.Table:
     """Return the rows of other users; one without a user stays, for the rules to reject."""
-    if not erased:
+    if erased is None:
         return rows  # to list the users of a large day takes a second
     users = pc.unique(rows["user_id"]).drop_null().to_pylist()
     gone = [user for user in users if user in erased]
