@@ -53,6 +53,10 @@ class Folders(Protocol):
         """Return when the folder was written; raises MissingArtifactError."""
         ...
 
+    def size(self, name: str) -> int:
+        """Return the bytes of the folder's files, of a half removed one those that are left."""
+        ...
+
     def remove(self, name: str) -> None:
         """Remove the folder for good, here and where it is kept; what is not there is no error."""
         ...
@@ -96,6 +100,11 @@ class DiskFolders:
     def written_at(self, name: str) -> datetime:
         """Return when the last file was put in, before the folder was renamed."""
         return datetime.fromtimestamp(self.path(name).stat().st_mtime, UTC)
+
+    def size(self, name: str) -> int:
+        """Return the bytes on the disk."""
+        files = (path for path in (self.root / checked_key(name)).rglob("*") if path.is_file())
+        return sum(path.stat().st_size for path in files)
 
     def remove(self, name: str) -> None:
         """Take the folder away in one step, then its files."""
@@ -179,6 +188,10 @@ class S3Folders:
         for key in self._objects.list(name):  # the list sorts before other names
             return self._objects.written_at(key)
         return self._cache.written_at(name)
+
+    def size(self, name: str) -> int:
+        """Return the bytes in the bucket."""
+        return self._objects.size(name)
 
     def remove(self, name: str) -> None:
         """Delete the files, then their list, then this machine's copy.

@@ -132,6 +132,7 @@ def test_folders_are_listed_by_name(folders: Folders) -> None:
     ]
     assert folders.names("versions", depth=1) == ["versions/a"]
     assert folders.names("none", depth=1) == []
+    assert folders.size("versions/a") >= sum(map(len, FILES.values()))
 
 
 def test_a_removed_folder_is_gone_for_good(folders: Folders, tmp_path: Path) -> None:
