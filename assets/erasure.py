@@ -54,8 +54,9 @@ class Certificate:
     left: Sequence[Left]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"format_version": FORMAT_VERSION, **asdict(self)}
+        """Return the JSON form; who was in which artifact would say when they were active."""
+        artifacts = [{**asdict(one), "users": len(one.users)} for one in self.artifacts]
+        return {"format_version": FORMAT_VERSION, **asdict(self), "artifacts": artifacts}
 
 
 def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Certificate:

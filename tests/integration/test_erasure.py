@@ -26,7 +26,7 @@ def world(survived: Survived, home: Path) -> Workspace:
 
 def known_users(workspace: Workspace) -> list[str]:
     folders = workspace.paths(workspace.lake.refs("raw_events"))
-    tables = [pq.read_table(folder, columns=["user_id"]) for folder in folders]
+    tables = [pq.read_table(folder / "events.parquet", columns=["user_id"]) for folder in folders]
     return sorted({user for one in tables for user in one["user_id"].to_pylist() if user})
 
 

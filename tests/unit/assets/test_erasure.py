@@ -203,6 +203,7 @@ def test_the_certificate_says_what_was_done_and_names_nobody(world: Workspace) -
     assert kept["erased_at"] == "2026-03-01T12:00:00+00:00"
     assert kept["rows"] == sum(one["rows"] for one in kept["artifacts"]) > 0
     for one in kept["artifacts"]:
+        assert 0 < one["users"] <= 5
         was, ref = (
             before[one["asset"], one["partition"]],
             world.lake.require(one["asset"], one["partition"]),
