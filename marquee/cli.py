@@ -5,6 +5,7 @@ import os
 import sqlite3
 import sys
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -291,6 +292,22 @@ def erase(
         require_consent(opened, named, file)
     with opened.writing():
         erase_users(opened, named, console)
+
+
+@app.command()
+def gc(
+    workspace: WorkspaceName = "simulated",
+    *,
+    is_rehearsal: Annotated[
+        bool, typer.Option("--dry-run", help="Say what, remove nothing.")
+    ] = False,
+) -> None:
+    """Remove what is old and nothing needs any more, as docs/erasure-and-retention.md says."""
+    opened = _open(workspace)
+    from marquee.collection import collect_garbage
+
+    with opened.writing():
+        collect_garbage(opened, console, now=datetime.now(UTC), is_rehearsal=is_rehearsal)
 
 
 @app.command()

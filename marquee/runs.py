@@ -137,6 +137,11 @@ class Orchestrator:
         for run in self._instance.get_runs(filters=killed):
             self._instance.report_run_failed(run, "the command that ran it was killed")
 
+    def ended(self) -> "dg.DagsterInstance":
+        """Return the instance, told which runs were killed; whoever calls holds the workspace."""
+        self._end_killed()
+        return self._instance
+
     def require_idle(self) -> None:
         """Raise CommandError while a run is in progress; whoever calls holds the workspace."""
         import dagster as dg
