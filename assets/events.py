@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assets import previews
+from assets.day_figures import Arrived
 from assets.io_manager import UNPARTITIONED
 from assets.pages import docs_folder
 from assets.partitions import daily
@@ -23,6 +24,7 @@ from lake.days import end_of, start_of
 from lake.lake import Built, Written
 from lake.refs import ArtifactRef
 from training.events import artifacts
+from training.events.day_aggregates import DayAggregates
 
 INGESTION = ("training.events.artifacts", "training.events.sources")
 VALIDATION = (*INGESTION, "assets.validation")
@@ -136,25 +138,45 @@ def _write_valid(
 def _validation(
     workspace: Workspace, folder: Path, raw_events: ArtifactRef, figures: Mapping[str, Any]
 ) -> DayValidation:
-    schema, events = artifacts.read_events(folder)
-    start = start_of(raw_events.partition)
-    # the week before only informs a warning, so it is no input: late events of another day must not
-    # make this one new
-    week = [(start - timedelta(days=n)).date().isoformat() for n in range(1, 8)]
-    before = [workspace.lake.find("valid_events", day) for day in week]
+    schema, events = artifacts.scan_events(folder)
+    known = {action.name for action in schema.actions}
+    arrived_actions = raw_events.figures.get("by_action", {})
     return validate_day(
         events,
         schema=schema,
-        day=start.date(),
-        quarantined=figures["quarantined"],
-        duplicates=figures["duplicates"],
-        rows_in=raw_events.rows,
-        trailing_rows=[ref.rows for ref in before if ref],
+        day=start_of(raw_events.partition).date(),
+        arrived=Arrived(
+            rows_in=raw_events.rows,
+            quarantined=figures["quarantined"],
+            duplicates=figures["duplicates"],
+            unknown_actions={
+                word: rows for word, rows in arrived_actions.items() if word not in known
+            },
+        ),
+        week=_week_before(workspace, raw_events.partition),
         limits=Limits(
             quarantine_ratio=workspace.config.max_quarantined,
             rows=min(1, raw_events.rows),  # raw events are empty only if the source vouches for it
+            delay_s=workspace.config.watermark_delay_h * 3600,
         ),
     )
+
+
+def _week_before(workspace: Workspace, day: str) -> list[DayAggregates]:
+    """Return what the days before were like, those that were blocked left out.
+
+    They inform warnings alone, so they are no input: late events of another day must not make this
+    one new.
+    """
+    start = start_of(day)
+    week = [(start - timedelta(days=n)).date().isoformat() for n in range(1, 8)]
+    found = [workspace.lake.find("valid_events", one) for one in week]
+    judged = [ref.figures["validation"] for ref in found if ref]
+    return [
+        DayAggregates.from_json(one["aggregates"])
+        for one in judged
+        if not one["is_blocked"] and "aggregates" in one
+    ]
 
 
 @of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))

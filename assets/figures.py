@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.check_results import judged
+from assets.check_results import in_one_row
 from assets.presentation import counts, interval, links, table
 from embedding_store.gates import GateRecord
 from lake.refs import ArtifactRef
@@ -63,7 +63,10 @@ def _events(figures: Figures) -> Shown:
 def _valid_events(figures: Figures) -> Shown:
     validation = figures["validation"]
     expectations = validation["expectations"]
-    checks = [{"check": one["name"], **judged(one)} for one in expectations]
+    names = dict.fromkeys(one["name"] for one in expectations)
+    checks = [
+        in_one_row(name, [one for one in expectations if one["name"] == name]) for name in names
+    ]
     # the figure that the check judges, so that the page has one
     shares = [one["observed"] for one in expectations if one["name"] == "quarantine_ratio_is_low"]
     return {

@@ -107,6 +107,15 @@ def read_events(folder: Path) -> tuple[EventSchema, pa.Table]:
     return schema, pq.read_table(_present(folder / EVENTS_FILE))
 
 
+def scan_events(folder: Path) -> tuple[EventSchema, pl.LazyFrame]:
+    """Return the schema and the events of a folder, to be streamed."""
+    schema = EventSchema.from_json(json.loads(_present(folder / SCHEMA_FILE).read_bytes()))
+    files = sorted(folder.glob("events*.parquet"))
+    if not files:
+        raise SourceError(f"{folder} holds no events: build it again")
+    return schema, pl.scan_parquet(files, glob=False)  # a folder's name may look like a pattern
+
+
 def read_catalogue(folder: Path) -> pa.Table:
     """Return the catalogue of a folder, ``CATALOGUE_SCHEMA``."""
     table = pq.read_table(_present(folder / CATALOGUE_FILE))
