@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,14 @@ from lake.lake import Built, Written
 from lake.refs import ArtifactRef
 from training.events import artifacts
 from training.events.day_aggregates import DayAggregates
+from training.events.file_columns import FileColumns, HasFiles, changes
+from training.events.source import EventSource
 
 INGESTION = ("training.events.artifacts", "training.events.sources")
 VALIDATION = (*INGESTION, "assets.validation")
+FILES = "source files"
+"""Figure of raw events: the columns of the files they came from, where they came from files."""
+
 OWNERS = ["team:data"]
 
 of_a_day = partial(dg.asset, partitions_def=daily, group_name="events", owners=OWNERS)
@@ -48,15 +53,23 @@ def build_raw_events(workspace: Workspace, day: str, *, now: datetime) -> Built:
     """Write what arrived of a day; raises IncompleteDayError while more may arrive."""
     source = workspace.source
     require_complete(workspace.config, day, now=now)
-    received_before, date = watermark_of(workspace.config, day), start_of(day).date()
+    received_before, on = watermark_of(workspace.config, day), start_of(day).date()
     return workspace.build(
         "raw_events",
         day,
-        lambda folder: artifacts.write_raw(source, date, received_before, folder),
+        lambda folder: _write_raw(source, on, received_before, folder),
         code_of=INGESTION,
         as_of=received_before,
-        parameters={"source": source.identity(), "arrived": source.fingerprint(date)},
+        parameters={"source": source.identity(), "arrived": source.fingerprint(on)},
     )
+
+
+def _write_raw(source: EventSource, day: date, received_before: datetime, folder: Path) -> Written:
+    written = artifacts.write_raw(source, day, received_before, folder)
+    if not isinstance(source, HasFiles):
+        return written
+    files = [one.to_json() for one in source.columns_on(day)]
+    return Written(written.rows, {**written.figures, FILES: files})
 
 
 @of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
@@ -152,6 +165,7 @@ def _validation(
             unknown_actions={
                 word: rows for word, rows in arrived_actions.items() if word not in known
             },
+            source_changes=_source_changes(workspace, raw_events),
         ),
         week=_week_before(workspace, raw_events.partition),
         limits=Limits(
@@ -168,15 +182,35 @@ def _week_before(workspace: Workspace, day: str) -> list[DayAggregates]:
     They inform warnings alone, so they are no input: late events of another day must not make this
     one new.
     """
-    start = start_of(day)
-    week = [(start - timedelta(days=n)).date().isoformat() for n in range(1, 8)]
-    found = [workspace.lake.find("valid_events", one) for one in week]
+    found = [workspace.lake.find("valid_events", one) for one in _days_before(day)]
     judged = [ref.figures["validation"] for ref in found if ref]
     return [
         DayAggregates.from_json(one["aggregates"])
         for one in judged
         if not one["is_blocked"] and "aggregates" in one
     ]
+
+
+def _source_changes(workspace: Workspace, raw_events: ArtifactRef) -> list[str]:
+    """Return how the columns of the day's files differ from the last day's before it."""
+    now, source = raw_events.figures.get(FILES), workspace.source
+    if not now or not isinstance(source, HasFiles):
+        return []
+    found = (workspace.lake.find("raw_events", one) for one in _days_before(raw_events.partition))
+    before: list[Any] = next(
+        (ref.figures[FILES] for ref in found if ref and ref.figures.get(FILES)), []
+    )
+    return changes(
+        [FileColumns(**one) for one in before],
+        [FileColumns(**one) for one in now],
+        read=source.columns_read,
+    )
+
+
+def _days_before(day: str) -> list[str]:
+    """Return the week before a day, the last one first."""
+    start = start_of(day)
+    return [(start - timedelta(days=n)).date().isoformat() for n in range(1, 8)]
 
 
 @of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))

@@ -60,6 +60,19 @@ def _events(figures: Figures) -> Shown:
     return {**plain, "events by action": counts(figures["by_action"], of="action", unit="events")}
 
 
+def _raw_events(figures: Figures) -> Shown:
+    files = [
+        {
+            "file": one["file"],
+            "files like it": one["num_files"],
+            "columns": ", ".join(f"{name} {kind}" for name, kind in one["columns"].items()),
+        }
+        for one in figures.get("source files", ())
+    ]
+    shown = _events({name: one for name, one in figures.items() if name != "source files"})
+    return {**shown, **({"source files": table(files)} if files else {})}
+
+
 def _valid_events(figures: Figures) -> Shown:
     validation = figures["validation"]
     expectations = validation["expectations"]
@@ -223,7 +236,7 @@ def _renamed(figures: Figures, names: Mapping[str, str]) -> Shown:
 
 
 _SHOWN: Mapping[str, Callable[[Figures], Shown]] = {
-    "raw_events": _events,
+    "raw_events": _raw_events,
     "valid_events": _valid_events,
     "quarantined_events": _quarantined_events,
     "catalogue": _catalogue,
