@@ -206,6 +206,19 @@ def test_one_file_of_many_with_other_columns_is_named(tmp_path: Path, usual: Art
     assert f"{LAST}.parquet" not in said
 
 
+def test_a_change_that_stays_is_reported_once(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    last_but_one = LAST - timedelta(days=1)
+    for day in (last_but_one, LAST):
+        plays(day).with_columns(mood=1).write_parquet(made.folder / f"{day}.parquet")
+    made = World(Workspace.open(made.workspace.root), made.folder)
+
+    first, second = made.valid(last_but_one), made.valid(LAST)
+
+    assert warned(first) == ["source_columns_are_unchanged"]
+    assert warned(second) == []
+
+
 REFUSED: dict[str, tuple[Change, str]] = {
     "a column that is read is gone": (
         lambda rows: rows.drop("device"),
@@ -214,6 +227,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "times as days": (
         lambda rows: rows.cast({"played_at": pl.Date}),
         "column 'played_at' is Date",
+    ),
+    "times as numbers": (
+        lambda rows: rows.with_columns(pl.col("played_at").dt.epoch("ms")),
+        "column 'played_at' is Int64",
     ),
     "numbers as times": (
         lambda rows: rows.with_columns(ms_played=pl.col("played_at")),
