@@ -11,6 +11,7 @@ from assets.suites import Figure, Limits
 from training.events.day_aggregates import DayAggregates
 from training.events.drift import (
     StabilityIndex,
+    Users,
     categories_index,
     new_values,
     numbers_index,
@@ -51,13 +52,11 @@ def _drift(
     day: DayAggregates, before: Sequence[DayAggregates], name: str, limits: Limits, *, check: str
 ) -> Figure:
     index = _index(day, before, name)
-    limit = limits.drift
-    if index is not None:
-        limit = round(limit + index.chance(day.users, _users(before)), _DIGITS)
+    limit = round(limits.drift + (index.chance if index else 0.0), _DIGITS)
     return Figure(
         check=check,
         name=f"stability index of {name}",
-        value=None if index is None or math.isinf(limit) else round(index.value, _DIGITS),
+        value=round(index.value, _DIGITS) if index else None,
         high=limit,
         threshold=f"at most {limit:.3g}",
         about=None if name == "hour" else name,
@@ -65,11 +64,12 @@ def _drift(
 
 
 def _index(day: DayAggregates, before: Sequence[DayAggregates], name: str) -> StabilityIndex | None:
+    users = Users(day.users, _users(before))
     if name in day.spreads:
-        return numbers_index(day.spreads[name], pooled(one.spreads.get(name, {}) for one in before))
-    return categories_index(
-        day.counts.get(name, {}), pooled(one.counts.get(name, {}) for one in before)
-    )
+        spread = pooled(one.spreads.get(name, {}) for one in before)
+        return numbers_index(day.spreads[name], spread, users)
+    counts = pooled(one.counts.get(name, {}) for one in before)
+    return categories_index(day.counts.get(name, {}), counts, users)
 
 
 def _null_change(

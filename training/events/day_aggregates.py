@@ -1,4 +1,4 @@
-"""Figures of a day's events that its statistical checks judge: one streaming pass, never a table.
+"""Figures of a day of events that its statistical checks judge, streamed: no day is ever a table.
 
 ::
 
@@ -116,13 +116,14 @@ def aggregates_of(events: pl.LazyFrame, schema: EventSchema, sample: pl.DataFram
     keys = {name: pl.col(name) for name in named}
     if "occurred_at" in there:
         keys["hour"] = pl.col("occurred_at").dt.hour()
-    scalars, *groups = pl.collect_all(
-        [
-            events.select(_scalars(there, numeric, of_kind[FacetKind.NUMERIC], instants)),
-            *(events.group_by(value=key).agg(n=pl.len()) for key in keys.values()),
-        ],
-        engine="streaming",
+    scalars = events.select(_scalars(there, numeric, of_kind[FacetKind.NUMERIC], instants)).collect(
+        engine="streaming"
     )
+    # one after the other: together they would keep what they read in common, a day of columns
+    groups = [
+        events.group_by(value=key).agg(n=pl.len()).collect(engine="streaming")
+        for key in keys.values()
+    ]
     found = scalars.row(0, named=True)
     counts = {name: _counts(group) for name, group in zip(keys, groups, strict=True)}
     for name in of_kind[FacetKind.MULTI_CATEGORICAL]:
