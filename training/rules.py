@@ -212,7 +212,7 @@ def _by_rule(quarantined: pa.Table, schema: EventSchema) -> pa.Table:
         return quarantined
     frame = pl.from_arrow(quarantined.select(["rule", "event_id", "received_at"]))
     assert isinstance(frame, pl.DataFrame)
-    content = pl.Series("content", contents(quarantined, schema), dtype=pl.String)
+    content = pl.Series("content", contents(quarantined, schema))
     order = frame.with_columns(content).with_row_index("row").sort(pl.all().exclude("row"))["row"]
     return quarantined.take(order.to_arrow()).combine_chunks()
 

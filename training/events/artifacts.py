@@ -68,7 +68,8 @@ def write_raw(
     received_at = arrived["received_at"]
     is_early = pc.less(received_at, cut)
     # a row without an instant of arrival is for the rules to reject, where it is counted
-    raw = arrived.filter(pc.or_kleene(is_early, received_at.is_null())).combine_chunks()
+    is_raw = pc.or_kleene(is_early, received_at.is_null())
+    raw = arrived if pc.all(is_raw).as_py() else arrived.filter(is_raw).combine_chunks()
     num_late = arrived.num_rows - raw.num_rows
     if arrived.num_rows and not raw.num_rows:
         raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
