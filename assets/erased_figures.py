@@ -21,9 +21,13 @@ from training.events import artifacts
 from training.tokens.config import TokenizerConfig
 from training.tokens.partial import CONFIG_FILE, open_bucket
 from training.tokens.storage import write_tokens
+from training.tokens.tokenizers import TOKENIZERS
 
 _OF_USERS = frozenset({"user_embeddings", "stabilised_embeddings"})
 """Assets with a row for each user, beside others."""
+
+
+DEPENDENT = ("valid_events", *sorted(TOKENIZERS))
 
 
 def corrected(ref: ArtifactRef, folder: Path, removed: int) -> ArtifactRef:
@@ -41,14 +45,12 @@ def corrections(lake: Lake, day: str) -> Iterator[tuple[str, ArtifactRef, Artifa
 
     Key, reference before and after; whoever asks holds the partitions of the ``DEPENDENT`` assets.
     """
-    for asset, follow in (("valid_events", _valid), ("interaction_tokens", _tokens)):
+    for asset in DEPENDENT:
+        follow = _valid if asset == "valid_events" else _tokens
         for key, ref in lake.references(asset, day).items():
             after = follow(lake, ref)
             if after != ref:
                 yield key, ref, after
-
-
-DEPENDENT = ("interaction_tokens", "valid_events")
 
 
 def _figures(ref: ArtifactRef, folder: Path, removed: int) -> dict[str, Any]:

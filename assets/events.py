@@ -44,7 +44,7 @@ def raw_events(
 
 def build_raw_events(workspace: Workspace, day: str, *, now: datetime) -> Built:
     """Write what arrived of a day; raises IncompleteDayError while more may arrive."""
-    source = workspace.source
+    source, num_buckets = workspace.source, workspace.config.num_buckets
     require_complete(workspace.config, day, now=now)
     received_before, date = watermark_of(workspace.config, day), start_of(day).date()
     return workspace.build(
@@ -52,11 +52,20 @@ def build_raw_events(workspace: Workspace, day: str, *, now: datetime) -> Built:
         day,
         # tombstones are no parameter: an erasure makes no day new work
         lambda folder: artifacts.write_raw(
-            source, date, received_before, folder, erased=workspace.lake.tombstones() or None
+            source,
+            date,
+            received_before,
+            folder,
+            num_buckets=num_buckets,
+            erased=workspace.lake.tombstones() or None,
         ),
         code_of=INGESTION,
         as_of=received_before,
-        parameters={"source": source.identity(), "arrived": source.fingerprint(date)},
+        parameters={
+            "source": source.identity(),
+            "arrived": source.fingerprint(date),
+            "num_buckets": num_buckets,
+        },
     )
 
 
@@ -125,7 +134,8 @@ def _write_valid(
     has_pages: bool,
 ) -> Written:
     raw, titles = workspace.paths([raw_events, catalogue])
-    written = artifacts.write_valid(raw, titles, start_of(raw_events.partition).date(), folder)
+    day = start_of(raw_events.partition).date()
+    written = artifacts.write_valid(raw, titles, day, folder, each_bucket=workspace.each_bucket)
     validation = _validation(workspace, folder, raw_events, written.figures)
     docs = docs_folder(workspace.root, raw_events.partition)
     shutil.rmtree(docs, ignore_errors=True)  # they are of what the day was before
@@ -173,12 +183,14 @@ def build_quarantined_events(
     workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef
 ) -> Built:
     """Write the rows of a day that break a rule."""
-    day = raw_events.partition
+    day, each_bucket = raw_events.partition, workspace.each_bucket
     raw, titles = workspace.paths([raw_events, catalogue])
     return workspace.build(
         "quarantined_events",
         day,
-        lambda folder: artifacts.write_quarantined(raw, titles, start_of(day).date(), folder),
+        lambda folder: artifacts.write_quarantined(
+            raw, titles, start_of(day).date(), folder, each_bucket=each_bucket
+        ),
         code_of=INGESTION,
         as_of=end_of(day),
         inputs=[raw_events, catalogue],

@@ -86,7 +86,7 @@ def _catalogue(figures: Figures) -> Shown:
     }
 
 
-def _interaction_tokens(figures: Figures) -> Shown:
+def _tokens(figures: Figures) -> Shown:
     kept = {action: ("in tokens", one) for action, one in figures["action_share_kept"].items()}
     left = {action: ("left out", one) for action, one in figures["action_share_dropped"].items()}
     shares = [
@@ -224,7 +224,8 @@ _SHOWN: Mapping[str, Callable[[Figures], Shown]] = {
     "valid_events": _valid_events,
     "quarantined_events": _quarantined_events,
     "catalogue": _catalogue,
-    "interaction_tokens": _interaction_tokens,
+    "interaction_tokens": _tokens,
+    "viewing_tokens": _tokens,
     "pretrained_model": _training,
     "fine_tuned_model": _training,
     "model_evaluation": _model_evaluation,

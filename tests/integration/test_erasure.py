@@ -4,13 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from assets.workspace import Workspace
 from lake.user_rows import users_of
 from tests.integration.conftest import Run, Survived
 from tests.residue import residue
+from training.events.artifacts import read_events
 
 NAME = "erased"
 LATER = ("store", "feast")
@@ -26,7 +26,7 @@ def world(survived: Survived, home: Path) -> Workspace:
 
 def known_users(workspace: Workspace) -> list[str]:
     folders = workspace.paths(workspace.lake.refs("raw_events"))
-    tables = [pq.read_table(folder / "events.parquet", columns=["user_id"]) for folder in folders]
+    tables = [read_events(folder, ["user_id"])[1] for folder in folders]
     return sorted({user for one in tables for user in one["user_id"].to_pylist() if user})
 
 

@@ -2,16 +2,18 @@
 
 ::
 
-    raw_events/          events.parquet  schema.json     rows as they arrived
-    valid_events/        events.parquet  schema.json     sorted, unique, every rule holds
-    quarantined_events/  events.parquet  schema.json     and the rule that each row broke
+    raw_events/          events-*.parquet  schema.json   rows as they arrived, by user bucket
+    valid_events/        events-*.parquet  schema.json   sorted, unique, every rule holds
+    quarantined_events/  events-*.parquet  schema.json   and the rule that each row broke
     catalogue/           catalogue.parquet
     history_prefix/      prefix.parquet
 """
 
 import json
-from collections.abc import Container
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +24,28 @@ import pyarrow.parquet as pq
 
 from lake.atomic import replace_json
 from lake.lake import Written
+from training.buckets import BucketMap, one_by_one
 from training.errors import ContractError, NoDataError, SourceError
+from training.events.counts import Counts
+from training.events.parts import (
+    iterate_parts,
+    part_file,
+    part_paths,
+    read_with_rivals,
+    write_parquet,
+    write_raw_parts,
+)
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA, EventSource
-from training.rules import SplitEvents, check_columns, split_events
+from training.row_rules import Launches
+from training.rules import SplitEvents, check_columns, split_rows
 from training.schema import TIMESTAMP, EventSchema
 
-EVENTS_FILE = "events.parquet"
 SCHEMA_FILE = "schema.json"
 CATALOGUE_FILE = "catalogue.parquet"
 PREFIX_FILE = "prefix.parquet"
+NUM_BUCKETS = 8
+"""Files of a day, unless a workspace says otherwise."""
 
-_ROW_GROUP_ROWS = 1 << 17
 _ANY_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -42,6 +55,7 @@ def write_raw(
     received_before: datetime,
     folder: Path,
     *,
+    num_buckets: int = NUM_BUCKETS,
     erased: Container[str] | None = None,
 ) -> Written:
     """Write a day's events as they arrived before an instant; raises NoDataError when none did.
@@ -57,39 +71,91 @@ def write_raw(
     received_at = arrived["received_at"]
     is_early = pc.less(received_at, cut)
     # a row without an instant of arrival is for the rules to reject, where it is counted
-    raw = arrived.filter(pc.or_kleene(is_early, received_at.is_null())).combine_chunks()
+    is_raw = pc.or_kleene(is_early, received_at.is_null())
+    raw = arrived if pc.all(is_raw).as_py() else arrived.filter(is_raw).combine_chunks()
+    num_late = arrived.num_rows - raw.num_rows
     if arrived.num_rows and not raw.num_rows:
         raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
-    _write_events(raw, source.schema, folder)
-    figures = {
-        **event_figures(raw),
-        "late": arrived.num_rows - raw.num_rows,
-        "erased": delivered.num_rows - arrived.num_rows,
-    }
+    num_erased = delivered.num_rows - arrived.num_rows
+    del delivered, arrived, received_at, is_early, is_raw  # a big day is in memory once
+    write_raw_parts(raw, source.schema, folder, num_buckets=num_buckets)
+    _write_schema(source.schema, folder)
+    figures = {**Counts.of(raw).figures(), "late": num_late, "erased": num_erased}
     return Written(raw.num_rows, figures)
 
 
-def write_valid(raw_folder: Path, catalogue_folder: Path, day: date, folder: Path) -> Written:
+def write_valid(
+    raw_folder: Path,
+    catalogue_folder: Path,
+    day: date,
+    folder: Path,
+    *,
+    each_bucket: BucketMap = one_by_one,
+) -> Written:
     """Write the events of a day that satisfy every rule; raises NoDataError when none does."""
-    schema, split = _split(raw_folder, catalogue_folder, day)
-    if split.quarantined.num_rows and not split.valid.num_rows:
-        broken = {rule: count for rule, count in split.counts_by_rule.items() if count}
-        raise NoDataError(f"{schema.name} {day}: no event satisfies every rule; broken: {broken}")
-    _write_events(split.valid, schema, folder)
-    figures = {
-        **event_figures(split.valid),
-        "quarantined": split.quarantined.num_rows,
-        "duplicates": split.num_duplicates,
-    }
-    return Written(split.valid.num_rows, figures)
+    split = _Splitter.of(raw_folder, catalogue_folder, day)
+    counts = Counts.total(each_bucket(partial(split.write_valid, folder), split.num_buckets))
+    if counts.quarantined and not counts.rows:
+        broken = {rule: count for rule, count in counts.by_rule.items() if count}
+        raise NoDataError(
+            f"{split.schema.name} {day}: no event satisfies every rule; broken: {broken}"
+        )
+    _write_schema(split.schema, folder)
+    figures = {"quarantined": counts.quarantined, "duplicates": counts.duplicates}
+    return Written(counts.rows, {**counts.figures(), **figures})
 
 
-def write_quarantined(raw_folder: Path, catalogue_folder: Path, day: date, folder: Path) -> Written:
+def write_quarantined(
+    raw_folder: Path,
+    catalogue_folder: Path,
+    day: date,
+    folder: Path,
+    *,
+    each_bucket: BucketMap = one_by_one,
+) -> Written:
     """Write the events of a day that break a rule, with the first rule each one breaks."""
-    schema, split = _split(raw_folder, catalogue_folder, day)
-    _write_events(split.quarantined, schema, folder)
-    figures = {"rows": split.quarantined.num_rows, "by_rule": split.counts_by_rule}
-    return Written(split.quarantined.num_rows, figures)
+    split = _Splitter.of(raw_folder, catalogue_folder, day)
+    written = each_bucket(partial(split.write_quarantined, folder), split.num_buckets)
+    _write_schema(split.schema, folder)
+    counts = Counts.total(written)
+    return Written(counts.quarantined, {"rows": counts.quarantined, "by_rule": counts.by_rule})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Splitter:
+    """Tells the raw events of a bucket apart and writes one kind of them."""
+
+    raw_folder: Path
+    schema: EventSchema
+    day: date
+    launches: Launches
+    num_buckets: int
+
+    @classmethod
+    def of(cls, raw_folder: Path, catalogue_folder: Path, day: date) -> "_Splitter":
+        return cls(
+            raw_folder=raw_folder,
+            schema=read_schema(raw_folder),
+            day=day,
+            launches=Launches.of(read_catalogue(catalogue_folder)),
+            num_buckets=len(part_paths(raw_folder)),
+        )
+
+    def write_valid(self, folder: Path, bucket: int) -> Counts:
+        split = self._split(bucket)
+        write_parquet(split.coded_valid, folder / part_file(bucket))
+        return Counts.of(split.coded_valid, split)
+
+    def write_quarantined(self, folder: Path, bucket: int) -> Counts:
+        split = self._split(bucket)
+        write_parquet(split.quarantined, folder / part_file(bucket))
+        return Counts.of(split.quarantined, split)
+
+    def _split(self, bucket: int) -> SplitEvents:
+        raw, num_own = read_with_rivals(self.raw_folder, self.schema, bucket)
+        return split_rows(
+            raw, schema=self.schema, day=self.day, launches=self.launches, num_own=num_own
+        )
 
 
 def write_catalogue(source: EventSource, as_of: datetime, folder: Path) -> Written:
@@ -119,10 +185,19 @@ def write_prefix(
     return Written(prefix.num_rows, figures)
 
 
-def read_events(folder: Path) -> tuple[EventSchema, pa.Table]:
+def read_schema(folder: Path) -> EventSchema:
+    """Return the schema of a folder's events."""
+    return EventSchema.from_json(json.loads(_present(folder / SCHEMA_FILE).read_bytes()))
+
+
+def read_events(folder: Path, columns: Sequence[str] | None = None) -> tuple[EventSchema, pa.Table]:
     """Return the schema and the events of a folder; quarantined ones have ``rule`` as well."""
-    schema = EventSchema.from_json(json.loads(_present(folder / SCHEMA_FILE).read_bytes()))
-    return schema, pq.read_table(_present(folder / EVENTS_FILE))
+    return read_schema(folder), pa.concat_tables(iterate_parts(folder, columns))
+
+
+def scan_events(folder: Path) -> tuple[EventSchema, pl.LazyFrame]:
+    """Return the schema and the events of a folder, of which a query reads what it needs."""
+    return read_schema(folder), pl.scan_parquet(part_paths(folder), glob=False)
 
 
 def read_catalogue(folder: Path) -> pa.Table:
@@ -139,37 +214,7 @@ def read_prefix(folder: Path) -> pa.Table:
     return table
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a table so that equal content gives equal bytes."""
-    plain = table.replace_schema_metadata(None).combine_chunks()
-    pq.write_table(
-        plain,
-        path,
-        compression="zstd",
-        row_group_size=_ROW_GROUP_ROWS,
-        store_schema=True,
-        use_dictionary=_repeating(plain.schema),  # type: ignore[arg-type]  # stubs know bool only
-    )
-
-
-def _repeating(schema: pa.Schema) -> list[str]:
-    """Return the columns, as Parquet names them, whose values repeat: text that is no event id.
-
-    A dictionary of ids or instants is given up half-way, after the work and the bytes of it.
-    """
-    texts = [field.name for field in schema if field.type == pa.string()]
-    lists = [f"{field.name}.list.element" for field in schema if pa.types.is_list(field.type)]
-    return [name for name in (*texts, *lists) if name != "event_id"]
-
-
-def _split(raw_folder: Path, catalogue_folder: Path, day: date) -> tuple[EventSchema, SplitEvents]:
-    schema, raw = read_events(raw_folder)
-    catalogue = read_catalogue(catalogue_folder)
-    return schema, split_events(raw, schema=schema, day=day, catalogue=catalogue)
-
-
-def _write_events(events: pa.Table, schema: EventSchema, folder: Path) -> None:
-    write_parquet(events, folder / EVENTS_FILE)
+def _write_schema(schema: EventSchema, folder: Path) -> None:
     replace_json(folder / SCHEMA_FILE, schema.to_json())
 
 
@@ -186,12 +231,7 @@ def _without(erased: Container[str] | None, rows: pa.Table) -> pa.Table:
 
 def event_figures(events: pa.Table) -> dict[str, Any]:
     """Return what is counted of raw or valid events."""
-    return {
-        "rows": events.num_rows,
-        "users": pc.count_distinct(events["user_id"]).as_py(),
-        "items": pc.count_distinct(events["item_id"]).as_py(),
-        "by_action": _counts(events["action"]),
-    }
+    return Counts.of(events).figures()
 
 
 def prefix_figures(prefix: pa.Table) -> dict[str, Any]:

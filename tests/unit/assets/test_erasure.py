@@ -112,6 +112,8 @@ def test_what_is_left_is_what_would_be_there_without_them(world: Workspace, tmp_
     without = Workspace.create(tmp_path / "without", CONFIG)
     without.lake.tombstones().add(gone)
     for one in take_in(without):
+        if one.ref.asset == "item_statistics":
+            continue  # sums, of which nobody can be taken out; the certificate says that they stay
         ref = world.lake.require(one.ref.asset, one.ref.partition)
         assert (ref.digest, ref.rows) == (one.ref.digest, one.ref.rows), one.ref.asset
         if one.ref.asset in {"raw_events", "quarantined_events", "interaction_tokens"}:

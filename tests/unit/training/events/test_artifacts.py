@@ -9,16 +9,17 @@ import pytest
 from lake.digests import digest_folder
 from training.errors import ContractError, NoDataError, SourceError
 from training.events.artifacts import (
+    NUM_BUCKETS,
     read_catalogue,
     read_events,
     read_prefix,
     write_catalogue,
-    write_parquet,
     write_prefix,
     write_quarantined,
     write_raw,
     write_valid,
 )
+from training.events.parts import part_file, write_parquet, write_parts
 from training.events.simulated import SimulatedWorld
 from training.events.source import PREFIX_SCHEMA
 from training.events.world import WorldParameters
@@ -106,7 +107,7 @@ def test_what_arrives_after_the_day_is_complete_is_counted(
 def test_a_day_of_nonsense_alone_is_refused_with_the_rules_it_broke(folders: Path) -> None:
     _, raw = read_events(folders / "raw")
     nobody = raw.set_column(1, "user_id", pa.nulls(raw.num_rows, pa.string()))
-    write_parquet(nobody, folders / "raw" / "events.parquet")
+    write_parts(nobody, folders / "raw", num_buckets=NUM_BUCKETS)
 
     with pytest.raises(NoDataError, match=r"no event satisfies every rule; broken: \{'user_id"):
         write_valid(folders / "raw", folders / "catalogue", DAY, made(folders, "valid"))
@@ -115,7 +116,7 @@ def test_a_day_of_nonsense_alone_is_refused_with_the_rules_it_broke(folders: Pat
 def test_a_changed_column_is_named(folders: Path) -> None:
     _, raw = read_events(folders / "raw")
     renamed = raw.rename_columns(["item" if n == "item_id" else n for n in raw.schema.names])
-    write_parquet(renamed, folders / "raw" / "events.parquet")
+    write_parquet(renamed, folders / "raw" / part_file(0))
 
     with pytest.raises(ContractError, match="column 'item_id' is missing"):
         write_valid(folders / "raw", folders / "catalogue", DAY, made(folders, "valid"))
@@ -148,7 +149,7 @@ def test_chunks_and_schema_metadata_leave_no_trace_in_the_file(tmp_path: Path) -
 
 
 def test_only_columns_whose_values_repeat_are_stored_with_a_dictionary(folders: Path) -> None:
-    with pq.ParquetFile(folders / "raw" / "events.parquet") as file:
+    with pq.ParquetFile(folders / "raw" / part_file(0)) as file:
         group = file.metadata.row_group(0)
     columns = [group.column(index) for index in range(group.num_columns)]
 

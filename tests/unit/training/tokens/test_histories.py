@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from training.errors import ContractError, NoDataError
 from training.events.source import PREFIX_SCHEMA
 from training.tokens.config import TokenizerConfig, json_bytes
 from training.tokens.histories import read_histories
+from training.tokens.partial import read_schema
 from training.tokens.storage import write_tokens
 
 Build = Callable[..., pa.Table]
@@ -203,7 +205,8 @@ def test_folders_of_two_tokenizers_are_refused(
 
 
 def test_folders_of_two_schemas_are_refused(night: list[Path]) -> None:
-    (night[1] / "schema.json").write_bytes(json_bytes({"format_version": 1, "name": "other"}))
+    other = replace(read_schema(night[1]), name="other")
+    (night[1] / "schema.json").write_bytes(json_bytes(other.to_json()))
 
     with pytest.raises(ContractError, match=r"tokens-before and .*tokens-after differ in schema"):
         read_histories(night, as_of=MIDNIGHT)
