@@ -58,7 +58,7 @@ def column_figure(types: Mapping[str, pl.DataType], schema: EventSchema) -> Figu
         name="columns of another type",
         value=len(wrong),
         high=0,
-        threshold="exactly 0",
+        threshold="no column of another type",
         note="; ".join(f"{name}: want {wanted[name]}, got {got}" for name, got in wrong.items()),
     )
 

@@ -103,13 +103,13 @@ class Limits:
     """Stated largest shares of nulls of facets, by name; of the others one value is enough."""
 
     null_change: float = 0.05
-    """Largest change of a facet's share of nulls against the trailing days, beyond chance: five
+    """Largest change of a facet's share of nulls against the trailing days, beyond chance: four
     times that of any simulated or KuaiRand-Pure day."""
 
     drift: float = 0.1
     """Largest stability index against the trailing days, beyond chance: below it credit scoring
     sees no change of a population (Siddiqi 2006). Simulated and whole KuaiRand-Pure days, weekends
-    included, have up to 0.034."""
+    included, have up to 0.035."""
 
     new_values: float = 0.01
     """Largest share of rows with values that the trailing days had not, beyond chance: a share that

@@ -1,25 +1,18 @@
-"""Judges a day of events with Great Expectations; the only module that knows its interface.
+"""The verdict on a day of events: what is judged, how it came out, and the pages that show it.
 
 Nothing is judged over the rows of a day but a sample of them: the engine gets tables of figures
 about the day (``training.events.day_aggregates``), so a day of any size takes it the same time.
-
-The engine's own ``success`` is false also where only a warning fails, so the verdict is taken from
-the severities of the rules that failed. Great Expectations takes 3 s to import: it is loaded when
-the first day is judged, and one ephemeral context serves the process.
 """
 
-import json
-import logging
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from assets import engine
 from assets.data_docs import overview, standing_alone
 from assets.day_figures import Arrived, column_figure, day_figures
 from assets.drift_figures import drift_figures
@@ -29,7 +22,6 @@ from assets.suites import (
     Figure,
     Limits,
     Rule,
-    Severity,
     sample_rules,
     value_rules,
 )
@@ -41,7 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT_VERSION = 1
-_ENGINE_SEVERITY = {Severity.BLOCKING: "critical", Severity.WARNING: "warning"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +164,7 @@ def validate_day(
     expectations: list[Expectation] = []
     engine_results = []
     for name, (rules, frame) in judged.items():
-        result = _evaluate(name, rules, frame)
+        result = engine.evaluate(name, rules, frame)
         engine_results.append(result)
         expectations += _read(result, rules)
     return DayValidation(
@@ -192,20 +183,10 @@ def render_data_docs(validation: DayValidation, folder: Path) -> tuple[Path, ...
     A page takes 0.1 s. It holds figures and the values that broke a rule, as the engine shows them,
     and the time of the run: keep it where the events are kept, outside of what is digested.
     """
-    _context()
-    from great_expectations.core.expectation_validation_result import (
-        expectationSuiteValidationResultSchema,
-    )
-    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view.view import DefaultJinjaPageView
-
     pages = [folder / "checks.html"]
     for result in validation.engine_results:
-        loaded = expectationSuiteValidationResultSchema.load(deepcopy(dict(result)))
         page = folder / f"{result['suite_name']}.html"
-        view: Any = DefaultJinjaPageView()
-        html: str = view.render(ValidationResultsPageRenderer().render(loaded))
-        replace_file(page, standing_alone(html).encode())
+        replace_file(page, standing_alone(engine.page_of(result)).encode())
         pages.append(page)
     account = validation.to_json()
     replace_file(pages[0], overview(account, [page.stem for page in pages[1:]]).encode())
@@ -259,55 +240,6 @@ def _sample_frame(sample: pl.DataFrame) -> "pd.DataFrame":
         hashes = pl.when(pl.col("event_id").is_not_null()).then(pl.col("event_id").hash(0))
         columns["event_id"] = sample.select(hashes).to_series().to_list()
     return pd.DataFrame(columns)
-
-
-@cache
-def _context() -> Any:
-    """Return the one context of this process: no files, no progress bars, no usage statistics."""
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    # 1.24 sets this logger to INFO when it is imported, and announces its temporary folder
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
-    context = gx.get_context(mode="ephemeral")
-    context.enable_analytics(enable=False)
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    return context
-
-
-@cache
-def _batches() -> Any:
-    asset = _context().data_sources.add_pandas("marquee").add_dataframe_asset("table")
-    return asset.add_batch_definition_whole_dataframe("whole")
-
-
-def _evaluate(name: str, rules: Sequence[Rule], frame: "pd.DataFrame") -> Mapping[str, Any]:
-    """Return the engine's result of a suite over a table, as JSON."""
-    _context()
-    from great_expectations import ExpectationSuite
-    from great_expectations.expectations.expectation_configuration import (
-        ExpectationConfiguration,
-    )
-    from great_expectations.expectations.metadata_types import FailureSeverity
-
-    suite = ExpectationSuite(
-        name=name,
-        expectations=[
-            ExpectationConfiguration(
-                type=rule.expectation,
-                kwargs=dict(rule.kwargs),
-                meta={"rule": index},
-                notes=rule.note or None,
-                severity=FailureSeverity(_ENGINE_SEVERITY[rule.severity]),
-            )
-            for index, rule in enumerate(rules)
-        ],
-    )
-    batch = _batches().get_batch(batch_parameters={"dataframe": frame})
-    found = batch.validate(suite, result_format="BASIC").to_json_dict()
-    # 1.24 leaves numbers of numpy in it, which its own pages cannot show
-    result: Mapping[str, Any] = json.loads(json.dumps(found))
-    return result
 
 
 def _read(result: Mapping[str, Any], rules: Sequence[Rule]) -> list[Expectation]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from assets import validation
+from assets import engine
 from assets.day_figures import Arrived
 from assets.suites import BLOCKING_CHECKS, WARNING_CHECKS, Limits
 from assets.validation import DayValidation, render_data_docs, validate_day
@@ -24,9 +24,9 @@ Break = Callable[[pa.Table], pa.Table]
 
 def test_the_engine_keeps_its_notes_to_itself(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    validation._context.cache_clear()
-    validation._batches.cache_clear()
-    validation._context()
+    engine._context.cache_clear()
+    engine._batches.cache_clear()
+    engine._context()
     said = [one.message for one in caplog.records if "temporary directory" in one.message]
     assert said == []
 
