@@ -60,6 +60,12 @@ def _events(figures: Figures) -> Shown:
     return {**plain, "events by action": counts(figures["by_action"], of="action", unit="events")}
 
 
+def _raw_events(figures: Figures) -> Shown:
+    names = {"late": "late events", "late_taken": "late, taken in", "too_late": "too late"}
+    rest = {name: one for name, one in figures.items() if name not in names}
+    return {**_events(rest), **_renamed(figures, names)}
+
+
 def _valid_events(figures: Figures) -> Shown:
     validation = figures["validation"]
     expectations = validation["expectations"]
@@ -220,7 +226,7 @@ def _renamed(figures: Figures, names: Mapping[str, str]) -> Shown:
 
 
 _SHOWN: Mapping[str, Callable[[Figures], Shown]] = {
-    "raw_events": _events,
+    "raw_events": _raw_events,
     "valid_events": _valid_events,
     "quarantined_events": _quarantined_events,
     "catalogue": _catalogue,

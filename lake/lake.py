@@ -122,6 +122,14 @@ class Lake:
         for key in map(PurePosixPath, self._storage.objects.list("refs")):
             yield key.parent.name, key.stem
 
+    def references(self, asset: str, partition: str) -> dict[str, ArtifactRef]:
+        """Return the current reference and those that it replaced, by their keys."""
+        current = self.find(asset, partition)
+        found = {_ref_key(asset, partition): current} if current else {}
+        for key in self._storage.objects.list(f"replaced/{asset}/{partition}"):
+            found[key] = self._read_ref(key)
+        return found
+
     def path(self, ref: ArtifactRef) -> Path:
         """Return the artifact's folder; raises MissingArtifactError when it is gone."""
         try:

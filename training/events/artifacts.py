@@ -3,6 +3,7 @@
 ::
 
     raw_events/          events-*.parquet  schema.json   rows as they arrived, by user bucket
+                         late.parquet                    those that came too late; nothing reads it
     valid_events/        events-*.parquet  schema.json   sorted, unique, every rule holds
     quarantined_events/  events-*.parquet  schema.json   and the rule that each row broke
     catalogue/           catalogue.parquet
@@ -43,10 +44,21 @@ from training.schema import TIMESTAMP, EventSchema
 SCHEMA_FILE = "schema.json"
 CATALOGUE_FILE = "catalogue.parquet"
 PREFIX_FILE = "prefix.parquet"
+LATE_FILE = "late.parquet"
+"""What arrived of a day after it was final, in the columns of events."""
 NUM_BUCKETS = 8
 """Files of a day, unless a workspace says otherwise."""
 
 _ANY_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """From when on what arrives of a day is late, and from when on too late."""
+
+    complete_at: datetime
+    final_at: datetime
+    """What is received from here on belongs to no day."""
 
 
 def write_raw(
@@ -55,27 +67,46 @@ def write_raw(
     received_before: datetime,
     folder: Path,
     *,
+    lateness: Lateness | None = None,
     num_buckets: int = NUM_BUCKETS,
 ) -> Written:
     """Write a day's events as they arrived before an instant; raises NoDataError when none did.
 
-    A day that the source knows to be empty is written empty. What the source holds by now and
-    arrived later is counted, as ``late``, and left out.
+    A day that the source knows to be empty is written empty. Of what the source holds by now, what
+    arrived too late goes into a file that nothing reads. Figures count events received once the day
+    was complete: ``late`` altogether, ``late_taken`` those taken in, ``too_late`` once it was
+    final. Without a ``lateness`` what is not taken in is too late.
     """
+    lateness = lateness or Lateness(received_before, received_before)
     arrived = source.read_day(day, received_before=_ANY_TIME)
     check_columns(arrived, source.schema)
-    cut = pa.scalar(received_before, type=TIMESTAMP)
-    received_at = arrived["received_at"]
-    is_early = pc.less(received_at, cut)
-    # a row without an instant of arrival is for the rules to reject, where it is counted
-    raw = arrived.filter(pc.or_kleene(is_early, received_at.is_null())).combine_chunks()
-    num_late = arrived.num_rows - raw.num_rows
+    raw = _received_before(arrived, received_before)
+    num_early = _received_before(arrived, lateness.complete_at).num_rows
+    is_too_late = pc.greater_equal(arrived["received_at"], _instant(lateness.final_at))
+    too_late = arrived.filter(is_too_late)
+    figures = {
+        "late": arrived.num_rows - num_early,
+        "late_taken": raw.num_rows - num_early,
+        "too_late": too_late.num_rows,
+    }
     if arrived.num_rows and not raw.num_rows:
         raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
-    del arrived, received_at, is_early  # a big day is in memory once
+    del arrived, is_too_late  # a big day is in memory once
     write_raw_parts(raw, source.schema, folder, num_buckets=num_buckets)
+    write_parquet(too_late, folder / LATE_FILE)
     _write_schema(source.schema, folder)
-    return Written(raw.num_rows, {**Counts.of(raw).figures(), "late": num_late})
+    return Written(raw.num_rows, {**Counts.of(raw).figures(), **figures})
+
+
+def _received_before(rows: pa.Table, instant: datetime) -> pa.Table:
+    """Return the rows of an earlier arrival; without one they are for the rules to reject."""
+    received_at = rows["received_at"]
+    is_before = pc.less(received_at, _instant(instant))
+    return rows.filter(pc.or_kleene(is_before, received_at.is_null())).combine_chunks()
+
+
+def _instant(instant: datetime) -> "pa.Scalar[Any]":
+    return pa.scalar(instant, type=TIMESTAMP)
 
 
 def write_valid(
