@@ -50,8 +50,14 @@ def build_raw_events(workspace: Workspace, day: str, *, now: datetime) -> Built:
     return workspace.build(
         "raw_events",
         day,
+        # tombstones are no parameter: an erasure makes no day new work
         lambda folder: artifacts.write_raw(
-            source, date, received_before, folder, num_buckets=num_buckets
+            source,
+            date,
+            received_before,
+            folder,
+            num_buckets=num_buckets,
+            erased=workspace.lake.tombstones() or None,
         ),
         code_of=INGESTION,
         as_of=received_before,
@@ -203,7 +209,9 @@ def history_prefix(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResu
     built = workspace.build(
         "history_prefix",
         UNPARTITIONED,
-        lambda folder: artifacts.write_prefix(source, folder),
+        lambda folder: artifacts.write_prefix(
+            source, folder, erased=workspace.lake.tombstones() or None
+        ),
         code_of=INGESTION,
         as_of=start_of(workspace.config.first_day.isoformat()),
         parameters={"source": source.identity()},

@@ -10,7 +10,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -56,14 +56,17 @@ def write_raw(
     folder: Path,
     *,
     num_buckets: int = NUM_BUCKETS,
+    erased: Container[str] | None = None,
 ) -> Written:
     """Write a day's events as they arrived before an instant; raises NoDataError when none did.
 
     A day that the source knows to be empty is written empty. What the source holds by now and
-    arrived later is counted, as ``late``, and left out.
+    arrived later is counted, as ``late``, and left out; so are the rows of ``erased`` users, before
+    anything else looks at them.
     """
-    arrived = source.read_day(day, received_before=_ANY_TIME)
-    check_columns(arrived, source.schema)
+    delivered = source.read_day(day, received_before=_ANY_TIME)
+    check_columns(delivered, source.schema)
+    arrived = _without(erased, delivered)
     cut = pa.scalar(received_before, type=TIMESTAMP)
     received_at = arrived["received_at"]
     is_early = pc.less(received_at, cut)
@@ -73,10 +76,12 @@ def write_raw(
     num_late = arrived.num_rows - raw.num_rows
     if arrived.num_rows and not raw.num_rows:
         raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
-    del arrived, received_at, is_early  # a big day is in memory once
+    num_erased = delivered.num_rows - arrived.num_rows
+    del delivered, arrived, received_at, is_early, is_raw  # a big day is in memory once
     write_raw_parts(raw, source.schema, folder, num_buckets=num_buckets)
     _write_schema(source.schema, folder)
-    return Written(raw.num_rows, {**Counts.of(raw).figures(), "late": num_late})
+    figures = {**Counts.of(raw).figures(), "late": num_late, "erased": num_erased}
+    return Written(raw.num_rows, figures)
 
 
 def write_valid(
@@ -168,13 +173,16 @@ def write_catalogue(source: EventSource, as_of: datetime, folder: Path) -> Writt
     return Written(catalogue.num_rows, figures)
 
 
-def write_prefix(source: EventSource, folder: Path) -> Written:
+def write_prefix(
+    source: EventSource, folder: Path, *, erased: Container[str] | None = None
+) -> Written:
     """Write users' histories of which only the order is known; often there are none."""
-    prefix = source.history_prefix()
-    _check_schema(prefix, PREFIX_SCHEMA, f"history prefix of {source.name}")
+    delivered = source.history_prefix()
+    _check_schema(delivered, PREFIX_SCHEMA, f"history prefix of {source.name}")
+    prefix = _without(erased, delivered)
     write_parquet(prefix, folder / PREFIX_FILE)
-    items = pc.sum(pc.list_value_length(prefix["item_ids"])).as_py() or 0
-    return Written(prefix.num_rows, {"users": prefix.num_rows, "items": items})
+    figures = {**prefix_figures(prefix), "erased": delivered.num_rows - prefix.num_rows}
+    return Written(prefix.num_rows, figures)
 
 
 def read_schema(folder: Path) -> EventSchema:
@@ -208,6 +216,28 @@ def read_prefix(folder: Path) -> pa.Table:
 
 def _write_schema(schema: EventSchema, folder: Path) -> None:
     replace_json(folder / SCHEMA_FILE, schema.to_json())
+
+
+def _without(erased: Container[str] | None, rows: pa.Table) -> pa.Table:
+    """Return the rows of other users; one without a user stays, for the rules to reject."""
+    if erased is None:
+        return rows  # to list the users of a large day takes a second
+    users = pc.unique(rows["user_id"]).drop_null().to_pylist()
+    gone = [user for user in users if user in erased]
+    if not gone:
+        return rows
+    return rows.filter(pc.invert(pc.is_in(rows["user_id"], value_set=pa.array(gone, pa.string()))))
+
+
+def event_figures(events: pa.Table) -> dict[str, Any]:
+    """Return what is counted of raw or valid events."""
+    return Counts.of(events).figures()
+
+
+def prefix_figures(prefix: pa.Table) -> dict[str, Any]:
+    """Return what is counted of a history prefix."""
+    items = pc.sum(pc.list_value_length(prefix["item_ids"])).as_py() or 0
+    return {"users": prefix.num_rows, "items": items}
 
 
 def _counts(column: "pa.ChunkedArray[Any]") -> dict[str, int]:
