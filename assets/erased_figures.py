@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.compute as pc
 
 from lake.digests import digest_folder
 from lake.lake import Lake
@@ -18,7 +19,7 @@ from lake.refs import ArtifactRef
 from lake.user_rows import count_rows
 from training.events import artifacts
 from training.tokens.config import TokenizerConfig
-from training.tokens.partial import CONFIG_FILE
+from training.tokens.partial import CONFIG_FILE, open_bucket
 from training.tokens.storage import write_tokens
 from training.tokens.tokenizers import TOKENIZERS
 
@@ -32,6 +33,8 @@ DEPENDENT = ("valid_events", *sorted(TOKENIZERS))
 def corrected(ref: ArtifactRef, folder: Path, removed: int) -> ArtifactRef:
     """Return the reference with the rows and figures of ``folder``, which lost some rows."""
     figures = {**ref.figures, **_figures(ref, folder, removed)}
+    if ref.asset == "interaction_tokens":  # which has a row of its table for each user
+        return replace(ref, rows=_num_tokens(folder), figures=figures)
     # of another asset's tables nothing is known: its rows are theirs if they were as many
     is_counted = ref.asset in _OF_USERS or ref.rows == count_rows(folder) + removed
     return replace(ref, rows=ref.rows - removed if is_counted else ref.rows, figures=figures)
@@ -96,9 +99,14 @@ def _tokens(lake: Lake, ref: ArtifactRef) -> ArtifactRef:
     with lake.storage.folders.staged() as staged:
         written = write_tokens(lake.path(valid), TokenizerConfig.from_json(config), staged)
         if digest_folder(staged) != ref.digest:  # an earlier release merged in another way
-            return ref
+            return replace(ref, figures={**ref.figures, "events_in": valid.rows})
     figures = json.loads(json.dumps(dict(written.figures)))
     return replace(ref, rows=written.rows, figures=figures)
+
+
+def _num_tokens(folder: Path) -> int:
+    buckets = [open_bucket(path) for path in folder.glob("tokens-*.arrow")]
+    return sum(pc.sum(pc.list_value_length(one["tokens"])).as_py() or 0 for one in buckets)
 
 
 def _of_work(refs: Iterable[ArtifactRef], logical_id: str) -> ArtifactRef | None:

@@ -24,7 +24,10 @@ def users_named(users: Sequence[str], file: Path | None) -> set[str]:
     """
     named = [(f"USER {number}", one) for number, one in enumerate(users, start=1)]
     if file is not None:
-        named += _lines(file)
+        lines = list(_lines(file))
+        if not lines:
+            raise CommandError("--from: want ids, one a line; it has none")
+        named += lines
     for where, one in named:
         _require_id(where, one)
     return {one for _, one in named}

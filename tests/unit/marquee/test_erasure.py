@@ -46,9 +46,10 @@ def test_users_come_from_the_standard_input(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("users", "data", "where"),
     [
-        ([""], b"", "USER 1"),
-        (["\ud800secret"], b"", "USER 1"),
+        ([""], b"x", "USER 1"),
+        (["\ud800secret"], b"x", "USER 1"),
         ([], b"secret\n\xff", "byte 7"),
+        (["secret"], b"\n\r\n", "it has none"),
     ],
 )
 def test_what_is_no_id_is_named_by_its_place(
