@@ -69,8 +69,12 @@ def _raw_events(figures: Figures) -> Shown:
         }
         for one in figures.get("source files", ())
     ]
-    shown = _events({name: one for name, one in figures.items() if name != "source files"})
-    return {**shown, **({"source files": table(files)} if files else {})}
+    names = {"late": "late events", "late_taken": "late, taken in", "too_late": "too late"}
+    rest = {
+        name: one for name, one in figures.items() if name not in names and name != "source files"
+    }
+    told = {**_events(rest), **_renamed(figures, names)}
+    return {**told, **({"source files": table(files)} if files else {})}
 
 
 def _valid_events(figures: Figures) -> Shown:
