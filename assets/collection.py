@@ -18,7 +18,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.acceptance import REGISTERED_NAME
-from assets.pages import pages_folder
+from assets.pages import pages_of_artifacts
 from assets.run_collection import (
     bytes_below,
     collect_orchestrated,
@@ -164,15 +164,13 @@ def _files(
     *,
     is_rehearsal: bool,
 ) -> Iterator[Collected]:
-    """Collect old logs of training, and pictures that no artifact stands behind."""
-    shown = {f"{ref.partition}-{ref.digest[:16]}.png" for ref in references}
-    shown |= {
-        f"{one.day}-{one.digest[:16]}.png" for one in workspace.store.state().versions.values()
-    }
-    pictures = (pages_folder(workspace.root) / "pictures").glob("*/*.png")
+    """Collect old logs of training, pictures and reports that no artifact stands behind."""
+    shown = {f"{ref.partition}-{ref.digest[:16]}" for ref in references}
+    shown |= {f"{one.day}-{one.digest[:16]}" for one in workspace.store.state().versions.values()}
+    pages = pages_of_artifacts(workspace.root)
     old = [
         *(("training logs", path) for path in sorted((workspace.root / "logs").glob("*.log"))),
-        *(("pictures", path) for path in sorted(pictures) if path.name not in shown),
+        *(("pictures and reports", path) for path in pages if path.stem not in shown),
     ]
     for what, path in old:
         found = path.stat()

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from assets.erased_figures import DEPENDENT, corrected, corrections
-from assets.pages import docs_folder, pages_folder
+from assets.pages import docs_folder, pages_of_artifacts
 from assets.workspace import Workspace
 from embedding_store.errors import StoreError
 from lake.digests import digest_json
@@ -100,8 +100,7 @@ def _follow(workspace: Workspace, done: Iterable[Rewritten]) -> None:
     """Correct the days' figures, and remove pages about what is no more."""
     lake = workspace.lake
     for asset, partition in sorted({(one.asset, one.partition) for one in done}):
-        pictures = pages_folder(workspace.root) / "pictures" / asset
-        for path in pictures.glob(f"{partition}-*.png"):
+        for path in pages_of_artifacts(workspace.root, asset, partition):
             path.unlink()
         if asset in _EVENTS:
             shutil.rmtree(docs_folder(workspace.root, partition), ignore_errors=True)

@@ -16,7 +16,7 @@ import pytest
 from assets.backfill import build_day
 from assets.erasure import certificate_key, erase
 from assets.events import build_raw_events
-from assets.pages import docs_folder, pages_folder
+from assets.pages import docs_folder, pages_folder, report_path
 from assets.watermark import wall_clock
 from assets.workspace import Workspace, WorkspaceConfig
 from lake.errors import ErasureError
@@ -221,7 +221,8 @@ def test_pages_of_what_changed_are_removed(world: Workspace) -> None:
     pictures = pages_folder(world.root) / "pictures" / "raw_events"
     other = pages_folder(world.root) / "pictures" / "catalogue" / f"{DAYS[0]}-x.png"
     docs = docs_folder(world.root, DAYS[0]) / "columns.html"
-    for path in (pictures / f"{DAYS[0]}-x.png", other, docs):
+    report = report_path(world.root, "viewing_tokens", DAYS[0], "x")
+    for path in (pictures / f"{DAYS[0]}-x.png", other, docs, report):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"")
     split = world.cache_dir / "days" / f"{os.getpid()}-x" / "part-0.arrow"
@@ -230,11 +231,10 @@ def test_pages_of_what_changed_are_removed(world: Workspace) -> None:
 
     erase(world, gone, at=AT)
 
-    assert [path.exists() for path in (pictures / f"{DAYS[0]}-x.png", docs.parent, other)] == [
-        False,
-        False,
-        True,
-    ]
+    assert not (pictures / f"{DAYS[0]}-x.png").exists()
+    assert not docs.parent.exists()
+    assert not report.exists()
+    assert other.exists()
     assert residue(world.root, gone) == {}
 
 
