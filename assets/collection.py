@@ -43,7 +43,7 @@ class RetentionPolicy:
     """Artifacts that no reference names: a build was killed between its two last steps."""
 
     logs_days: int = 30
-    """Logs of training processes, and pictures of artifacts that are gone."""
+    """Logs of training processes, and pages about artifacts that are gone."""
 
     orchestrator_days: int = 90
     """Finished runs of Dagster with their events and outputs, unless one of them is the newest
@@ -164,15 +164,17 @@ def _files(
     *,
     is_rehearsal: bool,
 ) -> Iterator[Collected]:
-    """Collect old logs of training, and pictures that no artifact stands behind."""
-    shown = {f"{ref.partition}-{ref.digest[:16]}.png" for ref in references}
-    shown |= {
-        f"{one.day}-{one.digest[:16]}.png" for one in workspace.store.state().versions.values()
-    }
-    pictures = (pages_folder(workspace.root) / "pictures").glob("*/*.png")
+    """Collect old logs of training, and pages about artifacts that are gone."""
+    shown = {f"{ref.partition}-{ref.digest[:16]}" for ref in references}
+    shown |= {f"{one.day}-{one.digest[:16]}" for one in workspace.store.state().versions.values()}
+    pages = [
+        path
+        for kind in ("pictures", "reports")
+        for path in sorted((pages_folder(workspace.root) / kind).glob("*/*"))
+    ]
     old = [
         *(("training logs", path) for path in sorted((workspace.root / "logs").glob("*.log"))),
-        *(("pictures", path) for path in sorted(pictures) if path.name not in shown),
+        *(("pictures and reports", path) for path in pages if path.stem not in shown),
     ]
     for what, path in old:
         found = path.stat()

@@ -96,7 +96,7 @@ def test_what_the_log_accepted_stays_with_its_judgement_and_its_run(workspace: W
         tracking_client(workspace.mlflow_dir).get_run(ref.figures["run_id"])
     assert sorted(one.what for one in done) == [
         "artifacts that nothing names",
-        "pictures",
+        "pictures and reports",
         "references that others replaced",
         "references that others replaced",
         "runs of MLflow",
