@@ -1,34 +1,84 @@
-"""What the buckets of a day are mapped by: threads of this process, or Ray.
+"""Great Expectations: evaluates rules over tables and draws its pages; nothing else knows of it.
 
-=======================  ==================================================================
-``MARQUEE_ENGINE``       ``threads`` (the default) or ``ray``, which is an extra of its own
-``MARQUEE_RAY_ADDRESS``  a Ray cluster; without it workers start on this machine
-=======================  ==================================================================
-
-Every engine writes the same bytes, so none of this is part of any logical id.
+The engine's own ``success`` is false also where only a warning fails, so a verdict is taken from
+the severities of the rules that failed. Great Expectations takes 3 s to import: it is loaded when
+the first day is judged, and one ephemeral context serves the process.
 """
 
-import importlib.util
-import os
-from collections.abc import Mapping
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from assets.errors import WorkspaceError
-from training.buckets import BucketMap, in_threads
-from training.ray_buckets import on_ray
+from assets.suites import Rule, Severity
 
-MAX_THREADS = 4
-"""Buckets in memory at one time; more threads than that wait for each other's interpreter."""
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ENGINE_SEVERITY = {Severity.BLOCKING: "critical", Severity.WARNING: "warning"}
 
 
-def bucket_map(environment: Mapping[str, str]) -> BucketMap:
-    """Return the map that the environment names; raises WorkspaceError when there is none."""
-    name = environment.get("MARQUEE_ENGINE") or "threads"
-    if name == "threads":
-        return in_threads(min(MAX_THREADS, os.cpu_count() or 1))
-    if name != "ray":
-        raise WorkspaceError(f"MARQUEE_ENGINE: want 'threads' or 'ray', got {name!r}")
-    if importlib.util.find_spec("ray") is None:
-        raise WorkspaceError(
-            "MARQUEE_ENGINE is 'ray', which is not installed: pip install 'marquee[ray]'"
-        )
-    return on_ray(environment.get("MARQUEE_RAY_ADDRESS") or None)
+@cache
+def _context() -> Any:
+    """Return the one context of this process: no files, no progress bars, no usage statistics."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    # 1.24 sets this logger to INFO when it is imported, and announces its temporary folder
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
+    context = gx.get_context(mode="ephemeral")
+    context.enable_analytics(enable=False)
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    return context
+
+
+@cache
+def _batches() -> Any:
+    asset = _context().data_sources.add_pandas("marquee").add_dataframe_asset("table")
+    return asset.add_batch_definition_whole_dataframe("whole")
+
+
+def evaluate(name: str, rules: Sequence[Rule], frame: "pd.DataFrame") -> Mapping[str, Any]:
+    """Return the engine's result of a suite over a table, as JSON."""
+    _context()
+    from great_expectations import ExpectationSuite
+    from great_expectations.expectations.expectation_configuration import (
+        ExpectationConfiguration,
+    )
+    from great_expectations.expectations.metadata_types import FailureSeverity
+
+    suite = ExpectationSuite(
+        name=name,
+        expectations=[
+            ExpectationConfiguration(
+                type=rule.expectation,
+                kwargs=dict(rule.kwargs),
+                meta={"rule": index},
+                notes=rule.note or None,
+                severity=FailureSeverity(_ENGINE_SEVERITY[rule.severity]),
+            )
+            for index, rule in enumerate(rules)
+        ],
+    )
+    batch = _batches().get_batch(batch_parameters={"dataframe": frame})
+    found = batch.validate(suite, result_format="BASIC").to_json_dict()
+    # 1.24 leaves numbers of numpy in it, which its own pages cannot show
+    result: Mapping[str, Any] = json.loads(json.dumps(found))
+    return result
+
+
+def page_of(result: Mapping[str, Any]) -> str:
+    """Return the engine's own page of a result, HTML."""
+    _context()
+    from great_expectations.core.expectation_validation_result import (
+        expectationSuiteValidationResultSchema,
+    )
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view.view import DefaultJinjaPageView
+
+    loaded = expectationSuiteValidationResultSchema.load(deepcopy(dict(result)))
+    view: Any = DefaultJinjaPageView()
+    page: str = view.render(ValidationResultsPageRenderer().render(loaded))
+    return page

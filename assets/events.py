@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,27 @@ from typing import Any
 import dagster as dg
 
 from assets import previews
+from assets.day_figures import Arrived
 from assets.io_manager import UNPARTITIONED
 from assets.pages import docs_folder
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
 from assets.suites import Limits
 from assets.validation import DayValidation, render_data_docs, validate_day
-from assets.watermark import Clock, require_complete, watermark_of
+from assets.watermark import Clock, cut_of, final_at, require_complete, watermark_of
 from assets.workspace import Workspace
 from lake.days import end_of, start_of
 from lake.lake import Built, Written
 from lake.refs import ArtifactRef
 from training.events import artifacts
+from training.events.day_aggregates import DayAggregates
+from training.events.file_columns import FileColumns, HasFiles, changes
 
 INGESTION = ("training.events.artifacts", "training.events.sources")
 VALIDATION = (*INGESTION, "assets.validation")
+FILES = "source files"
+"""Figure of raw events: the columns of the files they came from, where they came from files."""
+
 OWNERS = ["team:data"]
 
 of_a_day = partial(dg.asset, partitions_def=daily, group_name="events", owners=OWNERS)
@@ -42,31 +48,71 @@ def raw_events(
     return materialized(built, metadata=previews.of_events(workspace, built.ref))
 
 
-def build_raw_events(workspace: Workspace, day: str, *, now: datetime) -> Built:
-    """Write what arrived of a day; raises IncompleteDayError while more may arrive."""
-    source, num_buckets = workspace.source, workspace.config.num_buckets
+def build_raw_events(
+    workspace: Workspace, day: str, *, now: datetime, as_of_day: str | None = None
+) -> Built:
+    """Write what arrived of a day, as work on ``as_of_day`` knows it: by default the day's own.
+
+    What was taken in of late events stays taken in, whatever day asks; a day of which none came
+    late stays as it stands.
+
+    Raises IncompleteDayError while more may arrive before the watermark.
+    """
     require_complete(workspace.config, day, now=now)
-    received_before, date = watermark_of(workspace.config, day), start_of(day).date()
+    cut = cut_of(workspace.config, day, as_of_day=as_of_day or day)
+    standing = workspace.lake.find("raw_events", day)
+    if standing is None:
+        return _build_raw(workspace, day, cut)
+    stood = _build_raw(workspace, day, datetime.fromisoformat(standing.as_of))
+    is_earlier = datetime.fromisoformat(stood.ref.as_of) < cut
+    return _build_raw(workspace, day, cut) if is_earlier and num_awaited(stood.ref) else stood
+
+
+def num_awaited(raw_events: ArtifactRef) -> int:
+    """Return how many late events of a day are still to be taken in."""
+    figures = raw_events.figures
+    # of a day taken in before there was a final one, all that came late
+    num: int = figures["late"] - figures.get("late_taken", 0) - figures.get("too_late", 0)
+    return num
+
+
+def _build_raw(workspace: Workspace, day: str, cut: datetime) -> Built:
+    source, config, date = workspace.source, workspace.config, start_of(day).date()
+    lateness = artifacts.Lateness(watermark_of(config, day), final_at(config, day))
     return workspace.build(
         "raw_events",
         day,
-        # tombstones are no parameter: an erasure makes no day new work
-        lambda folder: artifacts.write_raw(
-            source,
-            date,
-            received_before,
-            folder,
-            num_buckets=num_buckets,
-            erased=workspace.lake.tombstones() or None,
-        ),
+        lambda folder: _write_raw(workspace, date, cut, lateness, folder),
         code_of=INGESTION,
-        as_of=received_before,
+        as_of=cut,
         parameters={
             "source": source.identity(),
             "arrived": source.fingerprint(date),
-            "num_buckets": num_buckets,
+            "complete_at": lateness.complete_at.isoformat(),
+            "final_at": lateness.final_at.isoformat(),
+            "num_buckets": config.num_buckets,
         },
     )
+
+
+def _write_raw(
+    workspace: Workspace, day: date, cut: datetime, lateness: artifacts.Lateness, folder: Path
+) -> Written:
+    source = workspace.source
+    written = artifacts.write_raw(
+        source,
+        day,
+        cut,
+        folder,
+        lateness=lateness,
+        num_buckets=workspace.config.num_buckets,
+        # tombstones are no parameter: an erasure makes no day new work
+        erased=workspace.lake.tombstones() or None,
+    )
+    if not isinstance(source, HasFiles):
+        return written
+    files = [one.to_json() for one in source.columns_on(day)]
+    return Written(written.rows, {**written.figures, FILES: files})
 
 
 @of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
@@ -149,25 +195,66 @@ def _write_valid(
 def _validation(
     workspace: Workspace, folder: Path, raw_events: ArtifactRef, figures: Mapping[str, Any]
 ) -> DayValidation:
-    schema, events = artifacts.read_events(folder)
-    start = start_of(raw_events.partition)
-    # the week before only informs a warning, so it is no input: late events of another day must not
-    # make this one new
-    week = [(start - timedelta(days=n)).date().isoformat() for n in range(1, 8)]
-    before = [workspace.lake.find("valid_events", day) for day in week]
+    schema, events = artifacts.scan_events(folder)
+    known = {action.name for action in schema.actions}
+    arrived_actions = raw_events.figures.get("by_action", {})
     return validate_day(
         events,
         schema=schema,
-        day=start.date(),
-        quarantined=figures["quarantined"],
-        duplicates=figures["duplicates"],
-        rows_in=raw_events.rows,
-        trailing_rows=[ref.rows for ref in before if ref],
+        day=start_of(raw_events.partition).date(),
+        arrived=Arrived(
+            rows_in=raw_events.rows,
+            quarantined=figures["quarantined"],
+            duplicates=figures["duplicates"],
+            unknown_actions={
+                word: rows for word, rows in arrived_actions.items() if word not in known
+            },
+            source_changes=_source_changes(workspace, raw_events),
+        ),
+        week=_week_before(workspace, raw_events.partition),
         limits=Limits(
             quarantine_ratio=workspace.config.max_quarantined,
             rows=min(1, raw_events.rows),  # raw events are empty only if the source vouches for it
+            delay_s=workspace.config.watermark_delay_h * 3600,
         ),
     )
+
+
+def _week_before(workspace: Workspace, day: str) -> list[DayAggregates]:
+    """Return what the days before were like, those that were blocked left out.
+
+    They inform warnings alone, so they are no input: late events of another day must not make this
+    one new.
+    """
+    found = [workspace.lake.find("valid_events", one) for one in _days_before(day)]
+    judged = [ref.figures["validation"] for ref in found if ref]
+    return [
+        DayAggregates.from_json(one["aggregates"])
+        for one in judged
+        if not one["is_blocked"] and "aggregates" in one
+    ]
+
+
+def _source_changes(workspace: Workspace, raw_events: ArtifactRef) -> list[str]:
+    """Return how the columns of the day's files differ from the last day's before it."""
+    now, source = raw_events.figures.get(FILES), workspace.source
+    if not now or not isinstance(source, HasFiles):
+        return []
+    found = (workspace.lake.find("raw_events", one) for one in _days_before(raw_events.partition))
+    before: list[Any] = next(
+        (ref.figures[FILES] for ref in found if ref and ref.figures.get(FILES)), []
+    )
+    return changes(
+        [FileColumns(**one) for one in before],
+        [FileColumns(**one) for one in now],
+        read=source.columns_read,
+    )
+
+
+def _days_before(day: str) -> list[str]:
+    """Return the week before a day, the last one first."""
+    start = start_of(day)
+    return [(start - timedelta(days=n)).date().isoformat() for n in range(1, 8)]
 
 
 @of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))

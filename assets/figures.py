@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.check_results import judged
+from assets.check_results import in_one_row
 from assets.presentation import counts, interval, links, table
 from embedding_store.gates import GateRecord
 from lake.refs import ArtifactRef
@@ -60,10 +60,30 @@ def _events(figures: Figures) -> Shown:
     return {**plain, "events by action": counts(figures["by_action"], of="action", unit="events")}
 
 
+def _raw_events(figures: Figures) -> Shown:
+    files = [
+        {
+            "file": one["file"],
+            "files like it": one["num_files"],
+            "columns": ", ".join(f"{name} {kind}" for name, kind in one["columns"].items()),
+        }
+        for one in figures.get("source files", ())
+    ]
+    names = {"late": "late events", "late_taken": "late, taken in", "too_late": "too late"}
+    rest = {
+        name: one for name, one in figures.items() if name not in names and name != "source files"
+    }
+    told = {**_events(rest), **_renamed(figures, names)}
+    return {**told, **({"source files": table(files)} if files else {})}
+
+
 def _valid_events(figures: Figures) -> Shown:
     validation = figures["validation"]
     expectations = validation["expectations"]
-    checks = [{"check": one["name"], **judged(one)} for one in expectations]
+    names = dict.fromkeys(one["name"] for one in expectations)
+    checks = [
+        in_one_row(name, [one for one in expectations if one["name"] == name]) for name in names
+    ]
     # the figure that the check judges, so that the page has one
     shares = [one["observed"] for one in expectations if one["name"] == "quarantine_ratio_is_low"]
     return {
@@ -220,7 +240,7 @@ def _renamed(figures: Figures, names: Mapping[str, str]) -> Shown:
 
 
 _SHOWN: Mapping[str, Callable[[Figures], Shown]] = {
-    "raw_events": _events,
+    "raw_events": _raw_events,
     "valid_events": _valid_events,
     "quarantined_events": _quarantined_events,
     "catalogue": _catalogue,

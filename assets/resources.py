@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.engine import bucket_map
+from assets.bucket_maps import bucket_map
 from assets.io_manager import RefIOManager
 from assets.workspace import Workspace
 

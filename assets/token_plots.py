@@ -1,5 +1,6 @@
 """Pictures of what a tokenizer made of a day: lengths, gaps, durations, actions."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ Numbers = npt.NDArray[np.floating[Any]] | npt.NDArray[np.integer[Any]]
 
 PERCENTILES = (50, 90, 99, 100)
 _MARKS = {
-    "1 ms": 0.001,
+    "≤ 1 ms": 0.001,
     "1 s": 1,
     "10 s": 10,
     "1 min": 60,
@@ -58,7 +59,9 @@ def gaps(repeats_s: Numbers, between_s: Numbers, *, merge_gap_s: int) -> Plot:
         share = np.mean(repeats_s <= merge_gap_s)
         title = f"{share:.1%} of {title} are within {spoken(merge_gap_s)} and merge"
     with drawn_figure(title, panels=2, height_in=2.7) as (figure, panels):
-        _draw_times(panels[0], repeats_s, BLUE, "gap between events on one item")
+        _draw_times(
+            panels[0], repeats_s, BLUE, "gap between events on one item", shown_s=merge_gap_s
+        )
         panels[0].axvline(max(merge_gap_s, 0.001), color=INK, linewidth=1.2, linestyle="--")
         panels[0].annotate(
             f"merge gap {spoken(merge_gap_s)}",
@@ -166,22 +169,39 @@ def _percentile(lengths: Numbers, at: int) -> float:
     return float(np.percentile(lengths, at, method="inverted_cdf"))
 
 
-def _draw_times(axes: "Axes", seconds: Numbers, colour: str, label: str) -> None:
-    """Draw a histogram over a logarithmic axis of time; what is 0 counts as the least."""
+def _draw_times(
+    axes: "Axes", seconds: Numbers, colour: str, label: str, *, shown_s: float = 1.0
+) -> None:
+    """Draw a histogram over a logarithmic axis that has ``shown_s`` on it.
+
+    Where some take less than a second, the axis begins at a millisecond, where 0 counts.
+    """
     least = 0.001 if len(seconds) and np.mean(seconds < 1) > 0.01 else 1.0
     edges = np.geomspace(least, 86_400 * 7, 61)
     heights, _ = np.histogram(np.clip(seconds, edges[0], edges[-1]), bins=edges)
     axes.stairs(heights, edges, fill=True, color=colour)
     axes.set_xscale("log")
-    marks = {name: at for name, at in _MARKS.items() if at >= least}
-    axes.set_xticks(list(marks.values()), list(marks), fontsize=7.5)
-    axes.minorticks_off()
     used = np.flatnonzero(heights)
     if len(used):
-        axes.set_xlim(edges[max(used[0] - 1, 0)], edges[min(used[-1] + 2, len(edges) - 1)])
+        last = max(float(edges[min(used[-1] + 2, len(edges) - 1)]), 1.2 * shown_s)
+        axes.set_xlim(float(edges[max(used[0] - 1, 0)]), last)
         axes.set_ylim(top=1.15 * heights.max())  # room for a line of text
+    _label_times(axes)
     axes.set_xlabel(label)
     label_counts(axes)
+
+
+def _label_times(axes: "Axes") -> None:
+    """Label the marks that lie on the axis, without those too near to the one before."""
+    low, high = axes.get_xlim()
+    room = 0.1 * math.log(high / low)
+    shown: dict[str, float] = {}
+    for name, at in _MARKS.items():
+        is_apart = not shown or math.log(at / list(shown.values())[-1]) >= room
+        if low <= at <= high and is_apart:
+            shown[name] = at
+    axes.set_xticks(list(shown.values()), list(shown), fontsize=7.5)
+    axes.minorticks_off()
 
 
 def _short(seconds: float) -> str:

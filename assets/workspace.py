@@ -66,7 +66,11 @@ class WorkspaceConfig:
     """Coordinate system that new versions are stabilised onto."""
 
     watermark_delay_h: int = 6
-    """A day is complete this long after its end: what arrived by then is in it."""
+    """A day is complete this long after its end, and is worked on from then on."""
+
+    allowed_lateness_h: int = 72
+    """A day is final this long after its end: what arrived between its watermark and then is taken
+    in afterwards, what arrives later never is."""
 
     publish_delay_h: int = 3
     """In a replayed world, how long after a day's end its version starts to serve."""

@@ -3,6 +3,7 @@
 ::
 
     raw_events/          events-*.parquet  schema.json   rows as they arrived, by user bucket
+                         late.parquet                    those that came too late; nothing reads it
     valid_events/        events-*.parquet  schema.json   sorted, unique, every rule holds
     quarantined_events/  events-*.parquet  schema.json   and the rule that each row broke
     catalogue/           catalogue.parquet
@@ -36,52 +37,78 @@ from training.events.parts import (
     write_raw_parts,
 )
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA, EventSource
-from training.row_rules import Launches
+from training.row_rules import Bool, Launches
 from training.rules import SplitEvents, check_columns, split_rows
 from training.schema import TIMESTAMP, EventSchema
 
 SCHEMA_FILE = "schema.json"
 CATALOGUE_FILE = "catalogue.parquet"
 PREFIX_FILE = "prefix.parquet"
+LATE_FILE = "late.parquet"
+"""What arrived of a day after it was final, in the columns of events."""
 NUM_BUCKETS = 8
 """Files of a day, unless a workspace says otherwise."""
 
 _ANY_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def write_raw(
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """From when on what arrives of a day is late, and from when on too late."""
+
+    complete_at: datetime
+    final_at: datetime
+    """What is received from here on belongs to no day."""
+
+
+def write_raw(  # noqa: PLR0913 - all but the first four are keywords
     source: EventSource,
     day: date,
     received_before: datetime,
     folder: Path,
     *,
+    lateness: Lateness | None = None,
     num_buckets: int = NUM_BUCKETS,
     erased: Container[str] | None = None,
 ) -> Written:
     """Write a day's events as they arrived before an instant; raises NoDataError when none did.
 
-    A day that the source knows to be empty is written empty. What the source holds by now and
-    arrived later is counted, as ``late``, and left out; so are the rows of ``erased`` users, before
-    anything else looks at them.
+    A day that the source knows to be empty is written empty. Rows of ``erased`` users are left out
+    before anything else looks at them. Of what the source holds by now, what arrived too late goes
+    into a file that nothing reads. Figures count events received once the day was complete:
+    ``late`` altogether, ``late_taken`` those taken in, ``too_late`` once it was final. Without a
+    ``lateness`` what is not taken in is too late.
     """
+    lateness = lateness or Lateness(received_before, received_before)
     delivered = source.read_day(day, received_before=_ANY_TIME)
     check_columns(delivered, source.schema)
     arrived = _without(erased, delivered)
-    cut = pa.scalar(received_before, type=TIMESTAMP)
-    received_at = arrived["received_at"]
-    is_early = pc.less(received_at, cut)
-    # a row without an instant of arrival is for the rules to reject, where it is counted
-    is_raw = pc.or_kleene(is_early, received_at.is_null())
-    raw = arrived if pc.all(is_raw).as_py() else arrived.filter(is_raw).combine_chunks()
-    num_late = arrived.num_rows - raw.num_rows
-    if arrived.num_rows and not raw.num_rows:
+    is_raw = _is_received_before(arrived, received_before)
+    is_early = _is_received_before(arrived, lateness.complete_at)
+    # what is taken in is not too late, whatever a caller's instants are
+    is_too_late = ~is_raw & ~_is_received_before(arrived, lateness.final_at)
+    if arrived.num_rows and not is_raw.any():
         raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
-    num_erased = delivered.num_rows - arrived.num_rows
-    del delivered, arrived, received_at, is_early, is_raw  # a big day is in memory once
+    figures = {
+        "late": int((~is_early).sum()),
+        "late_taken": int((is_raw & ~is_early).sum()),
+        "too_late": int(is_too_late.sum()),
+        "erased": delivered.num_rows - arrived.num_rows,
+    }
+    too_late = arrived.filter(pa.array(is_too_late))
+    raw = arrived if is_raw.all() else arrived.filter(pa.array(is_raw)).combine_chunks()
+    del delivered, arrived  # a big day is in memory once
     write_raw_parts(raw, source.schema, folder, num_buckets=num_buckets)
+    write_parquet(too_late, folder / LATE_FILE)
     _write_schema(source.schema, folder)
-    figures = {**Counts.of(raw).figures(), "late": num_late, "erased": num_erased}
-    return Written(raw.num_rows, figures)
+    return Written(raw.num_rows, {**Counts.of(raw).figures(), **figures})
+
+
+def _is_received_before(rows: pa.Table, instant: datetime) -> Bool:
+    """Return the rows of an earlier arrival; without one they are for the rules to reject."""
+    is_before = pc.less(rows["received_at"], pa.scalar(instant, type=TIMESTAMP))
+    found: Bool = is_before.fill_null(fill_value=True).to_numpy()
+    return found
 
 
 def write_valid(

@@ -3,13 +3,17 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from lake.digests import digest_folder
+from lake.lake import Written
 from training.errors import ContractError, NoDataError, SourceError
 from training.events.artifacts import (
+    LATE_FILE,
     NUM_BUCKETS,
+    Lateness,
     read_catalogue,
     read_events,
     read_prefix,
@@ -94,14 +98,34 @@ def test_a_day_before_its_first_arrival_has_no_data(world: SimulatedWorld, tmp_p
         write_raw(world, DAY, AS_OF - timedelta(days=2), tmp_path)
 
 
-def test_what_arrives_after_the_day_is_complete_is_counted(
+def test_what_arrives_late_is_taken_in_by_the_cut_and_counted(
     world: SimulatedWorld, tmp_path: Path
 ) -> None:
-    early = write_raw(world, DAY, AS_OF, made(tmp_path, "early"))
-    later = write_raw(world, DAY, AS_OF + timedelta(days=30), made(tmp_path, "later"))
-    assert early.figures["late"] > 0
-    assert early.rows + early.figures["late"] == later.rows
-    assert later.figures["late"] == 0
+    lateness = Lateness(complete_at=AS_OF, final_at=AS_OF + timedelta(hours=30))
+
+    def written(hours: int) -> Written:
+        cut = AS_OF + timedelta(hours=hours)
+        return write_raw(world, DAY, cut, made(tmp_path, f"{hours} h"), lateness=lateness)
+
+    early, final = written(0), written(30)
+
+    late, too_late = early.figures["late"], early.figures["too_late"]
+    assert 0 < too_late < late
+    assert (final.figures["late"], final.figures["too_late"]) == (late, too_late)
+    assert (early.figures["late_taken"], final.figures["late_taken"]) == (0, late - too_late)
+    assert final.rows - early.rows == late - too_late
+
+
+def test_what_arrives_too_late_lies_beside_the_day_and_is_not_read(
+    world: SimulatedWorld, tmp_path: Path
+) -> None:
+    written = write_raw(world, DAY, AS_OF, tmp_path)
+
+    schema, taken = read_events(tmp_path)
+    kept = pq.read_table(tmp_path / LATE_FILE)
+    assert kept.schema.equals(schema.arrow_schema)
+    assert kept.num_rows == written.figures["too_late"] > 0
+    assert pc.min(kept["received_at"]).as_py() >= AS_OF > pc.max(taken["received_at"]).as_py()
 
 
 def test_a_day_of_nonsense_alone_is_refused_with_the_rules_it_broke(folders: Path) -> None:

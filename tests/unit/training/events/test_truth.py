@@ -5,7 +5,7 @@ the variance sum(p (1 - p)); what is counted must lie within four standard devia
 implementation leaves in one of 16,000 comparisons. Everything is seeded, so nothing flickers.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -44,7 +44,7 @@ def impressions(world: SimulatedWorld) -> pl.DataFrame:
     return frame(world.truth.impressions(day_of(world)))
 
 
-def day_of(world: SimulatedWorld, index: int = DAY) -> datetime:
+def day_of(world: SimulatedWorld, index: int = DAY) -> date:
     return world.first_day + timedelta(days=index)
 
 

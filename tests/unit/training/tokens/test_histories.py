@@ -11,9 +11,10 @@ import pytest
 
 from training.contracts import UNKNOWN_INSTANT, Histories
 from training.errors import ContractError, NoDataError
-from training.events.source import PREFIX_SCHEMA
+from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA
 from training.tokens.config import TokenizerConfig, json_bytes
 from training.tokens.histories import read_histories
+from training.tokens.outcomes import completion
 from training.tokens.partial import read_schema
 from training.tokens.storage import write_tokens
 
@@ -98,6 +99,16 @@ def test_a_session_across_midnight_is_one_token(night: list[Path]) -> None:
     assert histories.num_events.tolist() == [1, 2, 1, 1]
     assert histories.action_counts.tolist() == [[1, 0, 0], [2, 0, 0], [1, 0, 0], [1, 0, 0]]
     np.testing.assert_array_equal(histories.request_numbers["position"], [1, np.nan, 4, np.nan])
+
+
+def test_a_session_across_midnight_is_completed_by_both_of_its_days(night: list[Path]) -> None:
+    titles = [{"item_id": "A", "kind": "film", "runtime_s": 1, "valid_from": MIDNIGHT - DAY}]
+    catalogue = pa.Table.from_pylist(titles, schema=CATALOGUE_SCHEMA)
+
+    whole, one_day = (read_histories(night, as_of=MIDNIGHT + days * DAY) for days in (1, 0))
+
+    assert completion(whole, catalogue)[1] == 0.03
+    assert completion(one_day, catalogue)[1] == 0.01
 
 
 def test_dictionaries_hold_what_tokens_use_and_nothing_else(night: list[Path]) -> None:

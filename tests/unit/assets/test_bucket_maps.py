@@ -2,7 +2,7 @@ import importlib.util
 
 import pytest
 
-from assets.engine import bucket_map
+from assets.bucket_maps import bucket_map
 from assets.errors import WorkspaceError
 
 
