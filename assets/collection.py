@@ -43,7 +43,7 @@ class RetentionPolicy:
     """Artifacts that no reference names: a build was killed between its two last steps."""
 
     logs_days: int = 30
-    """Logs of training processes, and pictures of artifacts that are gone."""
+    """Logs of training processes, and pages about artifacts that are gone."""
 
     orchestrator_days: int = 90
     """Finished runs of Dagster with their events and outputs, unless one of them is the newest

@@ -6,17 +6,21 @@ there. Only counts follow, so that rows in = valid + quarantined + duplicates ho
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from lake.digests import digest_folder
 from lake.lake import Lake
 from lake.refs import ArtifactRef
 from lake.user_rows import count_rows
+from training.errors import TrainingError
 from training.events import artifacts
 from training.tokens.config import TokenizerConfig
 from training.tokens.partial import CONFIG_FILE, open_bucket
@@ -26,14 +30,14 @@ from training.tokens.tokenizers import TOKENIZERS
 _OF_USERS = frozenset({"user_embeddings", "stabilised_embeddings"})
 """Assets with a row for each user, beside others."""
 
-
 DEPENDENT = ("valid_events", *sorted(TOKENIZERS))
+"""Assets of a day whose figures tell of other assets, in the order in which they do."""
 
 
 def corrected(ref: ArtifactRef, folder: Path, removed: int) -> ArtifactRef:
     """Return the reference with the rows and figures of ``folder``, which lost some rows."""
     figures = {**ref.figures, **_figures(ref, folder, removed)}
-    if ref.asset == "interaction_tokens":  # which has a row of its table for each user
+    if ref.asset in TOKENIZERS:  # which has a row of its table for each user
         return replace(ref, rows=_num_tokens(folder), figures=figures)
     # of another asset's tables nothing is known: its rows are theirs if they were as many
     is_counted = ref.asset in _OF_USERS or ref.rows == count_rows(folder) + removed
@@ -57,21 +61,27 @@ def _figures(ref: ArtifactRef, folder: Path, removed: int) -> dict[str, Any]:
     """Return the counts that an artifact's own folder tells."""
     match ref.asset:
         case "raw_events":
-            counts = artifacts.event_figures(artifacts.read_events(folder)[1])
+            counts = artifacts.event_figures(_events(folder))
             return {**counts, "erased": ref.figures.get("erased", 0) + removed}
         case "history_prefix":
             counts = artifacts.prefix_figures(artifacts.read_prefix(folder))
             return {**counts, "erased": ref.figures.get("erased", 0) + removed}
         case "valid_events":
-            return artifacts.event_figures(artifacts.read_events(folder)[1])
+            return artifacts.event_figures(_events(folder))
         case "quarantined_events":
-            _, events = artifacts.read_events(folder)
+            events = _events(folder)
             by_rule = dict(pl.Series(events["rule"]).value_counts().iter_rows())
             known = {rule: by_rule.get(rule, 0) for rule in ref.figures["by_rule"]}
             return {"rows": events.num_rows, "by_rule": known}
         case "user_embeddings":
             return {"users": ref.figures["users"] - removed}
     return {}
+
+
+def _events(folder: Path) -> pa.Table:
+    """Return the events of a folder, also as an earlier release laid them out."""
+    tables = [pq.read_table(path) for path in sorted(folder.glob("events*.parquet"))]
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def _valid(lake: Lake, ref: ArtifactRef) -> ArtifactRef:
@@ -96,12 +106,13 @@ def _tokens(lake: Lake, ref: ArtifactRef) -> ArtifactRef:
     if valid is None or ref.figures.get("events_in") == valid.rows:
         return ref
     config = json.loads((lake.path(ref) / CONFIG_FILE).read_bytes())
-    with lake.storage.folders.staged() as staged:
+    with lake.storage.folders.staged() as staged, suppress(TrainingError):
         written = write_tokens(lake.path(valid), TokenizerConfig.from_json(config), staged)
-        if digest_folder(staged) != ref.digest:  # an earlier release merged in another way
-            return replace(ref, figures={**ref.figures, "events_in": valid.rows})
-    figures = json.loads(json.dumps(dict(written.figures)))
-    return replace(ref, rows=written.rows, figures=figures)
+        if digest_folder(staged) == ref.digest:
+            figures = json.loads(json.dumps(dict(written.figures)))
+            return replace(ref, rows=written.rows, figures=figures)
+    # an earlier release laid events out, or merged them, in another way
+    return replace(ref, figures={**ref.figures, "events_in": valid.rows})
 
 
 def _num_tokens(folder: Path) -> int:

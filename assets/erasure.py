@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from assets.erased_figures import DEPENDENT, corrected, corrections
@@ -23,6 +24,8 @@ from embedding_store.errors import StoreError
 from lake.digests import digest_json
 from lake.erasing import Rewritten, erase_rows, rewritten_since
 from lake.user_rows import users_of
+from training.events.artifacts import read_schema
+from training.events.parts import SHARED_IDS_FILE, narrow_shared_ids
 
 FORMAT_VERSION = 1
 
@@ -70,7 +73,7 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
     request = f"erasures/requested/{digest_json(asked)[:32]}.json"
     lake.storage.objects.put(request, json.dumps({"users": asked}).encode())
     workspace.sweep()
-    for _ in erase_rows(lake, corrected):
+    for _ in erase_rows(lake, corrected, _tidied):
         pass  # each is written down before it happens
     done = rewritten_since(lake)
     _follow(workspace, done.values())
@@ -83,6 +86,12 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
     for key in (*done, *requests):
         lake.storage.objects.delete(key)
     return certificate
+
+
+def _tidied(asset: str, folder: Path) -> None:
+    """Take the ids of events that only these users shared out of a day's raw events."""
+    if asset == "raw_events" and (folder / SHARED_IDS_FILE).exists():
+        narrow_shared_ids(folder, read_schema(folder))
 
 
 def certificate_key(certificate: Certificate) -> str:

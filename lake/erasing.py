@@ -32,6 +32,13 @@ Corrected = Callable[[ArtifactRef, Path, int], ArtifactRef]
 """Given a reference, the copy of its folder and how many rows it lost: the reference with the rows
 and figures of the copy."""
 
+Tidied = Callable[[str, Path], None]
+"""Given an asset and the copy of a folder: puts right what its other files say of the rows."""
+
+
+def _as_it_is(asset: str, folder: Path) -> None:
+    """Leave the copy as it is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewritten:
@@ -51,7 +58,7 @@ class Rewritten:
     """Their hashes."""
 
 
-def erase_rows(lake: Lake, corrected: Corrected) -> Iterator[Rewritten]:
+def erase_rows(lake: Lake, corrected: Corrected, tidied: Tidied = _as_it_is) -> Iterator[Rewritten]:
     """Rewrite whatever holds rows of users with a tombstone, until nothing does; yield each.
 
     A build that began before the tombstones were written is waited for, and so is what it makes.
@@ -60,7 +67,7 @@ def erase_rows(lake: Lake, corrected: Corrected) -> Iterator[Rewritten]:
         is_clean = True
         for asset, partition in lake.partitions():
             with lake.holding(asset, partition):
-                for one in _of_partition(lake, asset, partition, corrected):
+                for one in _of_partition(lake, asset, partition, corrected, tidied):
                     is_clean = False
                     yield one
         if is_clean:
@@ -78,7 +85,7 @@ def rewritten_since(lake: Lake) -> dict[str, Rewritten]:
 
 
 def _of_partition(
-    lake: Lake, asset: str, partition: str, corrected: Corrected
+    lake: Lake, asset: str, partition: str, corrected: Corrected, tidied: Tidied
 ) -> Iterator[Rewritten]:
     folders, tombstones = lake.storage.folders, lake.tombstones()
     references = lake.references(asset, partition)
@@ -93,7 +100,7 @@ def _of_partition(
             continue
         gone = frozenset(tombstones.among(users_of(folder)))
         if gone:
-            yield _rewrite(lake, uri, named, gone, corrected)
+            yield _rewrite(lake, uri, named, gone, corrected=corrected, tidied=tidied)
 
 
 def _rewrite(
@@ -101,13 +108,16 @@ def _rewrite(
     uri: str,
     named: Mapping[str, ArtifactRef],
     gone: frozenset[str],
+    *,
     corrected: Corrected,
+    tidied: Tidied,
 ) -> Rewritten:
     folders = lake.storage.folders
     folder = folders.path(uri)
     _, asset, partition, _ = uri.split("/")
     with folders.staged() as staged:
         rows = copy_without(folder, gone, staged)
+        tidied(asset, staged)
         after = digest_folder(staged)
         done = Rewritten(
             asset=asset,

@@ -5,6 +5,7 @@ vector or figure. Rows stay in their order and files are written as they were, s
 byte by byte, what would have been written without these users.
 """
 
+import base64
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -135,6 +136,9 @@ def _copy_parquet(path: Path, gone: Collection[str], target: Path) -> int:
     with pq.ParquetFile(path) as file:
         group = file.metadata.row_group(0)
         rows = file.read()
+        stored = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    if stored:  # reading gives the values of lists another name
+        rows = rows.cast(pa.ipc.read_schema(pa.py_buffer(base64.b64decode(stored))))
     columns = [group.column(number) for number in range(group.num_columns)]
     codecs: dict[str, _Codec] = {one.path_in_schema: _codec(one.compression) for one in columns}
     left = _others(rows, gone).combine_chunks()

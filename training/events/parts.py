@@ -75,6 +75,19 @@ def write_raw_parts(
     write_parquet(several.select("event_id").sort("event_id").to_arrow(), folder / SHARED_IDS_FILE)
 
 
+def narrow_shared_ids(folder: Path, schema: EventSchema) -> None:
+    """Write the shared ids again for raw events that lost rows: some are in one bucket by now."""
+    shared = pq.read_table(folder / SHARED_IDS_FILE)["event_id"].combine_chunks()
+    if not len(shared):
+        return
+    num_buckets = np.zeros(len(shared), dtype=np.int64)
+    for path in part_paths(folder):
+        is_here = pc.is_in(shared, value_set=ids_of(read_part(path), schema))
+        num_buckets += is_here.to_numpy(zero_copy_only=False)
+    left = shared.filter(pa.array(num_buckets > 1))
+    write_parquet(pa.table({"event_id": left}), folder / SHARED_IDS_FILE)
+
+
 def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Return a bucket's events, or some columns of them; texts but ids are dictionaries."""
     texts = [field.name for field in pq.read_schema(path) if field.type == pa.string()]

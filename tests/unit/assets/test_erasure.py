@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from assets import erased_figures
 from assets.backfill import build_day
 from assets.erasure import certificate_key, erase
 from assets.events import build_raw_events
@@ -21,9 +22,12 @@ from assets.watermark import wall_clock
 from assets.workspace import Workspace, WorkspaceConfig
 from lake.errors import ErasureError
 from lake.lake import Built, Written
+from lake.refs import ArtifactRef
 from lake.tombstones import KEY_VARIABLE
 from tests.residue import residue
+from training.errors import ContractError
 from training.events.artifacts import read_events
+from training.tokens.partial import open_bucket
 
 DAYS = ["2026-01-01", "2026-01-02"]
 CONFIG = WorkspaceConfig(
@@ -72,6 +76,11 @@ def users_of(workspace: Workspace) -> list[str]:
     folders = workspace.paths(workspace.lake.refs("raw_events"))
     found = {user for folder in folders for user in read_events(folder)[1]["user_id"].to_pylist()}
     return sorted(user for user in found if user)
+
+
+def users_in(ref: ArtifactRef, workspace: Workspace) -> set[str]:
+    tables = [pq.read_table(path) for path in workspace.lake.path(ref).glob("*.parquet")]
+    return {user for one in tables for user in one["user_id"].to_pylist() if user}
 
 
 def references(workspace: Workspace) -> dict[tuple[str, str], dict[str, object]]:
@@ -169,6 +178,33 @@ def test_what_was_replaced_is_erased_too(world: Workspace) -> None:
     assert restored is not None
     assert restored.digest != before.digest
     world.lake.verify(restored)
+
+
+def test_what_an_earlier_release_laid_out_otherwise_is_counted_again(
+    world: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = users_of(world)[:40]
+    old = world.root / "lake" / "artifacts" / "quarantined_events"
+    before = world.lake.require("quarantined_events", DAYS[0])
+    for number, path in enumerate(sorted(old.glob(f"{DAYS[0]}/*/events-*.parquet"))):
+        path.rename(path.with_name(f"events{number or ''}.parquet"))
+
+    def refuse(*_: object) -> None:
+        raise ContractError("want another layout")
+
+    monkeypatch.setattr(erased_figures, "write_tokens", refuse)
+    erase(world, [*gone, *users_in(before, world)], at=AT)
+
+    aside, valid, tokens = (
+        world.lake.require(asset, DAYS[0])
+        for asset in ("quarantined_events", "valid_events", "interaction_tokens")
+    )
+    assert aside.rows == aside.figures["rows"] == sum(aside.figures["by_rule"].values())
+    assert aside.rows < before.rows
+    assert tokens.figures["events_in"] == valid.rows
+    lists = [open_bucket(path)["tokens"] for path in world.lake.path(tokens).glob("*.arrow")]
+    assert tokens.rows == sum(len(one.flatten()) for one in lists)
+    assert rows_divide(world, DAYS[0])
 
 
 def test_a_second_erasure_finds_nothing(world: Workspace) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from lake.atomic import replace_json
 from lake.digests import digest_folder
 from lake.hashing import buckets
+from lake.user_rows import copy_without
 from training.buckets import BucketMap, in_threads, one_by_one
 from training.errors import SourceError
 from training.events.artifacts import (
@@ -27,7 +28,7 @@ from training.events.artifacts import (
     write_quarantined,
     write_valid,
 )
-from training.events.parts import part_file, part_paths, write_raw_parts
+from training.events.parts import narrow_shared_ids, part_file, part_paths, write_raw_parts
 from training.events.source import CATALOGUE_SCHEMA
 from training.rules import SplitEvents, split_events
 from training.schema import Action, ActionRole, EventSchema, Facet, FacetKind, Phase
@@ -152,3 +153,21 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SourceError, match=r"events-0002\.parquet is missing"):
         read_events(tmp_path / "valid")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(rows, max_size=30), st.sets(st.sampled_from(USERS), min_size=1))
+def test_raw_events_without_users_are_those_that_never_had_them(
+    events: list[dict[str, Any]], gone: set[str]
+) -> None:
+    left = [row for row in events if row["user_id"] not in gone]
+    with TemporaryDirectory() as root:
+        both, without, copied = (Path(root) / name for name in ("both", "without", "copied"))
+        for folder, kept in ((both, events), (without, left)):
+            folder.mkdir()
+            table = pa.Table.from_pylist(kept, schema=SCHEMA.arrow_schema)
+            write_raw_parts(table, SCHEMA, folder, num_buckets=4)
+        copied.mkdir()
+        assert copy_without(both, gone, copied) == len(events) - len(left)
+        narrow_shared_ids(copied, SCHEMA)
+        assert digest_folder(copied) == digest_folder(without)
