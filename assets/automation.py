@@ -22,7 +22,10 @@ ingestion_assets = dg.AssetSelection.assets(
     "valid_events",
     "quarantined_events",
     "interaction_tokens",
+    "viewing_tokens",
     "vocabulary",
+    "item_statistics",
+    "late_arrivals",
 )
 lifecycle_assets = dg.AssetSelection.assets(
     "fine_tuned_model",
@@ -37,7 +40,7 @@ lifecycle_assets = dg.AssetSelection.assets(
 ingestion = dg.define_asset_job(
     "ingestion",
     selection=ingestion_assets,
-    description="Take in, validate and tokenize one day.",
+    description="Take in, validate and tokenize one day, and what came late of an earlier one.",
 )
 daily_refresh = dg.define_asset_job(
     "daily_refresh",

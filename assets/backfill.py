@@ -1,10 +1,12 @@
 """Takes in many days in one run; each day stays a partition with a data version of its own.
 
+They are taken in as work on the last of them knows them, and so are late events of days before.
+
 ::
 
-    day by day:  raw ─► valid ─► tokens          one materialization per asset and day
-                  └──► quarantined
-                 catalogue ─► vocabulary
+    day by day:  raw ─► valid ─► tokens ─────┐   one materialization per asset and day
+                  └──► quarantined           ├─► item statistics
+                 catalogue ─► vocabulary ────┘
 
 It is an op over days, not a run of the assets over a range of partitions: such a run tells all of
 its partitions one and the same data version (dagster 1.13; ADR 8). A day that stands is skipped,
@@ -24,11 +26,12 @@ from assets.events import (
     build_quarantined_events,
     build_raw_events,
     build_valid_events,
+    num_awaited,
 )
 from assets.reporting import materialized
-from assets.timeline import days_between
-from assets.tokens import build_tokens, build_vocabulary
-from assets.watermark import Clock
+from assets.timeline import day_before, days_between
+from assets.tokens import build_item_statistics, build_tokens, build_vocabulary
+from assets.watermark import Clock, days_to_final
 from assets.workspace import Workspace, WorkspaceConfig
 from lake.errors import LakeError
 from lake.lake import Built
@@ -42,13 +45,16 @@ ASSETS = (
     "quarantined_events",
     "valid_events",
     "interaction_tokens",
+    "viewing_tokens",
+    "item_statistics",
 )
 """What is made of a day, in the order in which it is made."""
 
 NUM_LINES = 20
 """Lines of progress of a long run; a short one has a line for five days."""
 _PAGE_RECORDS = 200  # of runs of single days each holds a picture of 30 KB
-_OF_A_DAY = (PlatformError, TrainingError, LakeError, OSError)
+OF_A_DAY = (PlatformError, TrainingError, LakeError, OSError)
+"""What a day that cannot be taken in raises."""
 
 
 class Days(dg.Config):
@@ -67,17 +73,18 @@ def take_in(
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]]:
     """Take in, validate and tokenize each of the days; the first bad one ends the run."""
     days = days_of(config, workspace.config)
+    days = [*(day for day in final_days(workspace, days[-1]) if day < days[0]), *days]
     told = {asset: told_versions(context.instance, asset) for asset in ASSETS}
     account, every = Account(), max(5, -(-len(days) // NUM_LINES))
     for number, day in enumerate(days, start=1):
         started = time.monotonic()
         built: dict[str, Built] = {}
         try:
-            for one in build_day(workspace, day, now=clock()):
+            for one in build_day(workspace, day, now=clock(), as_of_day=days[-1]):
                 built[one.ref.asset] = one
                 if told[one.ref.asset].get(day) != one.ref.digest:
-                    yield _materialization(one)
-        except _OF_A_DAY as error:
+                    yield materialization(one)
+        except OF_A_DAY as error:
             account.add(day, built, seconds=time.monotonic() - started)
             yield from account.evaluations()
             raise dg.Failure(f"{day}: {error}", metadata=account.metadata()) from error
@@ -109,17 +116,38 @@ def days_of(asked: Days, world: WorkspaceConfig) -> list[str]:
     return days
 
 
-def build_day(workspace: Workspace, day: str, *, now: datetime) -> Iterator[Built]:
-    """Yield each of the day's ``ASSETS`` when it is made, or found."""
-    raw = build_raw_events(workspace, day, now=now)
+def build_day(
+    workspace: Workspace,
+    day: str,
+    *,
+    now: datetime,
+    as_of_day: str | None = None,
+    has_pages: bool = False,
+) -> Iterator[Built]:
+    """Yield each of the day's ``ASSETS`` when it is made, or found, as work on a day knows it."""
+    raw = build_raw_events(workspace, day, now=now, as_of_day=as_of_day)
     yield raw  # first, as it refuses a day that is not over: a vocabulary, once written, stays
     titles = build_catalogue(workspace, day)
     yield titles
-    yield build_vocabulary(workspace, titles.ref)
+    vocabulary = build_vocabulary(workspace, titles.ref)
+    yield vocabulary
     yield build_quarantined_events(workspace, raw.ref, titles.ref)
-    valid = build_valid_events(workspace, raw.ref, titles.ref, has_pages=False)
+    valid = build_valid_events(workspace, raw.ref, titles.ref, has_pages=has_pages)
     yield valid
-    yield build_tokens(workspace, valid.ref)  # refuses what validation blocked
+    tokens = build_tokens(workspace, valid.ref)  # refuses what validation blocked
+    yield tokens
+    yield build_tokens(workspace, valid.ref, asset="viewing_tokens")
+    yield build_item_statistics(workspace, vocabulary.ref, titles.ref, tokens.ref)
+
+
+def final_days(workspace: Workspace, as_of_day: str) -> list[str]:
+    """Return the day whose lateness ended at a day's watermark, and those that missed theirs.
+
+    Only days that stand: one that was never taken in is nobody's to take in again.
+    """
+    last = day_before(as_of_day, days_to_final(workspace.config))
+    refs = workspace.lake.refs("raw_events", through=last)
+    return [ref.partition for ref in refs if ref.partition == last or num_awaited(ref)]
 
 
 def told_versions(instance: dg.DagsterInstance, asset: str) -> dict[str, str | None]:
@@ -136,7 +164,8 @@ def told_versions(instance: dg.DagsterInstance, asset: str) -> dict[str, str | N
     return versions
 
 
-def _materialization(built: Built) -> dg.AssetMaterialization:
+def materialization(built: Built) -> dg.AssetMaterialization:
+    """Return what the orchestrator is told of an artifact that no asset of its own run made."""
     ref = built.ref
     return dg.AssetMaterialization(
         ref.asset,

@@ -10,7 +10,7 @@ import polars as pl
 from assets.suites import Figure, Limits
 from lake.days import end_of
 from training.events.day_aggregates import DayAggregates, polars_types
-from training.rules import CLOCK_TOLERANCE
+from training.row_rules import CLOCK_TOLERANCE
 from training.schema import EVENT_COLUMNS, ActionRole, EventSchema
 
 NUM_NAMED = 10

@@ -9,6 +9,7 @@ from assets import (
     consumers,
     embeddings,
     events,
+    late_arrivals,
     models,
     progress,
     publication,
@@ -19,7 +20,7 @@ from assets.watermark import wall_clock
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
-        [events, tokens, models, embeddings, publication, consumers]
+        [events, tokens, late_arrivals, models, embeddings, publication, consumers]
     ),
     asset_checks=checks.CHECKS,
     jobs=[*automation.JOBS, backfill.ingestion_of_days],

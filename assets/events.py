@@ -18,7 +18,7 @@ from assets.partitions import daily
 from assets.reporting import code_version, materialized
 from assets.suites import Limits
 from assets.validation import DayValidation, render_data_docs, validate_day
-from assets.watermark import Clock, require_complete, watermark_of
+from assets.watermark import Clock, cut_of, final_at, require_complete, watermark_of
 from assets.workspace import Workspace
 from lake.days import end_of, start_of
 from lake.lake import Built, Written
@@ -26,7 +26,6 @@ from lake.refs import ArtifactRef
 from training.events import artifacts
 from training.events.day_aggregates import DayAggregates
 from training.events.file_columns import FileColumns, HasFiles, changes
-from training.events.source import EventSource
 
 INGESTION = ("training.events.artifacts", "training.events.sources")
 VALIDATION = (*INGESTION, "assets.validation")
@@ -49,23 +48,67 @@ def raw_events(
     return materialized(built, metadata=previews.of_events(workspace, built.ref))
 
 
-def build_raw_events(workspace: Workspace, day: str, *, now: datetime) -> Built:
-    """Write what arrived of a day; raises IncompleteDayError while more may arrive."""
-    source = workspace.source
+def build_raw_events(
+    workspace: Workspace, day: str, *, now: datetime, as_of_day: str | None = None
+) -> Built:
+    """Write what arrived of a day, as work on ``as_of_day`` knows it: by default the day's own.
+
+    What was taken in of late events stays taken in, whatever day asks; a day of which none came
+    late stays as it stands.
+
+    Raises IncompleteDayError while more may arrive before the watermark.
+    """
     require_complete(workspace.config, day, now=now)
-    received_before, on = watermark_of(workspace.config, day), start_of(day).date()
+    cut = cut_of(workspace.config, day, as_of_day=as_of_day or day)
+    standing = workspace.lake.find("raw_events", day)
+    if standing is None:
+        return _build_raw(workspace, day, cut)
+    stood = _build_raw(workspace, day, datetime.fromisoformat(standing.as_of))
+    is_earlier = datetime.fromisoformat(stood.ref.as_of) < cut
+    return _build_raw(workspace, day, cut) if is_earlier and num_awaited(stood.ref) else stood
+
+
+def num_awaited(raw_events: ArtifactRef) -> int:
+    """Return how many late events of a day are still to be taken in."""
+    figures = raw_events.figures
+    # of a day taken in before there was a final one, all that came late
+    num: int = figures["late"] - figures.get("late_taken", 0) - figures.get("too_late", 0)
+    return num
+
+
+def _build_raw(workspace: Workspace, day: str, cut: datetime) -> Built:
+    source, config, date = workspace.source, workspace.config, start_of(day).date()
+    lateness = artifacts.Lateness(watermark_of(config, day), final_at(config, day))
     return workspace.build(
         "raw_events",
         day,
-        lambda folder: _write_raw(source, on, received_before, folder),
+        lambda folder: _write_raw(workspace, date, cut, lateness, folder),
         code_of=INGESTION,
-        as_of=received_before,
-        parameters={"source": source.identity(), "arrived": source.fingerprint(on)},
+        as_of=cut,
+        parameters={
+            "source": source.identity(),
+            "arrived": source.fingerprint(date),
+            "complete_at": lateness.complete_at.isoformat(),
+            "final_at": lateness.final_at.isoformat(),
+            "num_buckets": config.num_buckets,
+        },
     )
 
 
-def _write_raw(source: EventSource, day: date, received_before: datetime, folder: Path) -> Written:
-    written = artifacts.write_raw(source, day, received_before, folder)
+def _write_raw(
+    workspace: Workspace, day: date, cut: datetime, lateness: artifacts.Lateness, folder: Path
+) -> Written:
+    source = workspace.source
+    written = artifacts.write_raw(
+        source,
+        day,
+        cut,
+        folder,
+        lateness=lateness,
+        num_buckets=workspace.config.num_buckets,
+        # tombstones are no parameter: an erasure makes no day new work
+        erased=workspace.lake.tombstones() or None,
+    )
     if not isinstance(source, HasFiles):
         return written
     files = [one.to_json() for one in source.columns_on(day)]
@@ -137,7 +180,8 @@ def _write_valid(
     has_pages: bool,
 ) -> Written:
     raw, titles = workspace.paths([raw_events, catalogue])
-    written = artifacts.write_valid(raw, titles, start_of(raw_events.partition).date(), folder)
+    day = start_of(raw_events.partition).date()
+    written = artifacts.write_valid(raw, titles, day, folder, each_bucket=workspace.each_bucket)
     validation = _validation(workspace, folder, raw_events, written.figures)
     docs = docs_folder(workspace.root, raw_events.partition)
     shutil.rmtree(docs, ignore_errors=True)  # they are of what the day was before
@@ -226,12 +270,14 @@ def build_quarantined_events(
     workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef
 ) -> Built:
     """Write the rows of a day that break a rule."""
-    day = raw_events.partition
+    day, each_bucket = raw_events.partition, workspace.each_bucket
     raw, titles = workspace.paths([raw_events, catalogue])
     return workspace.build(
         "quarantined_events",
         day,
-        lambda folder: artifacts.write_quarantined(raw, titles, start_of(day).date(), folder),
+        lambda folder: artifacts.write_quarantined(
+            raw, titles, start_of(day).date(), folder, each_bucket=each_bucket
+        ),
         code_of=INGESTION,
         as_of=end_of(day),
         inputs=[raw_events, catalogue],
@@ -250,7 +296,9 @@ def history_prefix(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResu
     built = workspace.build(
         "history_prefix",
         UNPARTITIONED,
-        lambda folder: artifacts.write_prefix(source, folder),
+        lambda folder: artifacts.write_prefix(
+            source, folder, erased=workspace.lake.tombstones() or None
+        ),
         code_of=INGESTION,
         as_of=start_of(workspace.config.first_day.isoformat()),
         parameters={"source": source.identity()},

@@ -69,8 +69,12 @@ def _raw_events(figures: Figures) -> Shown:
         }
         for one in figures.get("source files", ())
     ]
-    shown = _events({name: one for name, one in figures.items() if name != "source files"})
-    return {**shown, **({"source files": table(files)} if files else {})}
+    names = {"late": "late events", "late_taken": "late, taken in", "too_late": "too late"}
+    rest = {
+        name: one for name, one in figures.items() if name not in names and name != "source files"
+    }
+    told = {**_events(rest), **_renamed(figures, names)}
+    return {**told, **({"source files": table(files)} if files else {})}
 
 
 def _valid_events(figures: Figures) -> Shown:
@@ -102,7 +106,7 @@ def _catalogue(figures: Figures) -> Shown:
     }
 
 
-def _interaction_tokens(figures: Figures) -> Shown:
+def _tokens(figures: Figures) -> Shown:
     kept = {action: ("in tokens", one) for action, one in figures["action_share_kept"].items()}
     left = {action: ("left out", one) for action, one in figures["action_share_dropped"].items()}
     shares = [
@@ -240,7 +244,8 @@ _SHOWN: Mapping[str, Callable[[Figures], Shown]] = {
     "valid_events": _valid_events,
     "quarantined_events": _quarantined_events,
     "catalogue": _catalogue,
-    "interaction_tokens": _interaction_tokens,
+    "interaction_tokens": _tokens,
+    "viewing_tokens": _tokens,
     "pretrained_model": _training,
     "fine_tuned_model": _training,
     "model_evaluation": _model_evaluation,

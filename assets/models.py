@@ -14,6 +14,7 @@ from assets.judgement import write_judgement
 from assets.partitions import daily, days_of_the_month, monthly
 from assets.recomputing import is_kept, is_recomputing, restore_history
 from assets.reporting import code_version, materialized
+from assets.superseding import superseded
 from assets.timeline import end_of_month
 from assets.training_inputs import TrainingInputs, inputs_before
 from assets.training_job import TrainingJob
@@ -21,7 +22,7 @@ from assets.training_launch import launch
 from assets.workspace import Workspace
 from embedding_store.state import ModelAcceptance
 from lake.days import end_of, start_of
-from lake.lake import Written
+from lake.lake import Built, Written
 from lake.refs import ArtifactRef
 from training.recipes import load_recipe
 
@@ -29,6 +30,11 @@ PRETRAINING = ("training.pretrain",)
 FINE_TUNING = ("training.fine_tune",)
 EVALUATION = ("assets.judgement",)
 OWNERS = ["team:foundation-model"]
+
+
+def _materialized(workspace: Workspace, built: Built) -> dg.MaterializeResult[ArtifactRef]:
+    stale = superseded(workspace, built.ref) if built.is_superseded else {}
+    return materialized(built, metadata={**previews.of_training(workspace, built.ref), **stale})
 
 
 def base_of_day(workspace: Workspace, day: str) -> ModelAcceptance:
@@ -139,7 +145,7 @@ def pretrained_model(
         metrics={},
         why=f"the base trained on everything before {as_of.date()}",
     )
-    return materialized(built, metadata=previews.of_training(workspace, built.ref))
+    return _materialized(workspace, built)
 
 
 @dg.asset(
@@ -153,6 +159,7 @@ def pretrained_model(
         "interaction_tokens",
         "catalogue",
         "vocabulary",
+        "late_arrivals",
     ],
 )
 def fine_tuned_model(
@@ -177,7 +184,7 @@ def fine_tuned_model(
         },
         is_history=is_kept(context, is_history=is_accepted(workspace, "fine_tuned_model", day)),
     )
-    return materialized(built, metadata=previews.of_training(workspace, built.ref))
+    return _materialized(workspace, built)
 
 
 @dg.asset(

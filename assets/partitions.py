@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.timeline import month_of
-from assets.watermark import is_complete
+from assets.watermark import days_to_final, is_complete
 from assets.workspace import Workspace, WorkspaceConfig
 
 REFRESH_DELAY_H = 1
@@ -73,3 +73,10 @@ days_of_the_month = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_par
 the_day_before = dg.TimeWindowPartitionMapping(
     start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True
 )
+
+the_day_that_is_final = dg.TimeWindowPartitionMapping(
+    start_offset=-days_to_final(CONFIG),
+    end_offset=-days_to_final(CONFIG),
+    allow_nonexistent_upstream_partitions=True,
+)
+"""The day whose lateness has ended by a day's watermark."""

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from assets.drawing import (
     BLUE,
@@ -55,25 +54,27 @@ Days = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.floating[Any]] | npt.NDArray[np.integer[Any]]
 
 
-def events_by_hour(events: pa.Table, *, schema: EventSchema, day: date) -> Plot:
+def events_by_hour(events: pl.LazyFrame, *, schema: EventSchema, day: date) -> Plot:
     """Return a day's events per hour (UTC), stacked by action: targets below, ignored on top.
 
-    Raw events will do, as long as every one says when it occurred.
+    Raw events will do; those that do not say when they occurred are left out.
     """
-    hours = pc.hour(events["occurred_at"]).to_numpy(zero_copy_only=False)
-    actions = events["action"].to_numpy(zero_copy_only=False)
-    counts = np.bincount(hours, minlength=24)
-    title = f"{len(hours):,} events on {day.isoformat()}"
-    if len(hours):
+    dated = events.filter(pl.col("occurred_at").is_not_null())
+    found = dated.group_by(pl.col("occurred_at").dt.hour().alias("hour"), "action").len().collect()
+    counts = _by_hour(found)
+    title = f"{counts.sum():,} events on {day.isoformat()}"
+    if counts.any():
         title += f", most of them at {counts.argmax():02d}:00 UTC"
     with drawn_figure(title) as (figure, (axes,)):
         below = np.zeros(24)
-        stack = [(name, colour, actions == name) for name, colour in _action_colours(schema)]
-        strange = ~np.isin(actions.astype(str), [name for name, _, _ in stack])
-        if strange.any():
-            stack.append(("not in the schema", INK, strange))
+        colours = _action_colours(schema)
+        is_strange = ~pl.col("action").is_in([name for name, _ in colours])
+        stack = [(name, colour, pl.col("action") == name) for name, colour in colours]
+        strange = found.filter(is_strange.fill_null(value=True))
+        if strange.height:
+            stack.append(("not in the schema", INK, is_strange.fill_null(value=True)))
         for name, colour, is_it in stack:
-            of_action = np.bincount(hours[is_it], minlength=24)
+            of_action = _by_hour(found.filter(is_it))
             label = f"{name} ({of_action.sum():,})"
             axes.bar(range(24), of_action, bottom=below, width=0.86, color=colour, label=label)
             below += of_action
@@ -194,6 +195,13 @@ def _draw_cosines(axes: "Axes", cosines: Numbers) -> None:
     axes.set_xlabel("cosine with the version before")
     axes.set_ylabel("items")
     label_counts(axes)
+
+
+def _by_hour(counted: pl.DataFrame) -> npt.NDArray[Any]:
+    """Return int[24]: the rows counted, by hour."""
+    counts = np.zeros(24, dtype=np.int64)
+    np.add.at(counts, counted["hour"].to_numpy(), counted["len"].to_numpy())
+    return counts
 
 
 def _action_colours(schema: EventSchema) -> list[tuple[str, str]]:

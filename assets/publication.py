@@ -15,6 +15,7 @@ from assets.partitions import daily
 from assets.presentation import table
 from assets.recomputing import RECOMPUTE_TAG, is_recomputing
 from assets.reporting import EMBEDDED, code_version, work
+from assets.superseding import superseded
 from assets.workspace import Workspace
 from embedding_store.entries import Alias
 from embedding_store.errors import StableMovedError
@@ -71,6 +72,7 @@ def published_version(
             "frame": version.frame,
             **gate_figures(published_record(workspace.store, version)),
             **work(is_skipped=publication.is_existing),
+            **superseded(workspace, fine_tuned_model),
             "sees data before": version.as_of,
             "digest": version.digest,
             EMBEDDED: embedded,

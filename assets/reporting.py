@@ -51,7 +51,7 @@ def materialized(
     ref, shown = built.ref, dict(metadata or {})
     embedded = {name: shown.pop(name) for name in (EMBEDDED,) if name in shown}
     if built.is_superseded:
-        logger.warning(
+        logger.info(  # of most days: late events of the days before came after it
             "%s %s is history and was kept, although its inputs, parameters or code are others by "
             "now: what was accepted or published stays as it was",
             ref.asset,

@@ -28,6 +28,11 @@ def days_between(first: date, last: date) -> list[str]:
     return [(first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)]
 
 
+def day_before(day: str, num_days: int) -> str:
+    """Return the key of the day that is so many days before ``day``."""
+    return (date.fromisoformat(day) - timedelta(days=num_days)).isoformat()
+
+
 def require_days(have: list[str], *, first: date, as_of: datetime, asset: str) -> None:
     """Raise GapError unless every day from ``first`` to the last one before ``as_of`` is there."""
     last = (as_of - timedelta(microseconds=1)).date()

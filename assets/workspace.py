@@ -13,7 +13,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from lake.lake import Built, Lake, Step, Written
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 from lake.storage import locate
+from training.buckets import BucketMap, one_by_one
 from training.events.day_split import sweep_splits
 from training.events.source import EventSource
 from training.events.sources import open_source
@@ -65,7 +66,11 @@ class WorkspaceConfig:
     """Coordinate system that new versions are stabilised onto."""
 
     watermark_delay_h: int = 6
-    """A day is complete this long after its end: what arrived by then is in it."""
+    """A day is complete this long after its end, and is worked on from then on."""
+
+    allowed_lateness_h: int = 72
+    """A day is final this long after its end: what arrived between its watermark and then is taken
+    in afterwards, what arrives later never is."""
 
     publish_delay_h: int = 3
     """In a replayed world, how long after a day's end its version starts to serve."""
@@ -75,6 +80,10 @@ class WorkspaceConfig:
 
     active_days: int = 28
     """A user with a token in this many last days is active and must have an embedding."""
+
+    num_buckets: int = 8
+    """Files per day of events and tokens, a power of two: a bucket of a day has to fit in memory
+    several times over, and is what one core works on."""
 
     max_quarantined: float = 0.05
     """Share of a day's rows in quarantine above which the day is blocked."""
@@ -130,6 +139,8 @@ class Workspace:
 
     root: Path
     config: WorkspaceConfig
+    each_bucket: BucketMap = field(default=one_by_one, repr=False, compare=False)
+    """What the buckets of a day are mapped by."""
 
     @classmethod
     def create(cls, root: Path, config: WorkspaceConfig) -> "Workspace":

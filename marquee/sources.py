@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from assets.watermark import final_at
 from lake.atomic import create_file
+from lake.days import end_of
 from marquee.errors import CommandError
 from marquee.worlds import mapped, pretraining_month
 from training.events.drafting import draft
@@ -54,7 +56,8 @@ def check_mapping(path: Path, console: Console) -> bool:
     """Say what a mapping would take; return whether a world can be made of it."""
     mapping = read_mapping(path)
     config, source = mapped(mapping), OwnLog(mapping)
-    found = examine(source, arrival=timedelta(hours=config.watermark_delay_h))
+    day = config.first_day.isoformat()
+    found = examine(source, lateness=final_at(config, day) - end_of(day))
     _show_taken(source, found, console)
     _show_actions(mapping, found, console)
     _show_refused(source, found, console)
@@ -83,7 +86,7 @@ def _show_taken(source: OwnLog, found: Examination, console: Console) -> None:
         ("valid events", f"{found.valid:,}"),
         ("refused events", f"{refused:,}"),
         ("repeated events", f"{repeats:,}"),
-        ("events that arrive too late", f"{found.late:,}"),
+        ("events that arrive too late", f"{found.too_late:,}"),
         ("users", f"{found.users:,}"),
         ("items", f"{found.items:,} of {found.catalogue_items:,} in the catalogue"),
     ):

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from assets.superseding import named, superseded_inputs
 from assets.workspace import Workspace
 from embedding_store.gates import Gate, published_record
 from embedding_store.state import PublishedVersion, StoreState
@@ -36,6 +37,8 @@ def show_status(workspace: Workspace, console: Console) -> None:
         f"age      sees data before {stable.as_of}; newest day taken in is {newest}"
         f" ({behind} {'day' if behind == 1 else 'days'} later)"
     )
+    if (line := _inputs_line(workspace, stable)) is not None:
+        console.print(line)
     console.print(
         f"rollback {'to ' + previous.name if previous else 'impossible: nothing lies below it'}"
     )
@@ -50,6 +53,21 @@ def show_status(workspace: Workspace, console: Console) -> None:
     for gate in published_record(workspace.store, stable).gates:
         console.print(f"  {gate.name:<18} {verdict(gate)}", highlight=False)
         console.print(Padding(escape(gate.note), (0, 0, 0, 21)), style="dim", highlight=False)
+
+
+def _inputs_line(workspace: Workspace, version: PublishedVersion) -> str | None:
+    """Return which inputs of the version's model are others by now; None where none is known."""
+    model = workspace.lake.find("fine_tuned_model", version.day)
+    if model is None or model.digest != version.model_digest:
+        return None
+    found = superseded_inputs(workspace, model)
+    if not found:
+        return None
+    count = "1 input is" if len(found) == 1 else f"{len(found)} inputs are"
+    return (
+        f"inputs   {count} superseded since: {named(found)}; `marquee republish {version.day}` "
+        "makes a version of what is known now"
+    )
 
 
 def verdict(gate: Gate) -> str:

@@ -45,10 +45,13 @@ def _data_line(workspace: Workspace) -> str:
         for asset in ("raw_events", "valid_events", "quarantined_events")
     )
     duplicates = sum(ref.figures["duplicates"] for ref in workspace.lake.refs("valid_events"))
-    late = sum(ref.figures["late"] for ref in raw)
+    late, taken, too_late = (
+        sum(ref.figures.get(name, 0) for ref in raw) for name in ("late", "late_taken", "too_late")
+    )
     return (
         f"events   {rows:,} rows in on {len(raw)} days = {valid:,} valid + {quarantined:,} "
-        f"quarantined + {duplicates:,} duplicates; {late:,} more came after their day was complete"
+        f"quarantined + {duplicates:,} duplicates; of {late:,} that came after their day was "
+        f"complete {taken:,} are taken in, {too_late:,} came too late"
     )
 
 

@@ -4,19 +4,22 @@ Fixed for good: ids that are already stored depend on every step below.
 """
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from training.codes import Column, coded
 from training.sets import sorted_sets
 
+_DIGITS = 32
 Lanes = npt.NDArray[np.uint64]
 """uint64[2, N]: two hashes side by side make 128 bits."""
 
 
-def content_ids(rows: pa.Table) -> npt.NDArray[np.str_]:
+def content_ids(rows: pa.Table) -> pa.StringArray:
     """Return 32 hex digits per row: a 128-bit hash of the row's values under their column names.
 
     The order of rows and columns does not matter, nor do lists' order and repeats: a list is read
@@ -24,35 +27,41 @@ def content_ids(rows: pa.Table) -> npt.NDArray[np.str_]:
     hashed by blake2b once per distinct value, everything else is arithmetic.
     """
     total: Lanes = np.zeros((2, rows.num_rows), dtype=np.uint64)
-    for name in rows.column_names:
-        column = pl.Series(values=rows[name])
+    for name in rows.column_names if rows.num_rows else ():
+        column = rows[name].combine_chunks()
         salted = _mixed(_mixed(_value_lanes(column)) ^ _text_lanes([name]))
-        total += np.where(column.is_null().to_numpy(), np.uint64(0), salted)
+        is_null = column.is_null().to_numpy(zero_copy_only=False)
+        total += np.where(is_null, np.uint64(0), salted)
     digits = _mixed(total).T.astype(">u8").tobytes().hex()
-    return np.frombuffer(digits.encode(), dtype="S32").astype(str)
+    offsets = np.arange(rows.num_rows + 1, dtype=np.int32) * _DIGITS
+    return pa.StringArray.from_buffers(
+        rows.num_rows, pa.py_buffer(offsets.tobytes()), pa.py_buffer(digits.encode())
+    )
 
 
-def _value_lanes(column: pl.Series) -> Lanes:
+def _value_lanes(column: Column) -> Lanes:
     """Return hashes of a column's values; anything where it is null."""
-    if isinstance(column.dtype, pl.List):
-        filled = column.list.eval(pl.element().fill_null("\x00"))
-        column = sorted_sets(filled).list.join("\x1f")
-    if column.dtype != pl.String:
+    if pa.types.is_nested(column.type):
+        lists = pl.Series(column).list.eval(pl.element().fill_null("\x00"))
+        column = sorted_sets(lists).list.join("\x1f").to_arrow()
+    if pa.types.is_primitive(column.type):
         bits = _bits(column)
         return np.stack([_mixed(bits), _mixed(bits ^ np.uint64(0x5555555555555555))])
-    distinct = column.drop_nulls().unique().sort()
-    if distinct.is_empty():
-        return np.zeros((2, len(column)), dtype=np.uint64)
-    codes = distinct.search_sorted(column.fill_null(distinct[0])).to_numpy()
-    return _text_lanes(distinct.to_list())[:, codes]
+    values, codes = coded(column)
+    texts: list[Any] = values.to_pylist()
+    return np.append(_text_lanes(texts), np.zeros((2, 1), dtype=np.uint64), axis=1)[:, codes]
 
 
-def _bits(column: pl.Series) -> Lanes:
+def _bits(column: Column) -> Lanes:
     """Return 64 bits per value; every NaN alike, minus zero as zero."""
-    if column.dtype.is_float():
-        numbers = column.cast(pl.Float64).fill_null(0.0).to_numpy() + 0.0
-        return np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64)
-    return column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().astype(np.uint64)
+    if pa.types.is_floating(column.type):
+        numbers = column.cast(pa.float64()).fill_null(0.0).to_numpy() + 0.0
+        floats: Lanes = np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64)
+        return floats
+    if pa.types.is_date32(column.type):
+        column = column.cast(pa.int32())
+    whole: Lanes = column.cast(pa.int64()).fill_null(0).to_numpy().astype(np.uint64)
+    return whole
 
 
 def _text_lanes(values: list[str]) -> Lanes:

@@ -1,4 +1,4 @@
-"""Row rules: which raw events are valid, which are quarantined and why, which are repeats.
+"""Which raw events are valid, which are quarantined and why, which are repeats.
 
 ::
 
@@ -11,51 +11,79 @@ the same valid rows in the same order.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
+from functools import cached_property
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from training.content_hash import content_ids
+from lake.days import start_of
+from training.codes import Column, plain, plain_schema, sorted_codes
+from training.contracts import Int32, Int64
 from training.errors import ContractError
-from training.schema import EventSchema, FacetKind
-from training.sets import sorted_sets
-
-CLOCK_TOLERANCE = timedelta(minutes=5)
-"""How far a device's clock may run ahead of ours before an event "occurred after it arrived"."""
+from training.repeats import contents, find_repeats, prepared
+from training.row_rules import Bool, Launches, Rows, first_broken, row_rules
+from training.schema import EventSchema
 
 CONFLICT_RULE = "one content per event_id"
 
+_SOME_DAY = date(1970, 1, 1)
+_US_BITS = 37
+"""The microseconds of a day fit; 27 bits are left for the users of a bucket."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, kw_only=True)
 class SplitEvents:
-    """A day's raw rows, told apart."""
+    """A day's raw rows, told apart; tables of them are made when they are asked for."""
 
-    valid: pa.Table
-    """``EventSchema.arrow_schema``, sorted by user, instant and event id; ``event_id`` unique."""
-
-    quarantined: pa.Table
-    """The same columns and ``rule``, the first rule broken; sorted by rule and event id."""
-
+    schema: EventSchema
+    day: date | None
+    rows: pa.Table
+    """Every row, with its id."""
+    broken: Int32
+    """Position of the first rule that each row breaks, -1 for none."""
+    is_kept: Bool
+    """Rows that are no copies, of those to be told apart."""
     num_duplicates: int
     """Repeats that were dropped."""
 
-    counts_by_rule: dict[str, int]
-    """Quarantined rows of every rule, in the order the rules are tried; zeros included."""
+    @cached_property
+    def coded_valid(self) -> pa.Table:
+        """Valid rows by user, instant and event id; texts may be dictionaries, as they were."""
+        return _in_order(self.rows, np.flatnonzero(self.is_kept & (self.broken < 0)), self.day)
 
+    @cached_property
+    def valid(self) -> pa.Table:
+        """Valid rows, ``EventSchema.arrow_schema``; ``event_id`` is unique."""
+        return plain(self.coded_valid)
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """A predicate that every valid row satisfies; null counts as broken."""
+    @cached_property
+    def quarantined(self) -> pa.Table:
+        """``EventSchema.arrow_schema`` and ``rule``, the first rule broken; by rule and id."""
+        rejected, names = np.flatnonzero(self.is_rejected), rule_names(self.schema)
+        rules = pa.array([names[code] for code in self.broken[rejected]], pa.string())
+        table = plain(self.rows.take(rejected)).append_column("rule", rules)
+        return _by_rule(table, self.schema)
 
-    name: str
-    holds: pl.Expr
+    @property
+    def is_rejected(self) -> Bool:
+        """Whether each row is quarantined."""
+        return self.is_kept & (self.broken >= 0)
+
+    @property
+    def counts_by_rule(self) -> dict[str, int]:
+        """Quarantined rows of every rule, in the order the rules are tried; zeros included."""
+        names = rule_names(self.schema)
+        counts = np.bincount(self.broken[self.is_rejected], minlength=len(names))
+        return dict(zip(names, counts.tolist(), strict=True))
 
 
 def split_events(
-    raw: pa.Table, *, schema: EventSchema, day: date, catalogue: pa.Table
+    raw: pa.Table, *, schema: EventSchema, day: date | None, catalogue: pa.Table
 ) -> SplitEvents:
-    """Tell a day's raw rows apart.
+    """Tell a day's raw rows apart, or those of any days; texts may be dictionaries.
 
     A row without ``event_id`` gets the hash of its content (all columns but ``received_at``). Rows
     of one id and one content are one event: the one received first stays. Rows of one id whose
@@ -63,30 +91,44 @@ def split_events(
 
     Raises ContractError where columns are missing, too many or of another type.
     """
+    return split_rows(raw, schema=schema, day=day, launches=Launches.of(catalogue))
+
+
+def split_rows(
+    raw: pa.Table,
+    *,
+    schema: EventSchema,
+    day: date | None,
+    launches: Launches,
+    num_own: int | None = None,
+) -> SplitEvents:
+    """Tell rows apart as ``split_events`` does; of a bucket's, those after ``num_own`` are others'.
+
+    They may share an id with rows of the bucket, and keep them from staying; their own bucket
+    accounts for them.
+    """
     check_columns(raw, schema)
-    rows = _prepared(raw, schema)
-    distinct = _without_repeats(rows, schema)
-    launches = _launches(catalogue)
-    judged = distinct.join(launches, on="item_id", how="left", maintain_order="left").with_columns(
-        rule=_first_broken(row_rules(schema, day))
-    )
-    sound = judged.filter(pl.col("rule").is_null())
-    is_first = pl.col("event_id").is_first_distinct()
-    valid = sound.filter(is_first)
-    conflicting = sound.filter(~is_first).with_columns(rule=pl.lit(CONFLICT_RULE))
-    broken = pl.concat([judged.filter(pl.col("rule").is_not_null()), conflicting])
-    counted = dict(broken["rule"].value_counts().iter_rows())
+    rows = prepared(raw, schema)
+    repeats = find_repeats(rows, schema)
+    rules = row_rules(schema, day)
+    broken = first_broken(Rows(rows, launches), rules)
+    broken[repeats.conflicting(broken < 0)] = len(rules)
+    own = rows.num_rows if num_own is None else num_own
+    is_kept = np.arange(rows.num_rows) < own
+    is_kept[repeats.copies] = False
     return SplitEvents(
-        valid=_valid_table(valid, schema),
-        quarantined=_quarantined_table(broken, schema),
-        num_duplicates=rows.height - distinct.height,
-        counts_by_rule={name: counted.get(name, 0) for name in rule_names(schema)},
+        schema=schema,
+        day=day,
+        rows=rows,
+        broken=broken,
+        is_kept=is_kept,
+        num_duplicates=int((repeats.copies < own).sum()),
     )
 
 
 def check_columns(events: pa.Table, schema: EventSchema) -> None:
     """Raise ContractError, naming the first column at fault, unless columns match the schema."""
-    want, got = schema.arrow_schema, events.schema
+    want, got = schema.arrow_schema, plain_schema(events.schema)
     if got.equals(want):
         return
     for field in want:
@@ -113,120 +155,57 @@ def _refuse(schema: EventSchema, fault: str, want: pa.Schema, got: pa.Schema) ->
     )
 
 
-def row_rules(schema: EventSchema, day: date) -> list[_Rule]:
-    """Return the rules in the order they are tried."""
-    begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    occurred, received = pl.col("occurred_at"), pl.col("received_at")
-    actions = [action.name for action in schema.actions]
-    # an empty user_id is the name of the vector of users without history
-    filled: dict[str, pl.Expr] = {
-        "user_id": pl.col("user_id").str.len_bytes() > 0,
-        "item_id": pl.col("item_id").str.len_bytes() > 0,
-        "action": pl.col("action").is_not_null(),
-        "occurred_at": occurred.is_not_null(),
-        "received_at": received.is_not_null(),
-    }
-    return [
-        *(_Rule(f"{name} is filled", holds) for name, holds in filled.items()),
-        _Rule("action is known", pl.col("action").is_in(actions)),
-        _Rule(
-            "occurred on the day", (occurred >= begins) & (occurred < begins + timedelta(days=1))
-        ),
-        _Rule("occurred before it was received", occurred <= received + CLOCK_TOLERANCE),
-        _Rule("item is in the catalogue", pl.col("_launched_at").is_not_null()),
-        _Rule("item was launched", pl.col("_launched_at") <= occurred),
-        *_facet_rules(schema),
-    ]
-
-
-def _facet_rules(schema: EventSchema) -> list[_Rule]:
-    """A facet may be null, but what is there must make sense."""
-    rules = []
-    for facet in schema.facets:
-        column = pl.col(facet.name)
-        if facet.kind is FacetKind.DURATION:
-            rules.append(_Rule(f"{facet.name} is not negative", column.fill_null(0) >= 0))
-        elif facet.kind is FacetKind.NUMERIC:
-            rules.append(_Rule(f"{facet.name} is finite", column.fill_null(0.0).is_finite()))
-    return rules
-
-
 def rule_names(schema: EventSchema) -> list[str]:
     """Return the names of all rules of a schema, in the order they are tried."""
-    return [*(rule.name for rule in row_rules(schema, date(1970, 1, 1))), CONFLICT_RULE]
+    return [*(rule.name for rule in row_rules(schema, _SOME_DAY)), CONFLICT_RULE]
 
 
-def _prepared(raw: pa.Table, schema: EventSchema) -> pl.DataFrame:
-    """Fill missing event ids with the hash of the row's content.
+def _in_order(rows: pa.Table, valid: Int64, day: date | None) -> pa.Table:
+    """Return the rows at ``valid`` by user, instant and event id."""
+    key = _user_and_instant(rows, valid, day)
+    by_key = np.argsort(key)
+    order, is_tied = valid[by_key], _equals_a_neighbour(key[by_key])
+    if is_tied.any():
+        order[is_tied] = _by_id(key[by_key][is_tied], order[is_tied], rows)
+    return rows.take(order).combine_chunks()
 
-    Values that mean the same get one form (sets are sorted, minus zero is zero): rows of equal
-    content are then equal, and it does not matter which one of them stays.
-    """
-    rows = pl.from_arrow(raw)
-    assert isinstance(rows, pl.DataFrame)
-    rows = rows.with_columns(
-        *(
-            # not "+ 0.0": polars 2.1 takes that for the identity
-            pl.when(pl.col(f.name) == 0.0).then(0.0).otherwise(pl.col(f.name)).alias(f.name)
-            for f in schema.facets
-            if f.kind is FacetKind.NUMERIC
-        ),
-        *(
-            sorted_sets(rows[f.name])
-            for f in schema.facets
-            if f.kind is FacetKind.MULTI_CATEGORICAL
-        ),
+
+def _user_and_instant(rows: pa.Table, valid: Int64, day: date | None) -> Int64:
+    """Return one number per row at ``valid`` that orders rows by user and then by instant."""
+    _, user = sorted_codes(rows["user_id"])
+    occurred = rows["occurred_at"].cast(pa.int64()).combine_chunks().fill_null(0).to_numpy()
+    if day is None:  # years of microseconds leave too few bits: count the instants that occur
+        _, instant = np.unique(occurred[valid], return_inverse=True)
+    else:
+        instant = occurred[valid] - int(start_of(day.isoformat()).timestamp()) * 1_000_000
+    return (user[valid].astype(np.int64) << _US_BITS) | instant
+
+
+def _equals_a_neighbour(values: Int64) -> Bool:
+    is_next = values[1:] == values[:-1]
+    found = np.zeros(len(values), dtype=bool)
+    found[1:] |= is_next
+    found[:-1] |= is_next
+    return found
+
+
+def _by_id(key: Int64, tied: Int64, rows: pa.Table) -> Int64:
+    """Return rows, which stand by key, by key and event id."""
+    ids: Column = rows["event_id"].combine_chunks().take(pa.array(tied, pa.int64()))
+    order = pc.sort_indices(
+        pa.table({"key": pa.array(key, pa.int64()), "event_id": ids}),
+        sort_keys=[("key", "ascending"), ("event_id", "ascending")],
     )
-    has_id = rows["event_id"].str.len_bytes().fill_null(0) > 0
-    nameless = rows.filter(~has_id)
-    named = nameless.with_columns(event_id=_contents(nameless, schema))
-    return pl.concat([rows.filter(has_id), named])
+    sorted_rows: Int64 = tied[order.to_numpy()]
+    return sorted_rows
 
 
-def _without_repeats(rows: pl.DataFrame, schema: EventSchema) -> pl.DataFrame:
-    """Drop rows of one id and one content, the one received first excepted.
-
-    Rows of one id stand in order of arrival. Contents are compared, and computed, only where an id
-    occurs more than once: ``_content`` is null elsewhere.
-    """
-    is_repeated = rows["event_id"].is_duplicated()
-    repeated = rows.filter(is_repeated)
-    distinct = (
-        repeated.with_columns(_content=_contents(repeated, schema))
-        .sort("event_id", "received_at", "_content", nulls_last=True)
-        .unique(["event_id", "_content"], keep="first", maintain_order=True)
-    )
-    alone = rows.filter(~is_repeated).with_columns(_content=pl.lit(None, pl.String))
-    return pl.concat([alone, distinct])
-
-
-def _contents(rows: pl.DataFrame, schema: EventSchema) -> pl.Series:
-    """Return the hash of each row's content: all that it says but its id and its arrival."""
-    names = [name for name in schema.arrow_schema.names if name not in {"event_id", "received_at"}]
-    return pl.Series(content_ids(rows.select(names).to_arrow()), dtype=pl.String)
-
-
-def _launches(catalogue: pa.Table) -> pl.DataFrame:
-    """Return the instant from which each item of the catalogue may be met."""
-    rows = pl.from_arrow(catalogue.select(["item_id", "valid_from"]))
-    assert isinstance(rows, pl.DataFrame)
-    return rows.group_by("item_id").agg(_launched_at=pl.col("valid_from").min())
-
-
-def _first_broken(rules: list[_Rule]) -> pl.Expr:
-    names = [pl.when(~rule.holds.fill_null(value=False)).then(pl.lit(rule.name)) for rule in rules]
-    return pl.coalesce(names)
-
-
-def _valid_table(rows: pl.DataFrame, schema: EventSchema) -> pa.Table:
-    ordered = rows.sort("user_id", "occurred_at", "event_id")
-    return _arrow(ordered, schema.arrow_schema)
-
-
-def _quarantined_table(rows: pl.DataFrame, schema: EventSchema) -> pa.Table:
-    ordered = rows.sort("rule", "event_id", "received_at", "_content")
-    return _arrow(ordered, schema.arrow_schema.append(pa.field("rule", pa.string())))
-
-
-def _arrow(rows: pl.DataFrame, columns: pa.Schema) -> pa.Table:
-    return rows.select(columns.names).to_arrow().cast(columns).combine_chunks()
+def _by_rule(quarantined: pa.Table, schema: EventSchema) -> pa.Table:
+    """Return rows by rule, id, arrival and content."""
+    if not quarantined.num_rows:
+        return quarantined
+    frame = pl.from_arrow(quarantined.select(["rule", "event_id", "received_at"]))
+    assert isinstance(frame, pl.DataFrame)
+    content = pl.Series("content", contents(quarantined, schema))
+    order = frame.with_columns(content).with_row_index("row").sort(pl.all().exclude("row"))["row"]
+    return quarantined.take(order.to_arrow()).combine_chunks()

@@ -51,9 +51,10 @@ def interactions(raw: Path) -> "pd.DataFrame":
 
     columns = ["event_id", "user_id", "item_id", "action", "occurred_at"]
     events = pd.concat(
-        pd.read_parquet(file, columns=columns) for file in sorted(raw.glob("*/*.parquet"))
+        pd.read_parquet(file, columns=columns) for file in sorted(raw.glob("*/events-*.parquet"))
     )
-    events = events.dropna().drop_duplicates("event_id")
+    events = events.dropna(subset=columns[1:])
+    events = events[events["event_id"].isna() | ~events["event_id"].duplicated()]
     return events[events["action"].isin(ACTIONS)][["user_id", "item_id", "occurred_at"]]
 
 
@@ -105,7 +106,7 @@ def scan_duckdb(raw: Path) -> int:
     """The limit: the same columns read and nothing done with them, by DuckDB."""
     import duckdb
 
-    files = [str(file) for file in sorted(raw.glob("*/*.parquet"))]
+    files = [str(file) for file in sorted(raw.glob("*/events-*.parquet"))]
     return len(duckdb.sql(f"select count(columns(*)) from read_parquet({files})").fetchall())
 
 

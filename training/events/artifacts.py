@@ -2,15 +2,19 @@
 
 ::
 
-    raw_events/          events.parquet  schema.json     rows as they arrived
-    valid_events/        events.parquet  schema.json     sorted, unique, every rule holds
-    quarantined_events/  events.parquet  schema.json     and the rule that each row broke
+    raw_events/          events-*.parquet  schema.json   rows as they arrived, by user bucket
+                         late.parquet                    those that came too late; nothing reads it
+    valid_events/        events-*.parquet  schema.json   sorted, unique, every rule holds
+    quarantined_events/  events-*.parquet  schema.json   and the rule that each row broke
     catalogue/           catalogue.parquet
     history_prefix/      prefix.parquet
 """
 
 import json
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,60 +25,164 @@ import pyarrow.parquet as pq
 
 from lake.atomic import replace_json
 from lake.lake import Written
+from training.buckets import BucketMap, one_by_one
 from training.errors import ContractError, NoDataError, SourceError
+from training.events.counts import Counts
+from training.events.parts import (
+    iterate_parts,
+    part_file,
+    part_paths,
+    read_with_rivals,
+    write_parquet,
+    write_raw_parts,
+)
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA, EventSource
-from training.rules import SplitEvents, check_columns, split_events
+from training.row_rules import Bool, Launches
+from training.rules import SplitEvents, check_columns, split_rows
 from training.schema import TIMESTAMP, EventSchema
 
-EVENTS_FILE = "events.parquet"
 SCHEMA_FILE = "schema.json"
 CATALOGUE_FILE = "catalogue.parquet"
 PREFIX_FILE = "prefix.parquet"
+LATE_FILE = "late.parquet"
+"""What arrived of a day after it was final, in the columns of events."""
+NUM_BUCKETS = 8
+"""Files of a day, unless a workspace says otherwise."""
 
-_ROW_GROUP_ROWS = 1 << 17
 _ANY_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def write_raw(source: EventSource, day: date, received_before: datetime, folder: Path) -> Written:
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """From when on what arrives of a day is late, and from when on too late."""
+
+    complete_at: datetime
+    final_at: datetime
+    """What is received from here on belongs to no day."""
+
+
+def write_raw(  # noqa: PLR0913 - all but the first four are keywords
+    source: EventSource,
+    day: date,
+    received_before: datetime,
+    folder: Path,
+    *,
+    lateness: Lateness | None = None,
+    num_buckets: int = NUM_BUCKETS,
+    erased: Container[str] | None = None,
+) -> Written:
     """Write a day's events as they arrived before an instant; raises NoDataError when none did.
 
-    A day that the source knows to be empty is written empty. What the source holds by now and
-    arrived later is counted, as ``late``, and left out.
+    A day that the source knows to be empty is written empty. Rows of ``erased`` users are left out
+    before anything else looks at them. Of what the source holds by now, what arrived too late goes
+    into a file that nothing reads. Figures count events received once the day was complete:
+    ``late`` altogether, ``late_taken`` those taken in, ``too_late`` once it was final. Without a
+    ``lateness`` what is not taken in is too late.
     """
-    arrived = source.read_day(day, received_before=_ANY_TIME)
-    check_columns(arrived, source.schema)
-    cut = pa.scalar(received_before, type=TIMESTAMP)
-    received_at = arrived["received_at"]
-    is_early = pc.less(received_at, cut)
-    # a row without an instant of arrival is for the rules to reject, where it is counted
-    raw = arrived.filter(pc.or_kleene(is_early, received_at.is_null())).combine_chunks()
-    if arrived.num_rows and not raw.num_rows:
+    lateness = lateness or Lateness(received_before, received_before)
+    delivered = source.read_day(day, received_before=_ANY_TIME)
+    check_columns(delivered, source.schema)
+    arrived = _without(erased, delivered)
+    is_raw = _is_received_before(arrived, received_before)
+    is_early = _is_received_before(arrived, lateness.complete_at)
+    # what is taken in is not too late, whatever a caller's instants are
+    is_too_late = ~is_raw & ~_is_received_before(arrived, lateness.final_at)
+    if arrived.num_rows and not is_raw.any():
         raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
-    _write_events(raw, source.schema, folder)
-    return Written(raw.num_rows, {**_figures(raw), "late": arrived.num_rows - raw.num_rows})
-
-
-def write_valid(raw_folder: Path, catalogue_folder: Path, day: date, folder: Path) -> Written:
-    """Write the events of a day that satisfy every rule; raises NoDataError when none does."""
-    schema, split = _split(raw_folder, catalogue_folder, day)
-    if split.quarantined.num_rows and not split.valid.num_rows:
-        broken = {rule: count for rule, count in split.counts_by_rule.items() if count}
-        raise NoDataError(f"{schema.name} {day}: no event satisfies every rule; broken: {broken}")
-    _write_events(split.valid, schema, folder)
     figures = {
-        **_figures(split.valid),
-        "quarantined": split.quarantined.num_rows,
-        "duplicates": split.num_duplicates,
+        "late": int((~is_early).sum()),
+        "late_taken": int((is_raw & ~is_early).sum()),
+        "too_late": int(is_too_late.sum()),
+        "erased": delivered.num_rows - arrived.num_rows,
     }
-    return Written(split.valid.num_rows, figures)
+    too_late = arrived.filter(pa.array(is_too_late))
+    raw = arrived if is_raw.all() else arrived.filter(pa.array(is_raw)).combine_chunks()
+    del delivered, arrived  # a big day is in memory once
+    write_raw_parts(raw, source.schema, folder, num_buckets=num_buckets)
+    write_parquet(too_late, folder / LATE_FILE)
+    _write_schema(source.schema, folder)
+    return Written(raw.num_rows, {**Counts.of(raw).figures(), **figures})
 
 
-def write_quarantined(raw_folder: Path, catalogue_folder: Path, day: date, folder: Path) -> Written:
+def _is_received_before(rows: pa.Table, instant: datetime) -> Bool:
+    """Return the rows of an earlier arrival; without one they are for the rules to reject."""
+    is_before = pc.less(rows["received_at"], pa.scalar(instant, type=TIMESTAMP))
+    found: Bool = is_before.fill_null(fill_value=True).to_numpy()
+    return found
+
+
+def write_valid(
+    raw_folder: Path,
+    catalogue_folder: Path,
+    day: date,
+    folder: Path,
+    *,
+    each_bucket: BucketMap = one_by_one,
+) -> Written:
+    """Write the events of a day that satisfy every rule; raises NoDataError when none does."""
+    split = _Splitter.of(raw_folder, catalogue_folder, day)
+    counts = Counts.total(each_bucket(partial(split.write_valid, folder), split.num_buckets))
+    if counts.quarantined and not counts.rows:
+        broken = {rule: count for rule, count in counts.by_rule.items() if count}
+        raise NoDataError(
+            f"{split.schema.name} {day}: no event satisfies every rule; broken: {broken}"
+        )
+    _write_schema(split.schema, folder)
+    figures = {"quarantined": counts.quarantined, "duplicates": counts.duplicates}
+    return Written(counts.rows, {**counts.figures(), **figures})
+
+
+def write_quarantined(
+    raw_folder: Path,
+    catalogue_folder: Path,
+    day: date,
+    folder: Path,
+    *,
+    each_bucket: BucketMap = one_by_one,
+) -> Written:
     """Write the events of a day that break a rule, with the first rule each one breaks."""
-    schema, split = _split(raw_folder, catalogue_folder, day)
-    _write_events(split.quarantined, schema, folder)
-    figures = {"rows": split.quarantined.num_rows, "by_rule": split.counts_by_rule}
-    return Written(split.quarantined.num_rows, figures)
+    split = _Splitter.of(raw_folder, catalogue_folder, day)
+    written = each_bucket(partial(split.write_quarantined, folder), split.num_buckets)
+    _write_schema(split.schema, folder)
+    counts = Counts.total(written)
+    return Written(counts.quarantined, {"rows": counts.quarantined, "by_rule": counts.by_rule})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Splitter:
+    """Tells the raw events of a bucket apart and writes one kind of them."""
+
+    raw_folder: Path
+    schema: EventSchema
+    day: date
+    launches: Launches
+    num_buckets: int
+
+    @classmethod
+    def of(cls, raw_folder: Path, catalogue_folder: Path, day: date) -> "_Splitter":
+        return cls(
+            raw_folder=raw_folder,
+            schema=read_schema(raw_folder),
+            day=day,
+            launches=Launches.of(read_catalogue(catalogue_folder)),
+            num_buckets=len(part_paths(raw_folder)),
+        )
+
+    def write_valid(self, folder: Path, bucket: int) -> Counts:
+        split = self._split(bucket)
+        write_parquet(split.coded_valid, folder / part_file(bucket))
+        return Counts.of(split.coded_valid, split)
+
+    def write_quarantined(self, folder: Path, bucket: int) -> Counts:
+        split = self._split(bucket)
+        write_parquet(split.quarantined, folder / part_file(bucket))
+        return Counts.of(split.quarantined, split)
+
+    def _split(self, bucket: int) -> SplitEvents:
+        raw, num_own = read_with_rivals(self.raw_folder, self.schema, bucket)
+        return split_rows(
+            raw, schema=self.schema, day=self.day, launches=self.launches, num_own=num_own
+        )
 
 
 def write_catalogue(source: EventSource, as_of: datetime, folder: Path) -> Written:
@@ -92,28 +200,31 @@ def write_catalogue(source: EventSource, as_of: datetime, folder: Path) -> Writt
     return Written(catalogue.num_rows, figures)
 
 
-def write_prefix(source: EventSource, folder: Path) -> Written:
+def write_prefix(
+    source: EventSource, folder: Path, *, erased: Container[str] | None = None
+) -> Written:
     """Write users' histories of which only the order is known; often there are none."""
-    prefix = source.history_prefix()
-    _check_schema(prefix, PREFIX_SCHEMA, f"history prefix of {source.name}")
+    delivered = source.history_prefix()
+    _check_schema(delivered, PREFIX_SCHEMA, f"history prefix of {source.name}")
+    prefix = _without(erased, delivered)
     write_parquet(prefix, folder / PREFIX_FILE)
-    items = pc.sum(pc.list_value_length(prefix["item_ids"])).as_py() or 0
-    return Written(prefix.num_rows, {"users": prefix.num_rows, "items": items})
+    figures = {**prefix_figures(prefix), "erased": delivered.num_rows - prefix.num_rows}
+    return Written(prefix.num_rows, figures)
 
 
-def read_events(folder: Path) -> tuple[EventSchema, pa.Table]:
+def read_schema(folder: Path) -> EventSchema:
+    """Return the schema of a folder's events."""
+    return EventSchema.from_json(json.loads(_present(folder / SCHEMA_FILE).read_bytes()))
+
+
+def read_events(folder: Path, columns: Sequence[str] | None = None) -> tuple[EventSchema, pa.Table]:
     """Return the schema and the events of a folder; quarantined ones have ``rule`` as well."""
-    schema = EventSchema.from_json(json.loads(_present(folder / SCHEMA_FILE).read_bytes()))
-    return schema, pq.read_table(_present(folder / EVENTS_FILE))
+    return read_schema(folder), pa.concat_tables(iterate_parts(folder, columns))
 
 
 def scan_events(folder: Path) -> tuple[EventSchema, pl.LazyFrame]:
-    """Return the schema and the events of a folder, to be streamed."""
-    schema = EventSchema.from_json(json.loads(_present(folder / SCHEMA_FILE).read_bytes()))
-    files = sorted(folder.glob("events*.parquet"))
-    if not files:
-        raise SourceError(f"{folder} holds no events: build it again")
-    return schema, pl.scan_parquet(files, glob=False)  # a folder's name may look like a pattern
+    """Return the schema and the events of a folder, of which a query reads what it needs."""
+    return read_schema(folder), pl.scan_parquet(part_paths(folder), glob=False)
 
 
 def read_catalogue(folder: Path) -> pa.Table:
@@ -130,47 +241,30 @@ def read_prefix(folder: Path) -> pa.Table:
     return table
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a table so that equal content gives equal bytes."""
-    plain = table.replace_schema_metadata(None).combine_chunks()
-    pq.write_table(
-        plain,
-        path,
-        compression="zstd",
-        row_group_size=_ROW_GROUP_ROWS,
-        store_schema=True,
-        use_dictionary=_repeating(plain.schema),  # type: ignore[arg-type]  # stubs know bool only
-    )
-
-
-def _repeating(schema: pa.Schema) -> list[str]:
-    """Return the columns, as Parquet names them, whose values repeat: text that is no event id.
-
-    A dictionary of ids or instants is given up half-way, after the work and the bytes of it.
-    """
-    texts = [field.name for field in schema if field.type == pa.string()]
-    lists = [f"{field.name}.list.element" for field in schema if pa.types.is_list(field.type)]
-    return [name for name in (*texts, *lists) if name != "event_id"]
-
-
-def _split(raw_folder: Path, catalogue_folder: Path, day: date) -> tuple[EventSchema, SplitEvents]:
-    schema, raw = read_events(raw_folder)
-    catalogue = read_catalogue(catalogue_folder)
-    return schema, split_events(raw, schema=schema, day=day, catalogue=catalogue)
-
-
-def _write_events(events: pa.Table, schema: EventSchema, folder: Path) -> None:
-    write_parquet(events, folder / EVENTS_FILE)
+def _write_schema(schema: EventSchema, folder: Path) -> None:
     replace_json(folder / SCHEMA_FILE, schema.to_json())
 
 
-def _figures(events: pa.Table) -> dict[str, Any]:
-    return {
-        "rows": events.num_rows,
-        "users": pc.count_distinct(events["user_id"]).as_py(),
-        "items": pc.count_distinct(events["item_id"]).as_py(),
-        "by_action": _counts(events["action"]),
-    }
+def _without(erased: Container[str] | None, rows: pa.Table) -> pa.Table:
+    """Return the rows of other users; one without a user stays, for the rules to reject."""
+    if erased is None:
+        return rows  # to list the users of a large day takes a second
+    users = pc.unique(rows["user_id"]).drop_null().to_pylist()
+    gone = [user for user in users if user in erased]
+    if not gone:
+        return rows
+    return rows.filter(pc.invert(pc.is_in(rows["user_id"], value_set=pa.array(gone, pa.string()))))
+
+
+def event_figures(events: pa.Table) -> dict[str, Any]:
+    """Return what is counted of raw or valid events."""
+    return Counts.of(events).figures()
+
+
+def prefix_figures(prefix: pa.Table) -> dict[str, Any]:
+    """Return what is counted of a history prefix."""
+    items = pc.sum(pc.list_value_length(prefix["item_ids"])).as_py() or 0
+    return {"users": prefix.num_rows, "items": items}
 
 
 def _counts(column: "pa.ChunkedArray[Any]") -> dict[str, int]:

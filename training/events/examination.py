@@ -55,8 +55,8 @@ class Examination:
     """Days between the first and the last one without any event."""
     outside: int = 0
     """Rows on days before the first or after the last one."""
-    late: int = 0
-    """Events that arrive only after their day was complete: they are not taken."""
+    too_late: int = 0
+    """Events that arrive only after their day was final: they are not taken."""
     users: int = 0
     items: int = 0
     catalogue_items: int = 0
@@ -72,8 +72,8 @@ class Examination:
         return sum(one.valid for one in self.days)
 
 
-def examine(source: OwnLog, *, arrival: timedelta) -> Examination:
-    """Return what a run would take of a log whose days are complete ``arrival`` after their end.
+def examine(source: OwnLog, *, lateness: timedelta) -> Examination:
+    """Return what runs take in the end of a log whose days are final ``lateness`` after their end.
 
     Raises:
         SourceError: files cannot be read, or the catalogue contradicts itself.
@@ -86,7 +86,7 @@ def examine(source: OwnLog, *, arrival: timedelta) -> Examination:
         count for rows in rows_by_day for day, count in rows.items() if day not in set(taken_days)
     )
     for day in taken_days:
-        valid = _take(source, day, found, arrival)
+        valid = _take(source, day, found, lateness)
         if valid is not None:
             users = pl.concat([users, pl.Series(valid["user_id"]).unique()]).unique()
             items = pl.concat([items, pl.Series(valid["item_id"]).unique()]).unique()
@@ -103,16 +103,16 @@ def _days(source: OwnLog) -> Iterator[date]:
         day += timedelta(days=1)
 
 
-def _take(source: OwnLog, day: date, found: Examination, arrival: timedelta) -> pa.Table | None:
+def _take(source: OwnLog, day: date, found: Examination, lateness: timedelta) -> pa.Table | None:
     """Add one day; return its valid events, or None where there is none at all."""
     try:
         arrived = source.read_day(day, received_before=_END_OF_TIME)
     except NoDataError:
         found.empty_days.append(day)
         return None
-    is_late = pl.Series(arrived["received_at"]) >= end_of(day) + arrival
-    raw = arrived.filter((~is_late).fill_null(value=True).to_arrow())
-    found.late += arrived.num_rows - raw.num_rows
+    is_too_late = pl.Series(arrived["received_at"]) >= end_of(day) + lateness
+    raw = arrived.filter((~is_too_late).fill_null(value=True).to_arrow())
+    found.too_late += arrived.num_rows - raw.num_rows
     if raw.num_rows == 0:
         found.empty_days.append(day)
         return None
@@ -147,9 +147,7 @@ def position(source: OwnLog, refused: Refused) -> str:
     wanted = source.schema.arrow_schema
     for file, rows in source.located(refused.day, received_before=_END_OF_TIME, is_numbered=True):
         events = rows.select(wanted.names).to_arrow().cast(wanted)
-        content = pl.Series(
-            content_ids(events.drop_columns(["event_id", "received_at"])), dtype=pl.String
-        )
+        content = pl.Series(content_ids(events.drop_columns(["event_id", "received_at"])))
         ids = rows["event_id"].fill_null("")
         here = rows.filter(pl.Series(ids == refused.event_id) | (content == refused.event_id))
         if not here.is_empty():

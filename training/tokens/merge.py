@@ -11,7 +11,7 @@ at a seam as its events would, so for any cut in time
 ``tokens(a ++ b) == join(tokens(a), tokens(b))``.
 """
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.hashing import keyed_hash
+from training.codes import Column, coded, of_each_row, sorted_codes
 from training.contracts import UNKNOWN_INSTANT, Int32, Int64
 from training.errors import ContractError
 from training.schema import TIMESTAMP, EventSchema, Facet, FacetKind, Phase
 from training.tokens.config import TokenizerConfig
 
 Bool = npt.NDArray[np.bool_]
-Column: TypeAlias = Any
-"""An Arrow column; what compute functions return is typed too narrowly to name it better."""
-
 REQUEST_PREFIX = "request_"
 """Columns of request facets are named so, hence no facet's name can meet a fixed column."""
 
@@ -62,10 +60,12 @@ def token_schema(schema: EventSchema) -> pa.Schema:
 def merge(events: pa.Table, schema: EventSchema, config: TokenizerConfig) -> pa.Table:
     """Return the tokens (``token_schema``) of events sorted by user, instant and event id.
 
-    Ignored actions are dropped first, so they never part two events of a token. Raises
-    ContractError when the events are not in that order, or hold nulls or unknown actions.
+    Actions that are ignored, or that the configuration drops, are left out first, so they never
+    part two events of a token. Raises ContractError when the events are not in that order, or hold
+    nulls or unknown actions.
     """
     check_order(events)
+    schema = config.schema_of_tokens(schema)
     return _folded(_single_event_tokens(events, schema), gap_us=config.merge_gap_us)
 
 
@@ -80,7 +80,7 @@ def join(earlier: pa.Table, later: pa.Table, config: TokenizerConfig) -> pa.Tabl
     both = both.take(by_user).combine_chunks()
     users = whole(both["user_id"])
     is_later = by_user.to_numpy() >= earlier.num_rows
-    is_seam = _equals_next(users) & (is_later[1:] & ~is_later[:-1])
+    is_seam = _equals_next(both["user_id"]) & (is_later[1:] & ~is_later[:-1])
     wrong = is_seam & (instants(both, "first_at")[1:] <= instants(both, "last_at")[:-1])
     if wrong.any():
         raise ContractError(
@@ -123,17 +123,21 @@ def check_order(events: pa.Table) -> None:
     for name in ("event_id", "user_id", "item_id", "action", "occurred_at"):
         if events[name].null_count:
             raise ContractError(f"valid events {name}: {events[name].null_count} nulls")
-    ascends = np.zeros(max(events.num_rows - 1, 0), dtype=bool)
-    for name in reversed(_KEY):
-        column = whole(events[name])
-        below = pc.less(column[:-1], column[1:]).to_numpy(zero_copy_only=False)
-        ascends = below | (_equals_next(column) & ascends)
+    _, user = sorted_codes(events["user_id"])
+    at = instants(events, "occurred_at")
+    is_same_user, is_same_instant = user[1:] == user[:-1], at[1:] == at[:-1]
+    ascends = (user[1:] > user[:-1]) | (is_same_user & (at[1:] > at[:-1]))
+    # ids are texts: compared only where nothing else tells two rows apart
+    tied = np.flatnonzero(is_same_user & is_same_instant)
+    ids = whole(events["event_id"])
+    below = pc.less(ids.take(pa.array(tied)), ids.take(pa.array(tied + 1)))
+    ascends[tied] = below.to_numpy(zero_copy_only=False)
     if not ascends.all():
         row = int(ascends.argmin())
-        user = keyed_hash(events["user_id"][row].as_py())
+        name = keyed_hash(events["user_id"][row].as_py())
         raise ContractError(
             f"valid events order: want rows ascending by {', '.join(_KEY)} without repetition, "
-            f"got row {row + 1} not after row {row} (user {user})"
+            f"got row {row + 1} not after row {row} (user {name})"
         )
 
 
@@ -143,18 +147,32 @@ def instants(table: pa.Table, name: str) -> Int64:
     return values
 
 
-def _single_event_tokens(events: pa.Table, schema: EventSchema) -> pa.Table:
+def is_counted(events: pa.Table, schema: EventSchema) -> Bool:
+    """Return bool[N]: events whose action is part of tokens."""
+    return _action_codes(events, schema) >= 0
+
+
+def _action_codes(events: pa.Table, schema: EventSchema) -> Int32:
+    """Return the position of each event's action in ``token_actions``, -1 for ignored ones.
+
+    Raises ContractError for an action that is not in the schema.
+    """
+    values, codes = coded(events["action"])
     names = pa.array([action.name for action in schema.actions], pa.string())
-    actions = whole(events["action"])
-    unknown = actions.filter(pc.invert(pc.is_in(actions, value_set=names)))
+    unknown = values.filter(pc.invert(pc.is_in(values, value_set=names)))
     if len(unknown):
         raise ContractError(f"valid events action: {unknown[0].as_py()!r} is not in the schema")
+    counted = pa.array(schema.token_actions, pa.string())
+    of_values: Column = pc.index_in(values, value_set=counted).fill_null(-1)
+    return of_each_row(of_values.to_numpy(), codes, missing=-1)
 
-    token_actions = pa.array(schema.token_actions, pa.string())
-    code: Column = pc.index_in(actions, value_set=token_actions)
-    kept = events.filter(code.is_valid()).combine_chunks()
-    action_code = code.drop_null().to_numpy()
-    one_hot = np.eye(len(token_actions), dtype=np.int32)[action_code]
+
+def _single_event_tokens(events: pa.Table, schema: EventSchema) -> pa.Table:
+    """Return one token per event that counts; texts are dictionaries if the events' are."""
+    action_code = _action_codes(events, schema)
+    is_kept = action_code >= 0
+    kept = events.filter(pa.array(is_kept)).combine_chunks()
+    one_hot = np.eye(len(schema.token_actions), dtype=np.int32)[action_code[is_kept]]
     duration = np.zeros(kept.num_rows, dtype=np.int64)
     for name in duration_facets(schema):
         duration += whole(kept[name]).fill_null(0).to_numpy()
@@ -168,7 +186,7 @@ def _single_event_tokens(events: pa.Table, schema: EventSchema) -> pa.Table:
         counts_array(one_hot),
         *(_missing_as_null(kept[facet.name]) for facet in request_facets(schema)),
     ]
-    return pa.table(columns, schema=token_schema(schema))
+    return pa.table(columns, names=token_schema(schema).names)
 
 
 def _missing_as_null(column: Column) -> Column:
@@ -190,7 +208,7 @@ def counts_matrix(column: Column) -> Int32:
 
 
 def _folded(tokens: pa.Table, *, gap_us: int) -> pa.Table:
-    is_same = _equals_next(whole(tokens["user_id"])) & _equals_next(whole(tokens["item_id"]))
+    is_same = _equals_next(tokens["user_id"]) & _equals_next(tokens["item_id"])
     last_at = instants(tokens, "last_at")
     starts = run_starts(is_same, instants(tokens, "first_at"), last_at, gap_us=gap_us)
     counts = counts_matrix(whole(tokens["action_counts"]))
@@ -213,7 +231,8 @@ def whole(column: Column) -> Column:
     return column.combine_chunks()
 
 
-def _equals_next(array: Column) -> Bool:
-    """Return bool[N-1]: whether each row equals the one after it."""
-    equal: Bool = pc.equal(array[:-1], array[1:]).to_numpy(zero_copy_only=False)
-    return equal
+def _equals_next(column: Column) -> Bool:
+    """Return bool[N-1]: whether each row's text equals the next one's."""
+    _, codes = coded(column)
+    is_equal: Bool = codes[1:] == codes[:-1]
+    return is_equal

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from training.codes import Column
 from training.errors import ContractError
 from training.events.source import PREFIX_SCHEMA
 from training.schema import EventSchema
-from training.tokens.merge import Column, whole
+from training.tokens.merge import whole
 from training.tokens.partial import PartialTokens, timeless_tokens
 
 PREFIX_FILE = "prefix.parquet"

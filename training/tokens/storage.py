@@ -1,27 +1,30 @@
 """Writing the tokens of one day, as ``partial`` reads them; equal events give equal bytes."""
 
 import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lake.hashing import buckets
 from lake.lake import Written
+from training.buckets import BucketMap, one_by_one
+from training.codes import Column, as_dictionary, coded
 from training.contracts import Int64
 from training.errors import ContractError
+from training.events.parts import part_paths, read_part
 from training.schema import EVENT_COLUMNS, EventSchema
-from training.tokens.codes import sorted_codes
 from training.tokens.config import FORMAT_VERSION, TokenizerConfig, json_bytes
 from training.tokens.merge import (
     REQUEST_PREFIX,
-    Column,
     duration_facets,
     instants,
+    is_counted,
     merge,
     request_facets,
     whole,
@@ -29,28 +32,53 @@ from training.tokens.merge import (
 from training.tokens.partial import CONFIG_FILE, SCHEMA_FILE, bucket_file
 
 
-def write_tokens(valid_folder: Path, config: TokenizerConfig, folder: Path) -> Written:
+def write_tokens(
+    valid_folder: Path,
+    config: TokenizerConfig,
+    folder: Path,
+    *,
+    each_bucket: BucketMap = one_by_one,
+) -> Written:
     """Write the partial tokens of the day in ``valid_folder``; return rows and figures.
 
-    Raises ContractError when validation blocked the day, or when its events are not sorted, of
-    one UTC day, and in the columns of their schema.
+    Raises ContractError when validation blocked the day, or when its events are not by the
+    tokenizer's buckets, sorted, of one UTC day, and in the columns of their schema.
     """
     refuse_blocked(valid_folder)
-    schema = EventSchema.from_json(json.loads((valid_folder / SCHEMA_FILE).read_bytes()))
-    events = _read_events(valid_folder / "events.parquet", schema)
-    day = _only_day(events)
-    tokens = merge(events, schema, config)
-
+    events_schema = EventSchema.from_json(json.loads((valid_folder / SCHEMA_FILE).read_bytes()))
+    schema = config.schema_of_tokens(events_schema)
+    paths = part_paths(valid_folder)
+    if len(paths) != config.num_buckets:
+        raise ContractError(
+            f"valid events buckets: want {config.num_buckets}, as the tokenizer has, got "
+            f"{len(paths)} in {valid_folder}: tokens of other buckets need the events written again"
+        )
+    day = _only_day(paths)
     (folder / CONFIG_FILE).write_bytes(json_bytes(config.to_json()))
     (folder / SCHEMA_FILE).write_bytes(json_bytes(schema.to_json()))
-    user_starts = _user_starts(tokens)
-    users: list[Any] = tokens["user_id"].take(user_starts).to_pylist()
-    lengths = np.diff(user_starts, append=tokens.num_rows)
-    bucket_of_token = np.repeat(buckets(users, config.num_buckets), lengths)
-    for bucket in range(config.num_buckets):
-        inside = tokens.filter(pa.array(bucket_of_token == bucket)).combine_chunks()
-        _write_bucket(folder / bucket_file(bucket), inside, day=day)
-    return Written(tokens.num_rows, _figures(events, tokens, schema, num_users=len(users)))
+
+    def write(bucket: int) -> TokenCounts:
+        return write_bucket(
+            paths[bucket], folder / bucket_file(bucket), schema=schema, config=config, day=day
+        )
+
+    counts = TokenCounts.total(each_bucket(write, config.num_buckets))
+    return Written(counts.tokens_out, counts.figures(schema))
+
+
+def write_bucket(
+    events_file: Path,
+    tokens_file: Path,
+    *,
+    schema: EventSchema,
+    config: TokenizerConfig,
+    day: date | None,
+) -> "TokenCounts":
+    """Write the tokens of one bucket's events."""
+    events = _read_events(events_file, schema)
+    tokens = merge(events, schema, config)
+    _write_tokens(tokens_file, tokens, day=day)
+    return TokenCounts.of(events, tokens, schema)
 
 
 def refuse_blocked(valid_folder: Path) -> None:
@@ -67,42 +95,45 @@ def refuse_blocked(valid_folder: Path) -> None:
 
 
 def _read_events(path: Path, schema: EventSchema) -> pa.Table:
-    with pq.ParquetFile(path, memory_map=True) as file:
-        got, want = file.schema_arrow, schema.arrow_schema
-        if [(f.name, f.type) for f in got] != [(f.name, f.type) for f in want]:
-            raise ContractError(f"valid events columns: want {want}, got {got} in {path}")
-        fixed = [name for name, _ in EVENT_COLUMNS if name != "received_at"]
-        facets = [*duration_facets(schema), *(f.name for f in request_facets(schema))]
-        return file.read([*fixed, *facets]).combine_chunks()
+    got, want = pq.read_schema(path), schema.arrow_schema
+    if [(f.name, f.type) for f in got] != [(f.name, f.type) for f in want]:
+        raise ContractError(f"valid events columns: want {want}, got {got} in {path}")
+    fixed = [name for name, _ in EVENT_COLUMNS if name != "received_at"]
+    facets = [*duration_facets(schema), *(f.name for f in request_facets(schema))]
+    return read_part(path, [*fixed, *facets])
 
 
-def _only_day(events: pa.Table) -> date | None:
-    if not events.num_rows:
-        return None
-    ends: Any = pc.min_max(events["occurred_at"]).as_py()
-    first: date = ends["min"].astimezone(UTC).date()
-    last: date = ends["max"].astimezone(UTC).date()
-    if first != last:
-        raise ContractError(f"valid events day: want one UTC day, got {first} to {last}")
-    return first
+def _only_day(paths: Iterable[Path]) -> date | None:
+    """Return the day of all events, as the files' own statistics tell it; None without events."""
+    ends = set[date]()
+    for path in paths:
+        about = pq.read_metadata(path)
+        place = about.schema.names.index("occurred_at")
+        for group in range(about.num_row_groups):
+            found: Any = about.row_group(group).column(place).statistics
+            if found is not None and found.has_min_max:
+                ends |= {one.astimezone(UTC).date() for one in (found.min, found.max)}
+    if len(ends) > 1:
+        raise ContractError(f"valid events day: want one UTC day, got {min(ends)} to {max(ends)}")
+    return next(iter(ends), None)
 
 
 def _user_starts(rows: pa.Table) -> Int64:
     """Return the position of each user's first row."""
-    users = whole(rows["user_id"])
-    differs = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
+    _, users = coded(rows["user_id"])
+    differs = users[1:] != users[:-1]
     return np.flatnonzero(np.concatenate(([True], differs))[: len(users)])
 
 
-def _write_bucket(path: Path, tokens: pa.Table, *, day: date | None) -> None:
-    rows = _jagged(tokens).replace_schema_metadata(
+def _write_tokens(path: Path, tokens: pa.Table, *, day: date | None) -> None:
+    rows = jagged(tokens).replace_schema_metadata(
         {"format_version": str(FORMAT_VERSION), "day": day.isoformat() if day else ""}
     )
     with pa.ipc.new_file(str(path), rows.schema) as writer:  # uncompressed by default
         writer.write_batch(rows)
 
 
-def _jagged(tokens: pa.Table) -> pa.RecordBatch:
+def jagged(tokens: pa.Table) -> pa.RecordBatch:
     """Return one row per user of a flat table."""
     columns = {
         name: _stored(whole(tokens[name])) for name in tokens.column_names if name != "user_id"
@@ -115,7 +146,10 @@ def _jagged(tokens: pa.Table) -> pa.RecordBatch:
     starts = _user_starts(tokens)
     offsets: Column = pa.array(np.append(starts, tokens.num_rows), pa.int64())
     return pa.record_batch(
-        [whole(tokens["user_id"].take(starts)), pa.LargeListArray.from_arrays(offsets, values)],
+        [
+            whole(tokens["user_id"].take(starts)).cast(pa.string()),
+            pa.LargeListArray.from_arrays(offsets, values),
+        ],
         schema=pa.schema(
             [
                 pa.field("user_id", pa.string(), nullable=False),
@@ -126,41 +160,71 @@ def _jagged(tokens: pa.Table) -> pa.RecordBatch:
 
 
 def _stored(column: Column) -> Column:
-    """Return the column as it is stored: strings as a sorted dictionary."""
-    if pa.types.is_string(column.type):
-        values, codes = sorted_codes(column)
-        indices: Column = pa.array(codes, mask=codes < 0)
-        return pa.DictionaryArray.from_arrays(indices, values)
-    return column
+    """Return the column as it is stored: texts as a sorted dictionary."""
+    is_text = pa.types.is_string(column.type) or pa.types.is_dictionary(column.type)
+    return as_dictionary(column) if is_text else column
 
 
-def _figures(
-    events: pa.Table, tokens: pa.Table, schema: EventSchema, *, num_users: int
-) -> dict[str, Any]:
-    value_counts: Column = pc.value_counts(whole(events["action"]))
-    count_of = {row["values"]: row["counts"] for row in value_counts.to_pylist()}
-    total = max(events.num_rows, 1)
-    share = {action.name: count_of.get(action.name, 0) / total for action in schema.actions}
-    kept = int(pc.sum(tokens["num_events"]).as_py() or 0)
-    return {
-        "events_in": events.num_rows,
-        "events_kept": kept,
-        "tokens_out": tokens.num_rows,
-        "compression": kept / tokens.num_rows if tokens.num_rows else None,
-        "users": num_users,
-        "mean_gap_s": _mean_gap_s(events, schema),
-        "action_share_kept": {name: share[name] for name in schema.token_actions},
-        "action_share_dropped": {
-            name: value for name, value in share.items() if name not in schema.token_actions
-        },
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCounts:
+    """What tokenizing came to, of one bucket or of several."""
 
+    events_in: int = 0
+    events_kept: int = 0
+    tokens_out: int = 0
+    users: int = 0
+    gaps: int = 0
+    """Pairs of neighbouring kept events of one user."""
+    gaps_us: int = 0
+    """The time between them, summed."""
+    by_action: Counter[str] = field(default_factory=Counter)
 
-def _mean_gap_s(events: pa.Table, schema: EventSchema) -> float | None:
-    """Return the mean time between neighbouring kept events of one user; None without any."""
-    actions = pa.array(schema.token_actions, pa.string())
-    kept = events.filter(pc.is_in(events["action"], value_set=actions))
-    gaps = np.diff(instants(kept, "occurred_at"))
-    inside = np.ones(len(gaps), dtype=bool)
-    inside[_user_starts(kept)[1:] - 1] = False
-    return float(gaps[inside].mean()) / 1e6 if inside.any() else None
+    @classmethod
+    def of(cls, events: pa.Table, tokens: pa.Table, schema: EventSchema) -> "TokenCounts":
+        """Count the tokens of one bucket's events."""
+        actions, codes = coded(events["action"])
+        numbers = np.bincount(codes, minlength=len(actions)).tolist()
+        is_kept = pa.array(is_counted(events, schema))
+        kept = events.select(["user_id", "occurred_at"]).filter(is_kept)
+        gaps = np.diff(instants(kept, "occurred_at"))
+        inside = np.ones(len(gaps), dtype=bool)
+        inside[_user_starts(kept)[1:] - 1] = False
+        return cls(
+            events_in=events.num_rows,
+            events_kept=kept.num_rows,
+            tokens_out=tokens.num_rows,
+            users=len(_user_starts(tokens)),
+            gaps=int(inside.sum()),
+            gaps_us=int(gaps[inside].sum()),
+            by_action=Counter(dict(zip(map(str, actions.to_pylist()), numbers, strict=True))),
+        )
+
+    @classmethod
+    def total(cls, parts: Iterable["TokenCounts"]) -> "TokenCounts":
+        """Add up the counts of buckets."""
+        each = list(parts)
+        by_action = Counter[str]()
+        for one in each:
+            by_action.update(one.by_action)
+        numbers = {
+            name: sum(getattr(one, name) for one in each)
+            for name in ("events_in", "events_kept", "tokens_out", "users", "gaps", "gaps_us")
+        }
+        return cls(**numbers, by_action=by_action)
+
+    def figures(self, schema: EventSchema) -> dict[str, Any]:
+        """Return the figures of a day."""
+        total = max(self.events_in, 1)
+        share = {action.name: self.by_action[action.name] / total for action in schema.actions}
+        return {
+            "events_in": self.events_in,
+            "events_kept": self.events_kept,
+            "tokens_out": self.tokens_out,
+            "compression": self.events_kept / self.tokens_out if self.tokens_out else None,
+            "users": self.users,
+            "mean_gap_s": self.gaps_us / self.gaps / 1e6 if self.gaps else None,
+            "action_share_kept": {name: share[name] for name in schema.token_actions},
+            "action_share_dropped": {
+                name: value for name, value in share.items() if name not in schema.token_actions
+            },
+        }

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from training.events.parts import write_parts
 from training.schema import Action, ActionRole, EventSchema, Facet, FacetKind, Phase
 
 SCHEMA = EventSchema(
@@ -59,7 +59,7 @@ def write_days(
         folder.mkdir(parents=True, exist_ok=True)
         rows = [one for one in events if at(day, 0) <= one["occurred_at"] < at(day + 1, 0)]
         rows.sort(key=lambda one: (one["user_id"], one["occurred_at"], one["event_id"]))
-        pq.write_table(pa.Table.from_pylist(rows, SCHEMA.arrow_schema), folder / "events.parquet")
+        write_parts(pa.Table.from_pylist(rows, SCHEMA.arrow_schema), folder, num_buckets=1)
         (folder / "schema.json").write_text(json.dumps(schema.to_json()))
         folders[day_name(day)] = folder
     return folders

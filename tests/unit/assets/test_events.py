@@ -9,7 +9,6 @@ from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from assets.errors import IncompleteDayError
@@ -20,7 +19,9 @@ from assets.workspace import Workspace, WorkspaceConfig
 from lake.atomic import replace_json
 from lake.lake import Written
 from lake.refs import ArtifactRef
+from training.events.artifacts import read_events
 from training.events.day_aggregates import DayAggregates
+from training.events.parts import write_raw_parts
 
 FIRST, DAY = date(2026, 1, 1), "2026-01-08"
 CONFIG = WorkspaceConfig(
@@ -122,8 +123,8 @@ def test_a_repeated_delivery_is_no_part_of_a_days_digest(
     folder = workspace.lake.path(inputs["raw_events"])
 
     def twice(into: Path) -> Written:
-        events = pq.read_table(folder / "events.parquet")
-        pq.write_table(pa.concat_tables([events, events]), into / "events.parquet")
+        schema, events = read_events(folder)
+        write_raw_parts(pa.concat_tables([events, events]), schema, into, num_buckets=8)
         shutil.copy(folder / "schema.json", into)
         return Written(2 * events.num_rows)
 
@@ -161,7 +162,8 @@ def test_a_live_day_is_refused_until_its_watermark_has_passed(tmp_path: Path) ->
         made(raw_events, live, clock=lambda: watermark - timedelta(seconds=1))
 
     assert live.lake.find("raw_events", DAY) is None
-    assert made(raw_events, live, clock=lambda: watermark).as_of == watermark.isoformat()
+    final = datetime(2026, 1, 12, tzinfo=UTC)
+    assert made(raw_events, live, clock=lambda: watermark).as_of == final.isoformat()
 
 
 def test_a_replayed_day_is_complete_whatever_the_clock_says(tmp_path: Path) -> None:

@@ -11,7 +11,15 @@ from lake.refs import ArtifactRef
 
 HALF = {"value": 0.5, "low": 0.4, "high": 0.6}
 FIGURES: dict[str, dict[str, Any]] = {
-    "raw_events": {"rows": 4, "users": 2, "items": 3, "late": 0, "by_action": {"play": 4}},
+    "raw_events": {
+        "rows": 4,
+        "users": 2,
+        "items": 3,
+        "late": 3,
+        "late_taken": 2,
+        "too_late": 1,
+        "by_action": {"play": 4},
+    },
     "valid_events": {
         "rows": 90,
         "users": 2,
@@ -161,3 +169,9 @@ def test_the_picture_stands_first_and_the_long_one_last(ref: ArtifactRef) -> Non
     assert next(iter(metadata or {})) == "preview"
     assert list(metadata or {})[-1] == EMBEDDED
     assert list(metadata or {}).index("new_items") < list(metadata or {}).index("digest")
+
+
+def test_late_events_are_told_apart_by_what_became_of_them(ref: ArtifactRef) -> None:
+    told = shown(ref, "raw_events")
+
+    assert [told[name] for name in ("late events", "late, taken in", "too late")] == [3, 2, 1]

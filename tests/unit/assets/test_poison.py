@@ -17,7 +17,8 @@ from assets.workspace import Workspace, WorkspaceConfig
 from lake.lake import Written
 from lake.refs import ArtifactRef
 from training.errors import ContractError
-from training.events.artifacts import read_events, scan_events, write_parquet, write_raw
+from training.events.artifacts import read_events, scan_events, write_raw
+from training.events.parts import write_raw_parts
 
 BEFORE, DAY = date(2026, 1, 1), date(2026, 1, 2)
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
@@ -117,7 +118,8 @@ def raw_with(workspace: Workspace, *, poison: float) -> tuple[ArtifactRef, dict[
         bad, by_rule = poisoned(genuine, rows=round(genuine.height * poison / (1 - poison)))
         planted.update(by_rule)
         both = pl.concat([genuine, bad]).sample(fraction=1, shuffle=True, seed=5)
-        write_parquet(both.to_arrow().cast(schema.arrow_schema), folder / "events.parquet")
+        table = both.to_arrow().cast(schema.arrow_schema)
+        write_raw_parts(table, schema, folder, num_buckets=CONFIG.num_buckets)
         shutil.copy(clean / "schema.json", folder)
         shutil.rmtree(clean)
         return Written(both.height, written.figures)

@@ -1,8 +1,14 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from assets.workspace import Workspace
 from embedding_store.gates import Gate
+from lake.atomic import replace_json
+from lake.days import end_of
 from lake.lake import Step, Written
+from lake.refs import ArtifactRef
 from marquee.standing import verdict
 from tests.unit.marquee.conftest import Marquee
 
@@ -24,6 +30,43 @@ def test_the_status_tells_what_is_stable_and_how_old_it_is(
     assert "forward" not in answer.out
     assert "coverage passed: 1.0000 is at least the wanted 0.9990" in answer.out
     assert "60 of 60 users" in answer.out
+
+
+def test_the_status_counts_what_the_served_model_read_and_is_other_by_now(
+    workspace: Workspace, marquee: Marquee
+) -> None:
+    def build(asset: str, partition: str, content: str) -> ArtifactRef:
+        def write(folder: Path) -> Written:
+            (folder / "content").write_text(content)
+            return Written(1)
+
+        built = workspace.build(
+            asset,
+            partition,
+            write,
+            code_of=["lake.lake"],
+            as_of=end_of("2024-03-02"),
+            parameters={"content": content},
+        )
+        return built.ref
+
+    inputs = [build("interaction_tokens", f"2024-03-0{n}", "first") for n in (1, 2)]
+    inputs.append(build("history_prefix", "history", ""))
+    inputs += [build(asset, "2024-03-02", "") for asset in ("catalogue", "vocabulary")]
+    model = replace(
+        build("fine_tuned_model", "2024-03-02", ""),
+        digest="m" * 64,
+        inputs=tuple(ref.logical_id for ref in inputs),
+    )
+    refs = workspace.lake.root / "refs"
+    replace_json(refs / "fine_tuned_model" / "2024-03-02.json", model.to_json())
+    assert "superseded" not in marquee("status").out
+
+    build("interaction_tokens", "2024-03-01", "with late events")
+
+    told = marquee("status").out
+    assert "inputs 1 input is superseded since: interaction_tokens 2024-03-01; " in told
+    assert "`marquee republish 2024-03-02`" in told
 
 
 @pytest.mark.parametrize(

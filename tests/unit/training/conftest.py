@@ -13,11 +13,11 @@ from training.contracts import UNKNOWN_INSTANT, Histories
 from training.data import TrainingData
 from training.events.artifacts import (
     write_catalogue,
-    write_parquet,
     write_prefix,
     write_raw,
     write_valid,
 )
+from training.events.parts import write_parquet
 from training.events.simulated import SimulatedWorld
 from training.events.source import CATALOGUE_SCHEMA
 from training.events.world import WorldParameters
@@ -101,7 +101,7 @@ def small_lake(tmp_path_factory: pytest.TempPathFactory) -> SmallLake:
         raw, valid = folder("raw_events", str(day)), folder("valid_events", str(day))
         catalogue = folder("catalogue", str(day))
         vocabulary = folder("vocabulary", str(day))
-        write_raw(world, day, end_of(day) + timedelta(days=4), raw)
+        write_raw(world, day, end_of(day) + timedelta(days=4), raw, num_buckets=2)
         write_catalogue(world, end_of(day), catalogue)
         write_valid(raw, catalogue, day, valid)
         tokens = folder("interaction_tokens", str(day))

@@ -10,13 +10,13 @@ from training.events.examination import Examination, examine, position, untimed
 from training.events.mapping_file import mapping_from
 from training.events.own_log import OwnLog
 
-ARRIVAL = timedelta(hours=6)
+LATENESS = timedelta(hours=6)
 
 
 def examined(folder: Path, rows: list[dict[str, Any]], **changes: Any) -> tuple[OwnLog, Any]:
     plays(rows).write_parquet(folder / "plays.parquet")
     source = OwnLog(mapping_from(mapping(folder, **changes)))
-    return source, examine(source, arrival=ARRIVAL)
+    return source, examine(source, lateness=LATENESS)
 
 
 def test_what_would_be_taken_is_counted(tmp_path: Path) -> None:
@@ -71,9 +71,9 @@ def test_what_arrives_too_late_is_told(tmp_path: Path) -> None:
     received = {"column": "got", "unit": "timestamp"}
     source = OwnLog(mapping_from(mapping(tmp_path, events__received_at=received)))
 
-    found = examine(source, arrival=ARRIVAL)
+    found = examine(source, lateness=LATENESS)
 
-    assert (found.late, found.valid) == (8, 0)
+    assert (found.too_late, found.valid) == (8, 0)
     assert len(found.empty_days) == 2
 
 
@@ -86,6 +86,6 @@ def test_a_refused_event_with_an_id_of_its_own_is_found_too(
     changes = {"events__event_id": event_id} if event_id else {}
     source = OwnLog(mapping_from(mapping(tmp_path, **changes)))
 
-    found = examine(source, arrival=ARRIVAL)
+    found = examine(source, lateness=LATENESS)
 
     assert position(source, found.refused["ms_played is not negative"]) == "plays.parquet row 5"

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from lake.days import end_of
-from lake.digests import digest_file
+from lake.digests import digest_file, digest_folder
 from tests.unit.training.events.listening import DAY_MS, PLAYS, START_MS, mapping, plays
 from training.errors import NoDataError, SourceError
 from training.events import day_split, file_facts
@@ -145,7 +145,7 @@ def valid_digest(document: Mapping[str, Any], folder: Path) -> str:
     write_catalogue(source, END, titles)
     write_valid(raw, titles, DAY, valid)
     assert read_events(valid)[1]["event_id"].null_count == 0
-    return (valid / "events.parquet").read_bytes().hex()
+    return digest_folder(valid)
 
 
 def test_any_split_order_or_copy_of_the_files_gives_the_same_day(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_a_week_of_the_measured_movietweetings_keeps_every_rule(
     mapping = published_mapping("movietweetings", movietweetings_folder)
     week = replace(mapping.world, first_day=date(2013, 10, 28), last_day=date(2013, 11, 3))
 
-    found = examine(OwnLog(replace(mapping, world=week)), arrival=timedelta(hours=6))
+    found = examine(OwnLog(replace(mapping, world=week)), lateness=timedelta(hours=6))
 
     assert found.refused == {}
     assert len(found.days) == 7

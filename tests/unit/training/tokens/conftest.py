@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from training.events.parts import part_paths, write_parts
 from training.schema import Action, ActionRole, EventSchema, Facet, FacetKind, Phase
 from training.tokens.config import json_bytes
 
@@ -61,9 +62,11 @@ def table(schema: EventSchema) -> Callable[..., pa.Table]:
 def write_valid(schema: EventSchema) -> Callable[..., Path]:
     """Write a folder of valid events."""
 
-    def write(events: pa.Table, folder: Path, **layout: Any) -> Path:
+    def write(events: pa.Table, folder: Path, num_buckets: int = 2, **layout: Any) -> Path:
         folder.mkdir(parents=True)
-        pq.write_table(events, folder / "events.parquet", **layout)
+        write_parts(events, folder, num_buckets=num_buckets)
+        for path in part_paths(folder) if layout else ():
+            pq.write_table(pq.read_table(path), path, **layout)
         (folder / "schema.json").write_bytes(json_bytes(schema.to_json()))
         return folder
 

@@ -1,0 +1,99 @@
+"""Late events of a day whose lateness has ended, taken into their own day.
+
+::
+
+    refresh of day N     raw ─► valid ─► tokens            of N, as it is at its watermark
+                         late_arrivals:  raw ─► … ─► tokens  of N - 3, with all that came late
+                         fine_tuned_model                  reads both
+
+Staleness stops there: models and versions made of the day before stay what they are, and say which
+of their inputs were superseded (ADR 9).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from assets.backfill import DATA_VERSION_TAG, OF_A_DAY, build_day, final_days, materialization
+from assets.events import VALIDATION
+from assets.pages import docs_folder
+from assets.partitions import daily, the_day_that_is_final
+from assets.presentation import table
+from assets.reporting import code_version, work
+from assets.tokens import TOKENIZER
+from assets.watermark import Clock
+from assets.workspace import Workspace
+from lake.digests import digest_json
+from lake.lake import Built
+
+COUNTED = ("received late", "taken in", "too late", "tokens rewritten")
+
+
+@dg.asset(
+    partitions_def=daily,
+    group_name="events",
+    kinds={"parquet"},
+    owners=["team:data"],
+    code_version=code_version((*VALIDATION, *TOKENIZER)),
+    deps=[dg.AssetDep("interaction_tokens", partition_mapping=the_day_that_is_final)],
+)
+def late_arrivals(
+    context: dg.AssetExecutionContext,
+    workspace: dg.ResourceParam[Workspace],
+    clock: dg.ResourceParam[Clock],
+) -> dg.MaterializeResult[None]:
+    """Late events of the day whose lateness ended, taken into that day's events and tokens."""
+    days = final_days(workspace, context.partition_key)
+    taken = [_taken_again(context, workspace, day, now=clock()) for day in days]
+    rows = [_figures(day, built) for day, built in zip(days, taken, strict=True)]
+    versions = [built["interaction_tokens"].ref.digest for built in taken]
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(digest_json(versions)),
+        metadata={
+            **{name: sum(row[name] for row in rows) for name in COUNTED},
+            "days": table(rows),
+            **work(is_skipped=all(one.is_skipped for built in taken for one in built.values())),
+        },
+    )
+
+
+def _taken_again(
+    context: dg.AssetExecutionContext, workspace: Workspace, day: str, *, now: datetime
+) -> dict[str, Built]:
+    """Take a day in as the partition's day knows it, and tell what the orchestrator has not heard.
+
+    A day whose pages are drawn gets others.
+    """
+    taken = {}
+    has_pages = docs_folder(workspace.root, day).exists()
+    try:
+        for built in build_day(
+            workspace, day, now=now, as_of_day=context.partition_key, has_pages=has_pages
+        ):
+            taken[built.ref.asset] = built
+            if _told_version(context.instance, built) != built.ref.digest:
+                context.log_event(materialization(built))
+    except OF_A_DAY as error:
+        raise dg.Failure(f"{day}, with its late events: {error}") from error
+    return taken
+
+
+def _told_version(instance: dg.DagsterInstance, built: Built) -> str | None:
+    wanted = dg.AssetRecordsFilter(dg.AssetKey(built.ref.asset), [built.ref.partition])
+    for record in instance.fetch_materializations(wanted, limit=1).records:
+        made = record.asset_materialization
+        return (made.tags or {}).get(DATA_VERSION_TAG) if made else None
+    return None
+
+
+def _figures(day: str, taken: Mapping[str, Built]) -> dict[str, Any]:
+    raw, tokens = taken["raw_events"].ref.figures, taken["interaction_tokens"]
+    return {
+        "day": day,
+        "received late": raw["late"],
+        "taken in": raw["late_taken"],
+        "too late": raw["too_late"],
+        "tokens rewritten": 0 if tokens.is_skipped else tokens.ref.rows,
+    }
