@@ -22,7 +22,9 @@ ingestion_assets = dg.AssetSelection.assets(
     "valid_events",
     "quarantined_events",
     "interaction_tokens",
+    "viewing_tokens",
     "vocabulary",
+    "item_statistics",
     "late_arrivals",
 )
 lifecycle_assets = dg.AssetSelection.assets(

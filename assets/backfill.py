@@ -4,9 +4,9 @@ They are taken in as work on the last of them knows them, and so are late events
 
 ::
 
-    day by day:  raw ─► valid ─► tokens          one materialization per asset and day
-                  └──► quarantined
-                 catalogue ─► vocabulary
+    day by day:  raw ─► valid ─► tokens ─────┐   one materialization per asset and day
+                  └──► quarantined           ├─► item statistics
+                 catalogue ─► vocabulary ────┘
 
 It is an op over days, not a run of the assets over a range of partitions: such a run tells all of
 its partitions one and the same data version (dagster 1.13; ADR 8). A day that stands is skipped,
@@ -30,7 +30,7 @@ from assets.events import (
 )
 from assets.reporting import materialized
 from assets.timeline import day_before, days_between
-from assets.tokens import build_tokens, build_vocabulary
+from assets.tokens import build_item_statistics, build_tokens, build_vocabulary
 from assets.watermark import Clock, days_to_final
 from assets.workspace import Workspace, WorkspaceConfig
 from lake.errors import LakeError
@@ -45,6 +45,8 @@ ASSETS = (
     "quarantined_events",
     "valid_events",
     "interaction_tokens",
+    "viewing_tokens",
+    "item_statistics",
 )
 """What is made of a day, in the order in which it is made."""
 
@@ -127,11 +129,15 @@ def build_day(
     yield raw  # first, as it refuses a day that is not over: a vocabulary, once written, stays
     titles = build_catalogue(workspace, day)
     yield titles
-    yield build_vocabulary(workspace, titles.ref)
+    vocabulary = build_vocabulary(workspace, titles.ref)
+    yield vocabulary
     yield build_quarantined_events(workspace, raw.ref, titles.ref)
     valid = build_valid_events(workspace, raw.ref, titles.ref, has_pages=has_pages)
     yield valid
-    yield build_tokens(workspace, valid.ref)  # refuses what validation blocked
+    tokens = build_tokens(workspace, valid.ref)  # refuses what validation blocked
+    yield tokens
+    yield build_tokens(workspace, valid.ref, asset="viewing_tokens")
+    yield build_item_statistics(workspace, vocabulary.ref, titles.ref, tokens.ref)
 
 
 def final_days(workspace: Workspace, as_of_day: str) -> list[str]:

@@ -20,6 +20,8 @@ _MEANINGS: Mapping[str, str] = {
     "kind": "What the item is, such as a movie.",
     "valid_from": "From when on the row describes the item.",
     "valid_to": "Until when; null means still.",
+    "num_events": "Events of the day in tokens.",
+    "is_retired": "The catalogue describes it no longer; its row stays.",
     "tokens": "Merged interactions of the user on the day, in time order.",
     "embedding": "The vector; inner products are the model's logits.",
 }

@@ -50,10 +50,14 @@ class Plot:
     png: bytes
 
     @property
+    def base64(self) -> str:
+        """The picture as text, for a data URI that needs no file and no server."""
+        return base64.b64encode(self.png).decode()
+
+    @property
     def markdown(self) -> str:
-        """The picture inline: a data URI that needs no file and no server."""
-        data = base64.b64encode(self.png).decode()
-        return f"![{self.title}](data:image/png;base64,{data})"
+        """The picture inline."""
+        return f"![{self.title}](data:image/png;base64,{self.base64})"
 
 
 def read_plot(png: bytes) -> Plot:

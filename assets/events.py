@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assets import previews
+from assets.day_figures import Arrived
 from assets.io_manager import UNPARTITIONED
 from assets.pages import docs_folder
 from assets.partitions import daily
@@ -23,9 +24,14 @@ from lake.days import end_of, start_of
 from lake.lake import Built, Written
 from lake.refs import ArtifactRef
 from training.events import artifacts
+from training.events.day_aggregates import DayAggregates
+from training.events.file_columns import FileColumns, HasFiles, changes
 
 INGESTION = ("training.events.artifacts", "training.events.sources")
 VALIDATION = (*INGESTION, "assets.validation")
+FILES = "source files"
+"""Figure of raw events: the columns of the files they came from, where they came from files."""
+
 OWNERS = ["team:data"]
 
 of_a_day = partial(dg.asset, partitions_def=daily, group_name="events", owners=OWNERS)
@@ -76,9 +82,7 @@ def _build_raw(workspace: Workspace, day: str, cut: datetime) -> Built:
     return workspace.build(
         "raw_events",
         day,
-        lambda folder: artifacts.write_raw(
-            source, date, cut, folder, lateness=lateness, num_buckets=config.num_buckets
-        ),
+        lambda folder: _write_raw(workspace, date, cut, lateness, folder),
         code_of=INGESTION,
         as_of=cut,
         parameters={
@@ -89,6 +93,26 @@ def _build_raw(workspace: Workspace, day: str, cut: datetime) -> Built:
             "num_buckets": config.num_buckets,
         },
     )
+
+
+def _write_raw(
+    workspace: Workspace, day: date, cut: datetime, lateness: artifacts.Lateness, folder: Path
+) -> Written:
+    source = workspace.source
+    written = artifacts.write_raw(
+        source,
+        day,
+        cut,
+        folder,
+        lateness=lateness,
+        num_buckets=workspace.config.num_buckets,
+        # tombstones are no parameter: an erasure makes no day new work
+        erased=workspace.lake.tombstones() or None,
+    )
+    if not isinstance(source, HasFiles):
+        return written
+    files = [one.to_json() for one in source.columns_on(day)]
+    return Written(written.rows, {**written.figures, FILES: files})
 
 
 @of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
@@ -156,7 +180,8 @@ def _write_valid(
     has_pages: bool,
 ) -> Written:
     raw, titles = workspace.paths([raw_events, catalogue])
-    written = artifacts.write_valid(raw, titles, start_of(raw_events.partition).date(), folder)
+    day = start_of(raw_events.partition).date()
+    written = artifacts.write_valid(raw, titles, day, folder, each_bucket=workspace.each_bucket)
     validation = _validation(workspace, folder, raw_events, written.figures)
     docs = docs_folder(workspace.root, raw_events.partition)
     shutil.rmtree(docs, ignore_errors=True)  # they are of what the day was before
@@ -170,25 +195,66 @@ def _write_valid(
 def _validation(
     workspace: Workspace, folder: Path, raw_events: ArtifactRef, figures: Mapping[str, Any]
 ) -> DayValidation:
-    schema, events = artifacts.read_events(folder)
-    start = start_of(raw_events.partition)
-    # the week before only informs a warning, so it is no input: late events of another day must not
-    # make this one new
-    week = [(start - timedelta(days=n)).date().isoformat() for n in range(1, 8)]
-    before = [workspace.lake.find("valid_events", day) for day in week]
+    schema, events = artifacts.scan_events(folder)
+    known = {action.name for action in schema.actions}
+    arrived_actions = raw_events.figures.get("by_action", {})
     return validate_day(
         events,
         schema=schema,
-        day=start.date(),
-        quarantined=figures["quarantined"],
-        duplicates=figures["duplicates"],
-        rows_in=raw_events.rows,
-        trailing_rows=[ref.rows for ref in before if ref],
+        day=start_of(raw_events.partition).date(),
+        arrived=Arrived(
+            rows_in=raw_events.rows,
+            quarantined=figures["quarantined"],
+            duplicates=figures["duplicates"],
+            unknown_actions={
+                word: rows for word, rows in arrived_actions.items() if word not in known
+            },
+            source_changes=_source_changes(workspace, raw_events),
+        ),
+        week=_week_before(workspace, raw_events.partition),
         limits=Limits(
             quarantine_ratio=workspace.config.max_quarantined,
             rows=min(1, raw_events.rows),  # raw events are empty only if the source vouches for it
+            delay_s=workspace.config.watermark_delay_h * 3600,
         ),
     )
+
+
+def _week_before(workspace: Workspace, day: str) -> list[DayAggregates]:
+    """Return what the days before were like, those that were blocked left out.
+
+    They inform warnings alone, so they are no input: late events of another day must not make this
+    one new.
+    """
+    found = [workspace.lake.find("valid_events", one) for one in _days_before(day)]
+    judged = [ref.figures["validation"] for ref in found if ref]
+    return [
+        DayAggregates.from_json(one["aggregates"])
+        for one in judged
+        if not one["is_blocked"] and "aggregates" in one
+    ]
+
+
+def _source_changes(workspace: Workspace, raw_events: ArtifactRef) -> list[str]:
+    """Return how the columns of the day's files differ from the last day's before it."""
+    now, source = raw_events.figures.get(FILES), workspace.source
+    if not now or not isinstance(source, HasFiles):
+        return []
+    found = (workspace.lake.find("raw_events", one) for one in _days_before(raw_events.partition))
+    before: list[Any] = next(
+        (ref.figures[FILES] for ref in found if ref and ref.figures.get(FILES)), []
+    )
+    return changes(
+        [FileColumns(**one) for one in before],
+        [FileColumns(**one) for one in now],
+        read=source.columns_read,
+    )
+
+
+def _days_before(day: str) -> list[str]:
+    """Return the week before a day, the last one first."""
+    start = start_of(day)
+    return [(start - timedelta(days=n)).date().isoformat() for n in range(1, 8)]
 
 
 @of_a_day(kinds={"parquet"}, code_version=code_version(INGESTION))
@@ -204,12 +270,14 @@ def build_quarantined_events(
     workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef
 ) -> Built:
     """Write the rows of a day that break a rule."""
-    day = raw_events.partition
+    day, each_bucket = raw_events.partition, workspace.each_bucket
     raw, titles = workspace.paths([raw_events, catalogue])
     return workspace.build(
         "quarantined_events",
         day,
-        lambda folder: artifacts.write_quarantined(raw, titles, start_of(day).date(), folder),
+        lambda folder: artifacts.write_quarantined(
+            raw, titles, start_of(day).date(), folder, each_bucket=each_bucket
+        ),
         code_of=INGESTION,
         as_of=end_of(day),
         inputs=[raw_events, catalogue],
@@ -228,7 +296,9 @@ def history_prefix(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResu
     built = workspace.build(
         "history_prefix",
         UNPARTITIONED,
-        lambda folder: artifacts.write_prefix(source, folder),
+        lambda folder: artifacts.write_prefix(
+            source, folder, erased=workspace.lake.tombstones() or None
+        ),
         code_of=INGESTION,
         as_of=start_of(workspace.config.first_day.isoformat()),
         parameters={"source": source.identity()},

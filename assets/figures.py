@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.check_results import judged
+from assets.check_results import in_one_row
 from assets.presentation import counts, interval, links, table
 from embedding_store.gates import GateRecord
 from lake.refs import ArtifactRef
@@ -61,15 +61,29 @@ def _events(figures: Figures) -> Shown:
 
 
 def _raw_events(figures: Figures) -> Shown:
+    files = [
+        {
+            "file": one["file"],
+            "files like it": one["num_files"],
+            "columns": ", ".join(f"{name} {kind}" for name, kind in one["columns"].items()),
+        }
+        for one in figures.get("source files", ())
+    ]
     names = {"late": "late events", "late_taken": "late, taken in", "too_late": "too late"}
-    rest = {name: one for name, one in figures.items() if name not in names}
-    return {**_events(rest), **_renamed(figures, names)}
+    rest = {
+        name: one for name, one in figures.items() if name not in names and name != "source files"
+    }
+    told = {**_events(rest), **_renamed(figures, names)}
+    return {**told, **({"source files": table(files)} if files else {})}
 
 
 def _valid_events(figures: Figures) -> Shown:
     validation = figures["validation"]
     expectations = validation["expectations"]
-    checks = [{"check": one["name"], **judged(one)} for one in expectations]
+    names = dict.fromkeys(one["name"] for one in expectations)
+    checks = [
+        in_one_row(name, [one for one in expectations if one["name"] == name]) for name in names
+    ]
     # the figure that the check judges, so that the page has one
     shares = [one["observed"] for one in expectations if one["name"] == "quarantine_ratio_is_low"]
     return {
@@ -92,7 +106,7 @@ def _catalogue(figures: Figures) -> Shown:
     }
 
 
-def _interaction_tokens(figures: Figures) -> Shown:
+def _tokens(figures: Figures) -> Shown:
     kept = {action: ("in tokens", one) for action, one in figures["action_share_kept"].items()}
     left = {action: ("left out", one) for action, one in figures["action_share_dropped"].items()}
     shares = [
@@ -230,7 +244,8 @@ _SHOWN: Mapping[str, Callable[[Figures], Shown]] = {
     "valid_events": _valid_events,
     "quarantined_events": _quarantined_events,
     "catalogue": _catalogue,
-    "interaction_tokens": _interaction_tokens,
+    "interaction_tokens": _tokens,
+    "viewing_tokens": _tokens,
     "pretrained_model": _training,
     "fine_tuned_model": _training,
     "model_evaluation": _model_evaluation,

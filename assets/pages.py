@@ -4,6 +4,7 @@
 
     <workspace>/pages/pictures/<asset>/<partition>-<digest>.png
     <workspace>/pages/data_docs/<day>/<suite>.html
+    <workspace>/pages/reports/<asset>/<partition>-<digest>.html
 
 ``marquee ui`` serves that folder, and nothing else of the workspace, on a loopback address.
 """
@@ -22,6 +23,11 @@ def pages_folder(root: Path) -> Path:
 def docs_folder(root: Path, day: str) -> Path:
     """Return the folder of the data docs of a day's valid events."""
     return pages_folder(root) / "data_docs" / day
+
+
+def report_path(root: Path, asset: str, partition: str, digest: str) -> Path:
+    """Return the page about an artifact."""
+    return pages_folder(root) / "reports" / asset / f"{partition}-{digest[:16]}.html"
 
 
 def page_url(root: Path, page: Path) -> str:

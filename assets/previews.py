@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assets import plots, trends
+from assets import plots, token_report, trends
 from assets.columns import columns_of
 from assets.drawing import Plot, read_plot
 from assets.pages import page_url, pages_folder
@@ -33,7 +33,7 @@ from lake.days import start_of
 from lake.refs import ArtifactRef
 from training.events.artifacts import read_catalogue, scan_events
 from training.tokens.activity import users_of
-from training.tokens.partial import open_bucket
+from training.tokens.measures import tokens_per_user
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 Days = np.ndarray[Any, np.dtype[np.int64]]
@@ -65,19 +65,19 @@ def of_valid_events(workspace: Workspace, ref: ArtifactRef, docs: Path) -> Previ
     return {**of_events(workspace, ref), **({"data docs": links(pages)} if pages else {})}
 
 
-def of_tokens(workspace: Workspace, ref: ArtifactRef) -> Preview:
-    """Tokens per user, and what merging made of the events."""
+def of_tokens(workspace: Workspace, ref: ArtifactRef, valid_events: ArtifactRef) -> Preview:
+    """Tokens per user, what merging made of the events, and a link to the tokenizer's report."""
 
     def draw(folder: Path) -> Plot:
-        lengths = [
-            pc.list_value_length(open_bucket(path)["tokens"]).to_numpy()
-            for path in sorted(folder.glob("tokens-*.arrow"))
-        ]
-        return plots.tokens_per_user(
-            np.concatenate(lengths), num_events=int(ref.figures["events_kept"])
-        )
+        lengths = tokens_per_user([folder])
+        return plots.tokens_per_user(lengths, num_events=int(ref.figures["events_kept"]))
 
-    return {**_kept(workspace, ref, draw), **of_table(workspace, ref)}
+    report = token_report.of_tokens(workspace, ref, valid_events)
+    return {
+        **_kept(workspace, ref, draw),
+        "report": links([("gaps, durations, lengths", page_url(workspace.root, report))]),
+        **of_table(workspace, ref),
+    }
 
 
 def of_training(workspace: Workspace, ref: ArtifactRef) -> Preview:

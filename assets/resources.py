@@ -1,9 +1,12 @@
 """What assets are given: the workspace, and how references travel."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 
+from assets.bucket_maps import bucket_map
 from assets.io_manager import RefIOManager
 from assets.workspace import Workspace
 
@@ -11,7 +14,8 @@ from assets.workspace import Workspace
 @dg.resource(config_schema={"root": dg.StringSource})
 def workspace_resource(context: dg.InitResourceContext) -> Workspace:
     """Open the workspace of this code location, once per run."""
-    return Workspace.open(Path(context.resource_config["root"]))
+    root = Path(context.resource_config["root"])
+    return replace(Workspace.open(root), each_bucket=bucket_map(os.environ))
 
 
 @dg.io_manager(required_resource_keys={"workspace"})

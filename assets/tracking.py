@@ -258,6 +258,11 @@ def champion(folder: Path, name: str) -> int | None:
     return None if version is None else int(version)
 
 
+def tracking_client(folder: Path) -> "MlflowClient":
+    """Return the client of a workspace's tracker; its database is made when missing."""
+    return _client(folder)
+
+
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return nested mappings as one level of dotted keys; lists and None become JSON."""
     flat: dict[str, str] = {}

@@ -1,41 +1,38 @@
-"""Judges a day of events with Great Expectations; the only module that knows its interface.
+"""The verdict on a day of events: what is judged, how it came out, and the pages that show it.
 
-The engine's own ``success`` is false also where only a warning fails, so the verdict is taken from
-the severities of the rules that failed. Great Expectations takes 3 s to import: it is loaded when
-the first day is judged, and one ephemeral context serves the process.
+Nothing is judged over the rows of a day but a sample of them: the engine gets tables of figures
+about the day (``training.events.day_aggregates``), so a day of any size takes it the same time.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
-from assets.data_docs import standing_alone
+from assets import engine
+from assets.data_docs import overview, standing_alone
+from assets.day_figures import Arrived, column_figure, day_figures
+from assets.drift_figures import drift_figures
 from assets.suites import (
     BLOCKING_CHECKS,
     WARNING_CHECKS,
-    DayFigures,
+    Figure,
     Limits,
     Rule,
-    Severity,
-    day_rules,
-    event_rules,
+    sample_rules,
+    value_rules,
 )
 from lake.atomic import replace_file
-from training.schema import ActionRole, EventSchema
+from training.events.day_aggregates import DayAggregates, aggregates_of, sample_of
+from training.schema import EventSchema
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT_VERSION = 1
-_ENGINE_SEVERITY = {Severity.BLOCKING: "critical", Severity.WARNING: "warning"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +43,19 @@ class Expectation:
     """The check it belongs to: one of BLOCKING_CHECKS or WARNING_CHECKS."""
 
     column: str | None
+    """What it is about; None where it is the day."""
+
     severity: str
     is_passed: bool
     observed: float | str | None
-    """Rows that break the rule, or the day's figure; None where there was nothing to judge."""
+    """The figure, or rows that break the rule; None where there was nothing to judge."""
 
     threshold: str
+    unit: str = ""
+    """Of ``observed``: ``share``, ``s``, ``h`` or nothing."""
+
+    note: str = ""
+    """What explains the figure, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +64,10 @@ class DayValidation:
 
     day: date
     schema: str
-    rows: int
-    rows_in: int
-    quarantined: int
-    duplicates: int
+    aggregates: DayAggregates
+    """What the day is like: later days are judged against it."""
+
+    arrived: Arrived
     expectations: tuple[Expectation, ...]
     engine_results: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
     """The engine's own account, one per suite, JSON: what ``render_data_docs`` draws."""
@@ -110,193 +114,161 @@ class DayValidation:
         """Return the whole account, JSON: a function of the data, no times and no ids of rows."""
         return {
             **self.verdict(),
-            "rows": self.rows,
-            "rows_in": self.rows_in,
-            "quarantined": self.quarantined,
-            "duplicates": self.duplicates,
+            "rows": self.aggregates.rows,
+            "rows_in": self.arrived.rows_in,
+            "quarantined": self.arrived.quarantined,
+            "duplicates": self.arrived.duplicates,
             "warned": list(self.warned),
             "expectations": [asdict(one) for one in self.expectations],
+            "aggregates": self.aggregates.to_json(),
         }
 
 
-def validate_day(  # noqa: PLR0913 (all but the table are keywords)
-    events: pa.Table,
+def validate_day(
+    events: pl.LazyFrame,
     *,
     schema: EventSchema,
     day: date,
-    quarantined: int,
-    duplicates: int,
-    rows_in: int,
-    trailing_rows: Sequence[int],
+    arrived: Arrived,
+    week: Sequence[DayAggregates] = (),
     limits: Limits | None = None,
 ) -> DayValidation:
     """Return the verdict on a day's valid events and on what was left out of them.
 
     Args:
-        events: the rows that passed the row rules.
+        events: the rows that passed the row rules; they are streamed, not held.
         schema: what the log's events look like.
         day: the UTC date that every event must have occurred on.
-        quarantined: rows set aside by the row rules.
-        duplicates: rows dropped because their event was already there.
-        rows_in: rows as they arrived; valid, quarantined and duplicate rows add up to it.
-        trailing_rows: valid rows of the days before, at most a week, in any order.
+        arrived: what became of the rows that arrived.
+        week: the days before, at most seven, in any order.
         limits: thresholds, where the defaults do not fit.
     """
     limits = limits or Limits()
-    figures = DayFigures(
-        rows=events.num_rows,
-        rows_in=rows_in,
-        quarantined=quarantined,
-        duplicates=duplicates,
-        target_rows=_count_targets(events, schema),
-        trailing_rows=tuple(trailing_rows),
-    )
-    row = figures.as_row(limits)
-    suites = {
-        f"{schema.name}_events": (event_rules(schema, day, limits), _rows_frame(events)),
-        f"{schema.name}_day": (day_rules(limits), _figures_frame(row)),
+    sample = sample_of(events)
+    aggregates = aggregates_of(events, schema, sample)
+    judged = {
+        f"{schema.name}_day": _of_figures(
+            [
+                column_figure(events.collect_schema(), schema),
+                *day_figures(
+                    aggregates, schema=schema, day=day.isoformat(), arrived=arrived, limits=limits
+                ),
+            ]
+        ),
+        f"{schema.name}_drift": _of_figures(
+            drift_figures(aggregates, week, schema=schema, limits=limits)
+        ),
+        f"{schema.name}_values": _of_values(aggregates, schema, day, limits),
+        f"{schema.name}_sample": (sample_rules(schema), _sample_frame(sample)),
     }
     expectations: list[Expectation] = []
     engine_results = []
-    for name, (rules, frame) in suites.items():
-        result = _evaluate(name, rules, frame)
+    for name, (rules, frame) in judged.items():
+        result = engine.evaluate(name, rules, frame)
         engine_results.append(result)
-        expectations += _read(result, rules, row)
+        expectations += _read(result, rules)
     return DayValidation(
         day=day,
         schema=schema.name,
-        rows=events.num_rows,
-        rows_in=rows_in,
-        quarantined=quarantined,
-        duplicates=duplicates,
+        aggregates=aggregates,
+        arrived=arrived,
         expectations=tuple(expectations),
         engine_results=tuple(engine_results),
     )
 
 
 def render_data_docs(validation: DayValidation, folder: Path) -> tuple[Path, ...]:
-    """Write the engine's own page of each suite into the day's ``folder`` and return the pages.
+    """Write the day's overview and the engine's own page of each suite; return the pages.
 
-    A page takes 0.1 s. It holds the values that broke a rule, as the engine shows them, and the
-    time of the run: keep it where the events are kept, outside of what is digested.
+    A page takes 0.1 s. It holds figures and the values that broke a rule, as the engine shows them,
+    and the time of the run: keep it where the events are kept, outside of what is digested.
     """
-    _context()
-    from great_expectations.core.expectation_validation_result import (
-        expectationSuiteValidationResultSchema,
-    )
-    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view.view import DefaultJinjaPageView
-
-    pages = []
+    pages = [folder / "checks.html"]
     for result in validation.engine_results:
-        loaded = expectationSuiteValidationResultSchema.load(deepcopy(dict(result)))
         page = folder / f"{result['suite_name']}.html"
-        view: Any = DefaultJinjaPageView()
-        html: str = view.render(ValidationResultsPageRenderer().render(loaded))
-        replace_file(page, standing_alone(html).encode())
+        replace_file(page, standing_alone(engine.page_of(result)).encode())
         pages.append(page)
+    account = validation.to_json()
+    replace_file(pages[0], overview(account, [page.stem for page in pages[1:]]).encode())
     return tuple(pages)
 
 
-def _count_targets(events: pa.Table, schema: EventSchema) -> int:
-    if "action" not in events.column_names:
-        return 0
-    targets = pa.array(schema.actions_with(ActionRole.TARGET), pa.string())
-    return events.filter(pc.is_in(events["action"], value_set=targets)).num_rows
-
-
-def _rows_frame(events: pa.Table) -> "pd.DataFrame":
-    """Return the events as the engine reads them.
-
-    Lists have no rule and are slow to convert: their columns are there by name, all null.
-    """
-    for index, field_ in enumerate(events.schema):
-        if pa.types.is_nested(field_.type):
-            events = events.set_column(index, field_.name, pa.nulls(events.num_rows))
-    return events.to_pandas(integer_object_nulls=True)
-
-
-def _figures_frame(row: Mapping[str, float | None]) -> "pd.DataFrame":
+def _of_figures(figures: Sequence[Figure]) -> tuple[tuple[Rule, ...], "pd.DataFrame"]:
     import pandas as pd
 
-    return pd.DataFrame([row], dtype="float64")
+    row = {one.name: one.value for one in figures}
+    return tuple(one.rule for one in figures), pd.DataFrame([row], dtype="float64")
 
 
-@cache
-def _context() -> Any:
-    """Return the one context of this process: no files, no progress bars, no usage statistics."""
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+def _of_values(
+    aggregates: DayAggregates, schema: EventSchema, day: date, limits: Limits
+) -> tuple[tuple[Rule, ...], "pd.DataFrame"]:
+    """Return the rules over the extremes, and those as a table: a column per column of events.
 
-    # 1.24 sets this logger to INFO when it is imported, and announces its temporary folder
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
-    context = gx.get_context(mode="ephemeral")
-    context.enable_analytics(enable=False)
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    return context
+    Columns of different length end in nulls, which no rule over values looks at.
+    """
+    import pandas as pd
 
-
-@cache
-def _batches() -> Any:
-    asset = _context().data_sources.add_pandas("marquee").add_dataframe_asset("table")
-    return asset.add_batch_definition_whole_dataframe("whole")
-
-
-def _evaluate(name: str, rules: Sequence[Rule], frame: "pd.DataFrame") -> Mapping[str, Any]:
-    """Return the engine's result of a suite over a table, as JSON."""
-    _context()
-    from great_expectations import ExpectationSuite
-    from great_expectations.expectations.expectation_configuration import (
-        ExpectationConfiguration,
-    )
-    from great_expectations.expectations.metadata_types import FailureSeverity
-
-    suite = ExpectationSuite(
-        name=name,
-        expectations=[
-            ExpectationConfiguration(
-                type=rule.expectation,
-                kwargs=dict(rule.kwargs),
-                meta={"rule": index},
-                severity=FailureSeverity(_ENGINE_SEVERITY[rule.severity]),
-            )
-            for index, rule in enumerate(rules)
-        ],
-    )
-    batch = _batches().get_batch(batch_parameters={"dataframe": frame})
-    result: Mapping[str, Any] = batch.validate(suite, result_format="BASIC").to_json_dict()
-    return result
+    columns: dict[str, pd.Series[Any]] = {}
+    observed: dict[str, str | None] = {}
+    for name, (low, high) in aggregates.numbers.items():
+        columns[name] = pd.Series([low, high], dtype="float64")
+        observed[name] = None if low is None else f"{low:,.10g} to {high:,.10g}"
+    if (both := aggregates.instants.get("occurred_at")) is not None:
+        columns["occurred_at"] = pd.Series(both, dtype="datetime64[us, UTC]")
+        first, last = both
+        observed["occurred_at"] = None if not (first and last) else f"{first:%F %T} to {last:%F %T}"
+    if (counts := aggregates.counts.get("action")) is not None:
+        columns["action"] = pd.Series(list(counts), dtype="object")
+        known = {one.name for one in schema.actions}
+        unknown = [f"{word} ({n:,} rows)" for word, n in counts.items() if word not in known]
+        observed["action"] = ", ".join(unknown) or ", ".join(counts) or None
+    return value_rules(schema, day, limits, observed=observed), pd.DataFrame(columns)
 
 
-def _read(
-    result: Mapping[str, Any], rules: Sequence[Rule], row: Mapping[str, float | None]
-) -> list[Expectation]:
+def _sample_frame(sample: pl.DataFrame) -> "pd.DataFrame":
+    """Return the sample as the engine reads it: only event ids have a rule over rows.
+
+    They are there as hashes, as the engine's page shows those that repeat; the other columns are
+    there by name, all null.
+    """
+    import pandas as pd
+
+    nothing: list[int | None] = [None] * sample.height
+    columns = dict.fromkeys(sample.columns, nothing)
+    if "event_id" in columns:
+        hashes = pl.when(pl.col("event_id").is_not_null()).then(pl.col("event_id").hash(0))
+        columns["event_id"] = sample.select(hashes).to_series().to_list()
+    return pd.DataFrame(columns)
+
+
+def _read(result: Mapping[str, Any], rules: Sequence[Rule]) -> list[Expectation]:
     """Return what the engine found, in the order of the rules."""
     by_rule = {one["expectation_config"]["meta"]["rule"]: one for one in result["results"]}
     return [
         Expectation(
             name=rule.check,
-            column=None if rule.column in row else rule.column,
+            column=rule.about,
             severity=str(rule.severity),
             is_passed=bool(by_rule[index]["success"]),
-            observed=_observed(by_rule[index], rule, row),
+            observed=_observed(by_rule[index], rule),
             threshold=rule.threshold,
+            unit=rule.unit,
+            note=rule.note,
         )
         for index, rule in enumerate(rules)
     ]
 
 
-def _observed(
-    result: Mapping[str, Any], rule: Rule, row: Mapping[str, float | None]
-) -> float | str | None:
-    if rule.column is not None and rule.column in row:
-        return row[rule.column]
+def _observed(result: Mapping[str, Any], rule: Rule) -> float | str | None:
     found = result["result"]
-    if "unexpected_count" in found:
-        return int(found["unexpected_count"])
-    if "observed_value" in found:
+    if not found:
+        return "could not be judged: the column is missing or of another type"
+    if "column_list" in rule.kwargs:
         return _columns(found["observed_value"], rule.kwargs["column_list"])
-    return "could not be judged: the column is missing or of another type"
+    if rule.check == "event_ids_are_unique":
+        return f"{found['unexpected_count']:,} of {found['element_count']:,} ids repeat"
+    return rule.observed
 
 
 def _columns(got: Sequence[str], want: Sequence[str]) -> str:

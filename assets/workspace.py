@@ -13,7 +13,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from lake.lake import Built, Lake, Step, Written
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 from lake.storage import locate
+from training.buckets import BucketMap, one_by_one
 from training.events.day_split import sweep_splits
 from training.events.source import EventSource
 from training.events.sources import open_source
@@ -138,6 +139,8 @@ class Workspace:
 
     root: Path
     config: WorkspaceConfig
+    each_bucket: BucketMap = field(default=one_by_one, repr=False, compare=False)
+    """What the buckets of a day are mapped by."""
 
     @classmethod
     def create(cls, root: Path, config: WorkspaceConfig) -> "Workspace":

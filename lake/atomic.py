@@ -109,11 +109,19 @@ def sweep_scratch(scratch: Path, *, older_than: timedelta = timedelta(0)) -> Non
 
     Containers that share ``scratch`` do not see each other's processes: say ``older_than`` there.
     """
+    for folder in abandoned(scratch, older_than=older_than):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(scratch: Path, *, older_than: timedelta = timedelta(0)) -> list[Path]:
+    """Return the staged folders of processes that are gone: what ``sweep_scratch`` removes."""
     before = time.time() - older_than.total_seconds()
-    for folder in scratch.glob("*-*"):
-        is_old = not older_than or _changed_before(folder, before)
-        if is_old and _is_gone(folder.name.partition("-")[0]):
-            shutil.rmtree(folder, ignore_errors=True)
+    return [
+        folder
+        for folder in sorted(scratch.glob("*-*"))
+        if (not older_than or _changed_before(folder, before))
+        and _is_gone(folder.name.partition("-")[0])
+    ]
 
 
 def sweep_temporaries(folder: Path) -> None:

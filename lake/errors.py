@@ -27,3 +27,7 @@ class WorkspaceBusyError(LakeError):
 
 class StorageError(LakeError):
     """The storage service refused or did not answer: check address, credentials, permissions."""
+
+
+class ErasureError(LakeError):
+    """Users cannot be kept out or taken out as asked: the message says what to set or remove."""

@@ -11,12 +11,12 @@ A folder appears under its name whole or not at all, and never changes. Readers 
 """
 
 import json
-from contextlib import AbstractContextManager
-from datetime import timedelta
-from pathlib import Path
+from contextlib import AbstractContextManager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from lake.atomic import commit_folder, staged_folder, sweep_scratch
+from lake.atomic import commit_folder, staged_folder, sweep_scratch, sync_folder
 from lake.digests import digest_files
 from lake.errors import CorruptArtifactError, MissingArtifactError
 from lake.objects import checked_key
@@ -43,6 +43,22 @@ class Folders(Protocol):
 
     def exists(self, name: str) -> bool:
         """Return whether the folder is there, whole."""
+        ...
+
+    def names(self, prefix: str, *, depth: int) -> list[str]:
+        """Return the names of ``depth`` parts below ``prefix``, sorted, also half removed ones."""
+        ...
+
+    def written_at(self, name: str) -> datetime:
+        """Return when the folder was written; raises MissingArtifactError."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Return the bytes of the folder's files, of a half removed one those that are left."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove the folder for good, here and where it is kept; what is not there is no error."""
         ...
 
     def sweep(self) -> None:
@@ -75,6 +91,26 @@ class DiskFolders:
     def exists(self, name: str) -> bool:
         """Return whether the folder is there: it was renamed whole."""
         return (self.root / name).is_dir()
+
+    def names(self, prefix: str, *, depth: int) -> list[str]:
+        """Return the folders at that depth."""
+        found = (self.root / checked_key(prefix)).glob("/".join("*" * depth))
+        return sorted(path.relative_to(self.root).as_posix() for path in found if path.is_dir())
+
+    def written_at(self, name: str) -> datetime:
+        """Return when the last file was put in, before the folder was renamed."""
+        return datetime.fromtimestamp(self.path(name).stat().st_mtime, UTC)
+
+    def size(self, name: str) -> int:
+        """Return the bytes on the disk."""
+        files = (path for path in (self.root / checked_key(name)).rglob("*") if path.is_file())
+        return sum(path.stat().st_size for path in files)
+
+    def remove(self, name: str) -> None:
+        """Take the folder away in one step, then its files."""
+        with self.staged() as staged, suppress(FileNotFoundError):
+            (self.root / checked_key(name)).rename(staged / "removed")
+            sync_folder((self.root / name).parent)
 
     def sweep(self, *, older_than: timedelta = timedelta(0)) -> None:
         """Remove staged folders of processes that are gone."""
@@ -139,6 +175,35 @@ class S3Folders:
         except MissingArtifactError:
             return False
         return True
+
+    def names(self, prefix: str, *, depth: int) -> list[str]:
+        """Return what the keys of the bucket and this machine's copies begin with."""
+        parts = len(PurePosixPath(prefix).parts) + depth
+        keys = (PurePosixPath(key).parts for key in self._objects.list(prefix))
+        found = {"/".join(key[:parts]) for key in keys if len(key) > parts}
+        return sorted(found.union(self._cache.names(prefix, depth=depth)))
+
+    def written_at(self, name: str) -> datetime:
+        """Return when the list of files, or what is left of them, was put into the bucket."""
+        for key in self._objects.list(name):  # the list sorts before other names
+            return self._objects.written_at(key)
+        return self._cache.written_at(name)
+
+    def size(self, name: str) -> int:
+        """Return the bytes in the bucket."""
+        return self._objects.size(name)
+
+    def remove(self, name: str) -> None:
+        """Delete the files, then their list, then this machine's copy.
+
+        Who is killed in between finds the name again among ``names``.
+        """
+        listing = f"{name}/{FILE_LIST}"
+        for key in list(self._objects.list(name)):
+            if key != listing:
+                self._objects.delete(key)
+        self._objects.delete(listing)
+        self._cache.remove(name)
 
     def sweep(self) -> None:
         """Remove staged folders of processes that are gone, and what old uploads left."""

@@ -6,6 +6,8 @@
     replaced/<asset>/<partition>/<work>.json  those that were current before it
     artifacts/<asset>/<partition>/<digest>/   its files, immutable
     locks/<asset>/<partition>.lock            held by the process that builds the partition
+    tombstones/<request>.json                 who was erased
+    erasures/<instant>-<digest>.json          what an erasure rewrote: its certificate
     tmp/                                      unfinished work; nothing reads it
 
 Processes share a lake without further ado: references and folders appear whole, and of those that
@@ -14,6 +16,7 @@ want one partition at the same time one builds and the others wait for it.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +27,7 @@ from lake.lock import exclusive_lock
 from lake.objects import get_all
 from lake.refs import ArtifactRef
 from lake.storage import open_storage
+from lake.tombstones import Tombstones
 
 _OF_HISTORY = (
     "(history, such as an accepted model, a published day or a vocabulary, is taken back only if "
@@ -83,7 +87,8 @@ class Lake:
     def __init__(self, root: Path) -> None:
         """Open the lake of the folder ``root``; it is made on the first build."""
         self.root = root
-        self._storage = open_storage(root)
+        self.storage = open_storage(root)
+        self._tombstones = Tombstones(self.storage.objects)
 
     def find(self, asset: str, partition: str) -> ArtifactRef | None:
         """Return the current reference, or None where the partition was never built.
@@ -111,32 +116,58 @@ class Lake:
         """
         keys = [
             key
-            for key in self._storage.objects.list(f"refs/{asset}")
+            for key in self.storage.objects.list(f"refs/{asset}")
             if through is None or PurePosixPath(key).stem <= through
         ]
-        found = get_all(self._storage.objects, keys)
+        found = get_all(self.storage.objects, keys)
         return [self._parsed_ref(key, data) for key, data in zip(keys, found, strict=True)]
 
     def built(self) -> Iterator[tuple[str, str]]:
         """Yield the asset and the partition of every reference, in their order."""
-        for key in map(PurePosixPath, self._storage.objects.list("refs")):
+        for key in map(PurePosixPath, self.storage.objects.list("refs")):
             yield key.parent.name, key.stem
+
+    def partitions(self) -> list[tuple[str, str]]:
+        """Return every asset and partition of which something is kept, or was begun here."""
+        keys = [*self.storage.objects.list("refs"), *self.storage.objects.list("replaced")]
+        named = [(key.split("/")[1], key.split("/")[2].removesuffix(".json")) for key in keys]
+        folders = self.storage.folders.names("artifacts", depth=2)
+        locks = [(path.parent.name, path.stem) for path in (self.root / "locks").glob("*/*.lock")]
+        return sorted(
+            {*named, *((Path(one).parent.name, Path(one).name) for one in folders), *locks}
+        )
 
     def references(self, asset: str, partition: str) -> dict[str, ArtifactRef]:
         """Return the current reference and those that it replaced, by their keys."""
         current = self.find(asset, partition)
         found = {_ref_key(asset, partition): current} if current else {}
-        for key in self._storage.objects.list(f"replaced/{asset}/{partition}"):
+        for key in self.storage.objects.list(f"replaced/{asset}/{partition}"):
             found[key] = self._read_ref(key)
         return found
+
+    def replace(self, key: str, before: ArtifactRef, after: ArtifactRef) -> None:
+        """Let the reference at a key of ``references`` name other content of the same work."""
+        if key == _ref_key(before.asset, before.partition):
+            self.storage.objects.put(key, _bytes_of(after))
+            return
+        self.storage.objects.put(_replaced_key(after), _bytes_of(after))
+        if key != _replaced_key(after):
+            self.storage.objects.delete(key)
+
+    def holding(
+        self, asset: str, partition: str, *, is_waiting: bool = True
+    ) -> AbstractContextManager[None]:
+        """Hold a partition as its builder does; raises WorkspaceBusyError unless it is waiting."""
+        lock = self.root / "locks" / asset / f"{partition}.lock"
+        return exclusive_lock(lock, what=f"{asset} {partition}", is_waiting=is_waiting)
 
     def path(self, ref: ArtifactRef) -> Path:
         """Return the artifact's folder; raises MissingArtifactError when it is gone."""
         try:
-            return self._storage.folders.path(ref.uri)
+            return self.storage.folders.path(ref.uri)
         except MissingArtifactError as error:
             raise MissingArtifactError(
-                f"{ref.asset} {ref.partition}: its folder {self._storage.url}/{ref.uri} is gone: "
+                f"{ref.asset} {ref.partition}: its folder {self.storage.url}/{ref.uri} is gone: "
                 f"restore it from a copy, or run the partition again {_OF_HISTORY}"
             ) from error
 
@@ -145,7 +176,7 @@ class Lake:
 
         Raises MissingArtifactError.
         """
-        return self._storage.folders.path(uri)
+        return self.storage.folders.path(uri)
 
     def verify(self, ref: ArtifactRef) -> None:
         """Raise CorruptArtifactError unless the files still have the recorded digest."""
@@ -174,8 +205,7 @@ class Lake:
         standing = self._standing(step, is_history=is_history)
         if standing:
             return standing
-        lock = self.root / "locks" / step.asset / f"{step.partition}.lock"
-        with exclusive_lock(lock, what=f"{step.asset} {step.partition}", is_waiting=True):
+        with self.holding(step.asset, step.partition):
             # another process may have built it while this one waited
             return self._standing(step, is_history=is_history) or self._make(
                 step, write, is_history=is_history
@@ -193,17 +223,17 @@ class Lake:
 
     def _make(self, step: Step, write: Callable[[Path], Written], *, is_history: bool) -> Built:
         lost = self.find(step.asset, step.partition) if is_history else None
-        with self._storage.folders.staged() as staged:
+        with self.storage.folders.staged() as staged:
             written = write(staged)
             digest = digest_folder(staged)
             if lost and lost.digest != digest:
                 raise CorruptArtifactError(
                     f"{step.asset} {step.partition} is history and its folder "
-                    f"{self._storage.url}/{lost.uri} is gone; made again it has the digest "
+                    f"{self.storage.url}/{lost.uri} is gone; made again it has the digest "
                     f"{digest}, want {lost.digest}: restore the folder from a copy"
                 )
-            uri = f"artifacts/{step.asset}/{step.partition}/{digest[:16]}"
-            self._storage.folders.commit(staged, uri)
+            uri = folder_of(step.asset, step.partition, digest)
+            self.storage.folders.commit(staged, uri)
         ref = ArtifactRef(
             asset=step.asset,
             partition=step.partition,
@@ -227,12 +257,11 @@ class Lake:
 
         Returns the wanted reference, or None where there never was one.
         """
-        lock = self.root / "locks" / asset / f"{partition}.lock"
-        with exclusive_lock(lock, what=f"{asset} {partition}", is_waiting=True):
+        with self.holding(asset, partition):
             current = self.find(asset, partition)
             if current is None or is_wanted(current):
                 return current
-            for key in self._storage.objects.list(f"replaced/{asset}/{partition}"):
+            for key in self.storage.objects.list(f"replaced/{asset}/{partition}"):
                 ref = self._read_ref(key)
                 if is_wanted(ref) and self._is_there(ref):
                     self._let_stand(ref)
@@ -241,28 +270,44 @@ class Lake:
 
     def _let_stand(self, ref: ArtifactRef) -> None:
         """Make ``ref`` the current one, and keep the one that it replaces."""
-        objects, key = self._storage.objects, _ref_key(ref.asset, ref.partition)
+        objects, key = self.storage.objects, _ref_key(ref.asset, ref.partition)
         before = self.find(ref.asset, ref.partition)
         if before is not None and before != ref:
-            work = f"{before.logical_id[:16]}-{before.digest[:16]}"
-            objects.put(f"replaced/{ref.asset}/{ref.partition}/{work}.json", _bytes_of(before))
+            objects.put(_replaced_key(before), _bytes_of(before))
         objects.put(key, _bytes_of(ref))
+
+    def tombstones(self) -> Tombstones:
+        """Return the tombstones of erased users, as they are now; raises ErasureError.
+
+        Ask within ``write`` of a build: whoever erases waits for builds that asked before.
+        """
+        return self._tombstones.read()
 
     def sweep(self) -> None:
         """Remove the unfinished work of killed runs."""
-        self._storage.folders.sweep()
+        self.storage.folders.sweep()
 
     def _is_there(self, ref: ArtifactRef) -> bool:
-        return self._storage.folders.exists(ref.uri)
+        return self.storage.folders.exists(ref.uri)
 
     def _read_ref(self, key: str) -> ArtifactRef:
-        return self._parsed_ref(key, self._storage.objects.get(key))
+        return self._parsed_ref(key, self.storage.objects.get(key))
 
     def _parsed_ref(self, key: str, data: bytes) -> ArtifactRef:
         try:
             return ArtifactRef.from_json(data)
         except LakeError as error:
-            raise type(error)(f"{self._storage.url}/{key}: {error}") from error
+            raise type(error)(f"{self.storage.url}/{key}: {error}") from error
+
+
+def folder_of(asset: str, partition: str, digest: str) -> str:
+    """Return the folder of an artifact, relative to the root of the lake."""
+    return f"artifacts/{asset}/{partition}/{digest[:16]}"
+
+
+def _replaced_key(ref: ArtifactRef) -> str:
+    work = f"{ref.logical_id[:16]}-{ref.digest[:16]}"
+    return f"replaced/{ref.asset}/{ref.partition}/{work}.json"
 
 
 def _bytes_of(ref: ArtifactRef) -> bytes:

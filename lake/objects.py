@@ -6,6 +6,7 @@ Keys are relative, ``/``-separated, and never contain ``..``.
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -35,6 +36,10 @@ class Objects(Protocol):
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[str]:
         """Yield the keys below the folder ``prefix`` that sort after a key, sorted."""
+        ...
+
+    def written_at(self, key: str) -> datetime:
+        """Return when the blob was written; raises MissingArtifactError."""
         ...
 
     def delete(self, key: str) -> None:
@@ -92,6 +97,13 @@ class DiskObjects:
             if key > after and path.is_file() and not path.name.endswith(".tmp"):
                 yield key
 
+    def written_at(self, key: str) -> datetime:
+        """Return when the file was written."""
+        try:
+            return datetime.fromtimestamp((self.root / checked_key(key)).stat().st_mtime, UTC)
+        except FileNotFoundError as error:
+            raise MissingArtifactError(f"no object {key!r} in {self.root}") from error
+
     def delete(self, key: str) -> None:
         """Unlink the file."""
         (self.root / checked_key(key)).unlink(missing_ok=True)
@@ -103,6 +115,7 @@ class MemoryObjects:
     def __init__(self) -> None:
         """Start empty."""
         self._blobs: dict[str, bytes] = {}
+        self._written_at: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
     def __str__(self) -> str:
@@ -120,6 +133,7 @@ class MemoryObjects:
         """Set the blob."""
         with self._lock:
             self._blobs[checked_key(key)] = data
+            self._written_at[key] = datetime.now(UTC)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Set the blob under the lock, if the key is free."""
@@ -127,6 +141,7 @@ class MemoryObjects:
             if checked_key(key) in self._blobs:
                 return False
             self._blobs[key] = data
+            self._written_at[key] = datetime.now(UTC)
             return True
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[str]:
@@ -134,6 +149,11 @@ class MemoryObjects:
         folder = checked_key(prefix).rstrip("/") + "/"
         found = sorted(key for key in list(self._blobs) if key.startswith(folder))
         yield from (key for key in found if key > after)
+
+    def written_at(self, key: str) -> datetime:
+        """Return when the blob was set."""
+        self.get(key)
+        return self._written_at[key]
 
     def delete(self, key: str) -> None:
         """Drop the key."""

@@ -90,14 +90,28 @@ class S3Objects:
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[str]:
         """Yield the keys below ``prefix``; S3 lists in the order of UTF-8 bytes."""
-        folder = self._key(checked_key(prefix)).rstrip("/") + "/"
         skipped = len(self._key(""))
+        for found in self._listed(prefix, after=after):
+            yield found["Key"][skipped:]
+
+    def size(self, prefix: str) -> int:
+        """Return the bytes of all objects below the folder ``prefix``."""
+        return sum(found["Size"] for found in self._listed(prefix))
+
+    def _listed(self, prefix: str, *, after: str = "") -> Iterator[dict[str, Any]]:
+        folder = self._key(checked_key(prefix)).rstrip("/") + "/"
         with self._explained(prefix):
             pages = self._client.get_paginator("list_objects_v2")
             start = {"StartAfter": self._key(after)} if after else {}
             for page in pages.paginate(Bucket=self.bucket, Prefix=folder, **start):
-                for found in page.get("Contents", ()):
-                    yield found["Key"][skipped:]
+                yield from page.get("Contents", ())
+
+    def written_at(self, key: str) -> datetime:
+        """Return the server's time of the last write."""
+        with self._explained(key):
+            found = self._client.head_object(**self._at(key))
+        written_at: datetime = found["LastModified"]
+        return written_at
 
     def delete(self, key: str) -> None:
         """Delete the object."""

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import sys
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -293,6 +294,45 @@ def reconcile(workspace: WorkspaceName = "simulated") -> None:
 
     with opened.writing():
         reconcile_features(opened, console)
+
+
+@app.command()
+def erase(
+    users: Annotated[
+        list[str] | None, typer.Argument(metavar="USER...", help="User ids; a shell keeps them.")
+    ] = None,
+    workspace: WorkspaceName = "simulated",
+    file: Annotated[
+        Path | None, typer.Option("--from", help="File of user ids, one a line; - reads them.")
+    ] = None,
+    *,
+    is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
+) -> None:
+    """Erase users for good; naming nobody erases what a killed erasure or a backup left."""
+    opened = _open(workspace)
+    from marquee.erasure import erase_users, require_consent, users_named
+
+    named = users_named(users or [], file)
+    if named and not is_sure:
+        require_consent(opened, named, file)
+    with opened.writing():
+        erase_users(opened, named, console)
+
+
+@app.command()
+def gc(
+    workspace: WorkspaceName = "simulated",
+    *,
+    is_rehearsal: Annotated[
+        bool, typer.Option("--dry-run", help="Say what, remove nothing.")
+    ] = False,
+) -> None:
+    """Remove what is old and nothing needs any more, as docs/erasure-and-retention.md says."""
+    opened = _open(workspace)
+    from marquee.collection import collect_garbage
+
+    with opened.writing():
+        collect_garbage(opened, console, now=datetime.now(UTC), is_rehearsal=is_rehearsal)
 
 
 @app.command()

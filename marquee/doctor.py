@@ -41,6 +41,7 @@ def examine(root: Path, console: Console) -> bool:
     questions: dict[str, Callable[[Workspace], Answer]] = {
         "the workspace": _workspace,
         "the artifacts": _artifacts,
+        "erased users": _erasures,
         "the log and the versions": _store,
         "what Feast serves": _features,
     }
@@ -108,6 +109,15 @@ def _of_artifact(workspace: Workspace, asset: str, partition: str) -> Iterator[s
     except (LakeError, OSError) as error:
         command = command_for(workspace, asset, partition)
         yield f"{error}: `{command}`" if command else str(error)
+
+
+def _erasures(workspace: Workspace) -> Answer:
+    num = len(workspace.lake.tombstones())
+    unfinished = [*workspace.lake.storage.objects.list("erasures/requested")]
+    if unfinished:
+        finish = f"marquee erase --workspace {workspace.root.name}"
+        return Answer("", (f"an erasure was not finished: run `{finish}`, which names nobody",))
+    return Answer(f"{num:,} have a tombstone" if num else "there are none")
 
 
 def _store(workspace: Workspace) -> Answer:

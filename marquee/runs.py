@@ -137,6 +137,29 @@ class Orchestrator:
         for run in self._instance.get_runs(filters=killed):
             self._instance.report_run_failed(run, "the command that ran it was killed")
 
+    def ended(self) -> "dg.DagsterInstance":
+        """Return the instance, told which runs were killed; whoever calls holds the workspace."""
+        self._end_killed()
+        return self._instance
+
+    def require_idle(self) -> None:
+        """Raise CommandError while a run is in progress; whoever calls holds the workspace."""
+        import dagster as dg
+
+        self._end_killed()
+        statuses = [
+            dg.DagsterRunStatus.STARTING,
+            dg.DagsterRunStatus.STARTED,
+            dg.DagsterRunStatus.CANCELING,
+        ]
+        running = self._instance.get_runs(filters=dg.RunsFilter(statuses=statuses))
+        if running:
+            named = ", ".join(f"{run.job_name} ({run.run_id[:8]})" for run in running)
+            raise CommandError(
+                f"the orchestrator runs {named}: wait until it ends, or end it on its page, and "
+                "run the same command again"
+            )
+
     def _check(self, job: str, partition: str) -> None:
         jobs = {one.name: one for one in self._definitions.resolve_all_job_defs()}
         if job not in jobs:

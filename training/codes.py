@@ -46,6 +46,21 @@ def as_dictionary(column: Column) -> Column:
     return pa.DictionaryArray.from_arrays(indices, values)
 
 
+def plain(rows: pa.Table) -> pa.Table:
+    """Return a table whose dictionaries are the texts that they stand for."""
+    return rows.cast(plain_schema(rows.schema)).combine_chunks()
+
+
+def plain_schema(columns: pa.Schema) -> pa.Schema:
+    """Return columns with dictionaries as what they stand for."""
+    return pa.schema(
+        [
+            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+            for field in columns
+        ]
+    )
+
+
 def of_each_row(of_values: npt.NDArray[Any], codes: Int32, *, missing: Any) -> npt.NDArray[Any]:
     """Return for each row what is known of its value, ``missing`` where it is null."""
     return np.append(of_values, np.array(missing, dtype=of_values.dtype))[codes]

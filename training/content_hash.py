@@ -14,11 +14,12 @@ import pyarrow as pa
 from training.codes import Column, coded
 from training.sets import sorted_sets
 
+_DIGITS = 32
 Lanes = npt.NDArray[np.uint64]
 """uint64[2, N]: two hashes side by side make 128 bits."""
 
 
-def content_ids(rows: pa.Table) -> npt.NDArray[np.str_]:
+def content_ids(rows: pa.Table) -> pa.StringArray:
     """Return 32 hex digits per row: a 128-bit hash of the row's values under their column names.
 
     The order of rows and columns does not matter, nor do lists' order and repeats: a list is read
@@ -32,7 +33,10 @@ def content_ids(rows: pa.Table) -> npt.NDArray[np.str_]:
         is_null = column.is_null().to_numpy(zero_copy_only=False)
         total += np.where(is_null, np.uint64(0), salted)
     digits = _mixed(total).T.astype(">u8").tobytes().hex()
-    return np.frombuffer(digits.encode(), dtype="S32").astype(str)
+    offsets = np.arange(rows.num_rows + 1, dtype=np.int32) * _DIGITS
+    return pa.StringArray.from_buffers(
+        rows.num_rows, pa.py_buffer(offsets.tobytes()), pa.py_buffer(digits.encode())
+    )
 
 
 def _value_lanes(column: Column) -> Lanes:

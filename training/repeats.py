@@ -69,11 +69,11 @@ def ids_of(rows: pa.Table, schema: EventSchema) -> Column:
     is_missing: Column = pc.equal(length, pa.scalar(0))
     if not pc.any(is_missing).as_py():
         return ids
-    names = pa.array(contents(rows.filter(is_missing), schema), pa.string())
+    names = contents(rows.filter(is_missing), schema)
     return pc.replace_with_mask(ids, is_missing, names)
 
 
-def contents(rows: pa.Table, schema: EventSchema) -> npt.NDArray[np.str_]:
+def contents(rows: pa.Table, schema: EventSchema) -> pa.StringArray:
     """Return the hash of each row's content: all that it says but its id and its arrival."""
     names = [name for name in schema.arrow_schema.names if name not in {"event_id", "received_at"}]
     plain = rows.select(names).cast(pa.schema([schema.arrow_schema.field(name) for name in names]))
@@ -91,7 +91,7 @@ def find_repeats(rows: pa.Table, schema: EventSchema) -> Repeats:
             "row": shared,
             "event_id": ids.gather(shared),
             "received_at": pl.Series(some["received_at"]),
-            "content": pl.Series(contents(some, schema), dtype=pl.String),
+            "content": pl.Series(contents(some, schema)),
         }
     ).filter(pl.col("event_id").is_duplicated())
     rivals = frame.sort("event_id", "received_at", "content", nulls_last=True).unique(

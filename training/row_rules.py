@@ -96,10 +96,11 @@ class RowRule:
     """Returns bool[N]; what is null does not hold."""
 
 
-def row_rules(schema: EventSchema, day: date) -> tuple[RowRule, ...]:
-    """Return the rules in the order they are tried."""
-    begins = int(start_of(day.isoformat()).timestamp()) * 1_000_000
-    ends, tolerance = begins + _DAY_US, CLOCK_TOLERANCE // _MICROSECOND
+def row_rules(schema: EventSchema, day: date | None) -> tuple[RowRule, ...]:
+    """Return the rules in the order they are tried; without a day, any day will do."""
+    begins = int(start_of(day.isoformat()).timestamp()) * 1_000_000 if day else _MISSING
+    ends = begins + _DAY_US if day else _NEVER
+    tolerance = CLOCK_TOLERANCE // _MICROSECOND
     actions = pa.array([action.name for action in schema.actions], pa.string())
 
     def is_known(values: pa.StringArray) -> Column:

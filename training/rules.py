@@ -13,7 +13,6 @@ the same valid rows in the same order.
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.days import start_of
-from training.codes import Column, as_dictionary, sorted_codes
+from training.codes import Column, plain, plain_schema, sorted_codes
 from training.contracts import Int32, Int64
 from training.errors import ContractError
 from training.repeats import contents, find_repeats, prepared
@@ -30,6 +29,7 @@ from training.schema import EventSchema
 
 CONFLICT_RULE = "one content per event_id"
 
+_SOME_DAY = date(1970, 1, 1)
 _US_BITS = 37
 """The microseconds of a day fit; 27 bits are left for the users of a bucket."""
 
@@ -39,7 +39,7 @@ class SplitEvents:
     """A day's raw rows, told apart; tables of them are made when they are asked for."""
 
     schema: EventSchema
-    day: date
+    day: date | None
     rows: pa.Table
     """Every row, with its id."""
     broken: Int32
@@ -51,20 +51,20 @@ class SplitEvents:
 
     @cached_property
     def coded_valid(self) -> pa.Table:
-        """Valid rows by user, instant and event id; texts but the ids are sorted dictionaries."""
+        """Valid rows by user, instant and event id; texts may be dictionaries, as they were."""
         return _in_order(self.rows, np.flatnonzero(self.is_kept & (self.broken < 0)), self.day)
 
     @cached_property
     def valid(self) -> pa.Table:
         """Valid rows, ``EventSchema.arrow_schema``; ``event_id`` is unique."""
-        return _plain(self.coded_valid)
+        return plain(self.coded_valid)
 
     @cached_property
     def quarantined(self) -> pa.Table:
         """``EventSchema.arrow_schema`` and ``rule``, the first rule broken; by rule and id."""
         rejected, names = np.flatnonzero(self.is_rejected), rule_names(self.schema)
         rules = pa.array([names[code] for code in self.broken[rejected]], pa.string())
-        table = _plain(self.rows.take(rejected)).append_column("rule", rules)
+        table = plain(self.rows.take(rejected)).append_column("rule", rules)
         return _by_rule(table, self.schema)
 
     @property
@@ -81,9 +81,9 @@ class SplitEvents:
 
 
 def split_events(
-    raw: pa.Table, *, schema: EventSchema, day: date, catalogue: pa.Table
+    raw: pa.Table, *, schema: EventSchema, day: date | None, catalogue: pa.Table
 ) -> SplitEvents:
-    """Tell a day's raw rows apart; texts may be dictionaries.
+    """Tell a day's raw rows apart, or those of any days; texts may be dictionaries.
 
     A row without ``event_id`` gets the hash of its content (all columns but ``received_at``). Rows
     of one id and one content are one event: the one received first stays. Rows of one id whose
@@ -98,7 +98,7 @@ def split_rows(
     raw: pa.Table,
     *,
     schema: EventSchema,
-    day: date,
+    day: date | None,
     launches: Launches,
     num_own: int | None = None,
 ) -> SplitEvents:
@@ -128,7 +128,7 @@ def split_rows(
 
 def check_columns(events: pa.Table, schema: EventSchema) -> None:
     """Raise ContractError, naming the first column at fault, unless columns match the schema."""
-    want, got = schema.arrow_schema, _plain_schema(events.schema)
+    want, got = schema.arrow_schema, plain_schema(events.schema)
     if got.equals(want):
         return
     for field in want:
@@ -157,27 +157,28 @@ def _refuse(schema: EventSchema, fault: str, want: pa.Schema, got: pa.Schema) ->
 
 def rule_names(schema: EventSchema) -> list[str]:
     """Return the names of all rules of a schema, in the order they are tried."""
-    return [*(rule.name for rule in row_rules(schema, date(1970, 1, 1))), CONFLICT_RULE]
+    return [*(rule.name for rule in row_rules(schema, _SOME_DAY)), CONFLICT_RULE]
 
 
-def _in_order(rows: pa.Table, valid: Int64, day: date) -> pa.Table:
-    """Return the rows at ``valid`` by user, instant and event id, texts as sorted dictionaries."""
-    _, user = sorted_codes(rows["user_id"])
-    begins = int(start_of(day.isoformat()).timestamp()) * 1_000_000
-    occurred = (
-        rows["occurred_at"].cast(pa.int64()).combine_chunks().take(pa.array(valid, pa.int64()))
-    )
-    key = (user[valid].astype(np.int64) << _US_BITS) | (occurred.to_numpy() - begins)
+def _in_order(rows: pa.Table, valid: Int64, day: date | None) -> pa.Table:
+    """Return the rows at ``valid`` by user, instant and event id."""
+    key = _user_and_instant(rows, valid, day)
     by_key = np.argsort(key)
     order, is_tied = valid[by_key], _equals_a_neighbour(key[by_key])
     if is_tied.any():
         order[is_tied] = _by_id(key[by_key][is_tied], order[is_tied], rows)
-    ordered = rows.take(order).combine_chunks()
-    texts = [field.name for field in ordered.schema if _is_text(field) and field.name != "event_id"]
-    for name in texts:
-        place = ordered.schema.get_field_index(name)
-        ordered = ordered.set_column(place, name, as_dictionary(ordered[name]))
-    return ordered
+    return rows.take(order).combine_chunks()
+
+
+def _user_and_instant(rows: pa.Table, valid: Int64, day: date | None) -> Int64:
+    """Return one number per row at ``valid`` that orders rows by user and then by instant."""
+    _, user = sorted_codes(rows["user_id"])
+    occurred = rows["occurred_at"].cast(pa.int64()).combine_chunks().fill_null(0).to_numpy()
+    if day is None:  # years of microseconds leave too few bits: count the instants that occur
+        _, instant = np.unique(occurred[valid], return_inverse=True)
+    else:
+        instant = occurred[valid] - int(start_of(day.isoformat()).timestamp()) * 1_000_000
+    return (user[valid].astype(np.int64) << _US_BITS) | instant
 
 
 def _equals_a_neighbour(values: Int64) -> Bool:
@@ -205,23 +206,6 @@ def _by_rule(quarantined: pa.Table, schema: EventSchema) -> pa.Table:
         return quarantined
     frame = pl.from_arrow(quarantined.select(["rule", "event_id", "received_at"]))
     assert isinstance(frame, pl.DataFrame)
-    content = pl.Series("content", contents(quarantined, schema), dtype=pl.String)
+    content = pl.Series("content", contents(quarantined, schema))
     order = frame.with_columns(content).with_row_index("row").sort(pl.all().exclude("row"))["row"]
     return quarantined.take(order.to_arrow()).combine_chunks()
-
-
-def _plain(rows: pa.Table) -> pa.Table:
-    return rows.cast(_plain_schema(rows.schema)).combine_chunks()
-
-
-def _plain_schema(columns: pa.Schema) -> pa.Schema:
-    return pa.schema(
-        [
-            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
-            for field in columns
-        ]
-    )
-
-
-def _is_text(field: "pa.Field[Any]") -> bool:
-    return pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)

@@ -163,10 +163,13 @@ def main() -> None:
     parser.add_argument("--memory-gib", type=float, default=12)
     parser.add_argument("--minutes", type=float, default=20)
     every = [*CONTENDERS, *peers.PACKAGES]
-    parser.add_argument("--contenders", nargs="+", choices=every, default=every)
+    parser.add_argument("--contenders", nargs="+", choices=every)
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    # a folder per day is for what arrives by day, and all at once for what fits into memory
+    unfit = "marquee" if arguments.movielens else "marquee_in_memory"
+    arguments.contenders = arguments.contenders or [name for name in every if name != unfit]
     if arguments.contender:
         made = CONTENDERS[arguments.contender](inputs.read_input(arguments.folder), arguments.work)
         print(made)

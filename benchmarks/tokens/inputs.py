@@ -1,8 +1,9 @@
-"""The input of every contender: raw events by day, as they arrived, and the catalogue.
+"""The input of every contender: raw events as they arrived, and the catalogue.
 
 ::
 
-    <folder>/raw/2026-01-11/       events-*.parquet  schema.json
+    <folder>/raw/2026-01-11/       events-*.parquet  schema.json      simulated: a folder per day
+    <folder>/raw/whole/            events-0000.parquet  schema.json   MovieLens: years in one file
     <folder>/catalogue/            catalogue.parquet
     <folder>/input.json            days, rows
 """
@@ -14,8 +15,13 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+import pyarrow as pa
+
+from lake.atomic import replace_json
+from lake.days import end_of
 from training.events.artifacts import write_catalogue, write_raw
 from training.events.own_log import OwnLog
+from training.events.parts import write_raw_parts
 from training.events.published_logs import published_mapping
 from training.events.simulated import SimulatedWorld
 from training.events.source import EventSource
@@ -33,11 +39,17 @@ class Input:
 
     folder: Path
     days: list[date]
+    """Empty where one folder has the events of any day."""
     rows: int
 
-    def raw(self, day: date) -> Path:
-        """Return the folder of a day's raw events."""
-        return self.folder / "raw" / day.isoformat()
+    def raw(self, day: date | None) -> Path:
+        """Return the folder of a day's raw events; without a day, of all of them."""
+        return self.folder / "raw" / (day.isoformat() if day else "whole")
+
+    @property
+    def parts(self) -> list[date | None]:
+        """The days, or None alone."""
+        return [*self.days] or [None]
 
     @property
     def catalogue(self) -> Path:
@@ -65,27 +77,37 @@ def simulated(folder: Path, *, events: int, num_days: int, processes: int) -> In
     parameters = WorldParameters(num_users=num_users, num_days=num_days)
     world = _world(parameters)
     days = [parameters.first_day + timedelta(days=index) for index in range(num_days)]
+    # a day needs the evening before it, which a process has at hand if it wrote that day
+    spans = -(-num_days // processes)
     with ProcessPoolExecutor(processes) as pool:
         rows = list(
-            pool.map(_write_day, [parameters] * num_days, [folder] * num_days, days, chunksize=4)
+            pool.map(
+                _write_day, [parameters] * num_days, [folder] * num_days, days, chunksize=spans
+            )
         )
-    return _finished(world, Input(folder=folder, days=days, rows=sum(rows)))
+    return _finished(world, Input(folder=folder, days=days, rows=sum(rows)), after=days[-1])
 
 
 def movielens(folder: Path, data: Path) -> Input:
-    """Write the ratings of MovieLens-1M as the raw events of their days."""
+    """Write the ratings of MovieLens-1M as raw events, in one file."""
     if (folder / "input.json").exists():
         return read_input(folder)
+    # in a process of its own: what it takes would count as the least that a contender takes
+    with ProcessPoolExecutor(1) as pool:
+        return pool.submit(_write_movielens, folder, data).result()
+
+
+def _write_movielens(folder: Path, data: Path) -> Input:
     source = OwnLog(published_mapping("movielens-1m", data))
-    days, rows = [], 0
     span = (source.last_day - source.first_day).days + 1
-    for index in range(span):
-        day = source.first_day + timedelta(days=index)
-        written = _write_raw(source, folder, day)
-        if written:
-            days.append(day)
-            rows += written
-    return _finished(source, Input(folder=folder, days=days, rows=rows))
+    days = [source.first_day + timedelta(days=index) for index in range(span)]
+    by_day = [source.read_day(day, received_before=_AFTER_EVERYTHING) for day in days]
+    events = pa.concat_tables(by_day).combine_chunks()
+    into = folder / "raw" / "whole"
+    into.mkdir(parents=True)
+    write_raw_parts(events, source.schema, into, num_buckets=1)
+    replace_json(into / "schema.json", source.schema.to_json())
+    return _finished(source, Input(folder=folder, days=[], rows=events.num_rows), after=days[-1])
 
 
 @cache
@@ -103,9 +125,8 @@ def _write_raw(source: EventSource, folder: Path, day: date) -> int:
     return write_raw(source, day, _AFTER_EVERYTHING, into).rows
 
 
-def _finished(source: EventSource, made: Input) -> Input:
+def _finished(source: EventSource, made: Input, *, after: date) -> Input:
     made.catalogue.mkdir(exist_ok=True)
-    after = datetime.combine(made.days[-1], datetime.min.time(), UTC) + timedelta(days=1)
-    write_catalogue(source, after, made.catalogue)
+    write_catalogue(source, end_of(after.isoformat()), made.catalogue)
     made.write()
     return made

@@ -53,7 +53,8 @@ def interactions(raw: Path) -> "pd.DataFrame":
     events = pd.concat(
         pd.read_parquet(file, columns=columns) for file in sorted(raw.glob("*/events-*.parquet"))
     )
-    events = events.dropna().drop_duplicates("event_id")
+    events = events.dropna(subset=columns[1:])
+    events = events[events["event_id"].isna() | ~events["event_id"].duplicated()]
     return events[events["action"].isin(ACTIONS)][["user_id", "item_id", "occurred_at"]]
 
 

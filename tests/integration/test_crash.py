@@ -25,8 +25,10 @@ def test_nothing_half_made_is_left(survived: Survived) -> None:
 INGESTED = {
     "catalogue",
     "interaction_tokens",
+    "item_statistics",
     "quarantined_events",
     "raw_events",
     "valid_events",
+    "viewing_tokens",
     "vocabulary",
 }

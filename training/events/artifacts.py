@@ -11,7 +11,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -37,7 +37,7 @@ from training.events.parts import (
     write_raw_parts,
 )
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA, EventSource
-from training.row_rules import Launches
+from training.row_rules import Bool, Launches
 from training.rules import SplitEvents, check_columns, split_rows
 from training.schema import TIMESTAMP, EventSchema
 
@@ -61,7 +61,7 @@ class Lateness:
     """What is received from here on belongs to no day."""
 
 
-def write_raw(
+def write_raw(  # noqa: PLR0913 - all but the first four are keywords
     source: EventSource,
     day: date,
     received_before: datetime,
@@ -69,44 +69,46 @@ def write_raw(
     *,
     lateness: Lateness | None = None,
     num_buckets: int = NUM_BUCKETS,
+    erased: Container[str] | None = None,
 ) -> Written:
     """Write a day's events as they arrived before an instant; raises NoDataError when none did.
 
-    A day that the source knows to be empty is written empty. Of what the source holds by now, what
-    arrived too late goes into a file that nothing reads. Figures count events received once the day
-    was complete: ``late`` altogether, ``late_taken`` those taken in, ``too_late`` once it was
-    final. Without a ``lateness`` what is not taken in is too late.
+    A day that the source knows to be empty is written empty. Rows of ``erased`` users are left out
+    before anything else looks at them. Of what the source holds by now, what arrived too late goes
+    into a file that nothing reads. Figures count events received once the day was complete:
+    ``late`` altogether, ``late_taken`` those taken in, ``too_late`` once it was final. Without a
+    ``lateness`` what is not taken in is too late.
     """
     lateness = lateness or Lateness(received_before, received_before)
-    arrived = source.read_day(day, received_before=_ANY_TIME)
-    check_columns(arrived, source.schema)
-    raw = _received_before(arrived, received_before)
-    num_early = _received_before(arrived, lateness.complete_at).num_rows
-    is_too_late = pc.greater_equal(arrived["received_at"], _instant(lateness.final_at))
-    too_late = arrived.filter(is_too_late)
-    figures = {
-        "late": arrived.num_rows - num_early,
-        "late_taken": raw.num_rows - num_early,
-        "too_late": too_late.num_rows,
-    }
-    if arrived.num_rows and not raw.num_rows:
+    delivered = source.read_day(day, received_before=_ANY_TIME)
+    check_columns(delivered, source.schema)
+    arrived = _without(erased, delivered)
+    is_raw = _is_received_before(arrived, received_before)
+    is_early = _is_received_before(arrived, lateness.complete_at)
+    # what is taken in is not too late, whatever a caller's instants are
+    is_too_late = ~is_raw & ~_is_received_before(arrived, lateness.final_at)
+    if arrived.num_rows and not is_raw.any():
         raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
-    del arrived, is_too_late  # a big day is in memory once
+    figures = {
+        "late": int((~is_early).sum()),
+        "late_taken": int((is_raw & ~is_early).sum()),
+        "too_late": int(is_too_late.sum()),
+        "erased": delivered.num_rows - arrived.num_rows,
+    }
+    too_late = arrived.filter(pa.array(is_too_late))
+    raw = arrived if is_raw.all() else arrived.filter(pa.array(is_raw)).combine_chunks()
+    del delivered, arrived  # a big day is in memory once
     write_raw_parts(raw, source.schema, folder, num_buckets=num_buckets)
     write_parquet(too_late, folder / LATE_FILE)
     _write_schema(source.schema, folder)
     return Written(raw.num_rows, {**Counts.of(raw).figures(), **figures})
 
 
-def _received_before(rows: pa.Table, instant: datetime) -> pa.Table:
+def _is_received_before(rows: pa.Table, instant: datetime) -> Bool:
     """Return the rows of an earlier arrival; without one they are for the rules to reject."""
-    received_at = rows["received_at"]
-    is_before = pc.less(received_at, _instant(instant))
-    return rows.filter(pc.or_kleene(is_before, received_at.is_null())).combine_chunks()
-
-
-def _instant(instant: datetime) -> "pa.Scalar[Any]":
-    return pa.scalar(instant, type=TIMESTAMP)
+    is_before = pc.less(rows["received_at"], pa.scalar(instant, type=TIMESTAMP))
+    found: Bool = is_before.fill_null(fill_value=True).to_numpy()
+    return found
 
 
 def write_valid(
@@ -198,13 +200,16 @@ def write_catalogue(source: EventSource, as_of: datetime, folder: Path) -> Writt
     return Written(catalogue.num_rows, figures)
 
 
-def write_prefix(source: EventSource, folder: Path) -> Written:
+def write_prefix(
+    source: EventSource, folder: Path, *, erased: Container[str] | None = None
+) -> Written:
     """Write users' histories of which only the order is known; often there are none."""
-    prefix = source.history_prefix()
-    _check_schema(prefix, PREFIX_SCHEMA, f"history prefix of {source.name}")
+    delivered = source.history_prefix()
+    _check_schema(delivered, PREFIX_SCHEMA, f"history prefix of {source.name}")
+    prefix = _without(erased, delivered)
     write_parquet(prefix, folder / PREFIX_FILE)
-    items = pc.sum(pc.list_value_length(prefix["item_ids"])).as_py() or 0
-    return Written(prefix.num_rows, {"users": prefix.num_rows, "items": items})
+    figures = {**prefix_figures(prefix), "erased": delivered.num_rows - prefix.num_rows}
+    return Written(prefix.num_rows, figures)
 
 
 def read_schema(folder: Path) -> EventSchema:
@@ -238,6 +243,28 @@ def read_prefix(folder: Path) -> pa.Table:
 
 def _write_schema(schema: EventSchema, folder: Path) -> None:
     replace_json(folder / SCHEMA_FILE, schema.to_json())
+
+
+def _without(erased: Container[str] | None, rows: pa.Table) -> pa.Table:
+    """Return the rows of other users; one without a user stays, for the rules to reject."""
+    if erased is None:
+        return rows  # to list the users of a large day takes a second
+    users = pc.unique(rows["user_id"]).drop_null().to_pylist()
+    gone = [user for user in users if user in erased]
+    if not gone:
+        return rows
+    return rows.filter(pc.invert(pc.is_in(rows["user_id"], value_set=pa.array(gone, pa.string()))))
+
+
+def event_figures(events: pa.Table) -> dict[str, Any]:
+    """Return what is counted of raw or valid events."""
+    return Counts.of(events).figures()
+
+
+def prefix_figures(prefix: pa.Table) -> dict[str, Any]:
+    """Return what is counted of a history prefix."""
+    items = pc.sum(pc.list_value_length(prefix["item_ids"])).as_py() or 0
+    return {"users": prefix.num_rows, "items": items}
 
 
 def _counts(column: "pa.ChunkedArray[Any]") -> dict[str, int]:

@@ -32,6 +32,7 @@ PER_SECOND = {
 """How many of a unit are a second, for the units that count."""
 _BOUND_S = int((_BOUND - _EPOCH).total_seconds())
 _MAX_MS = 1 << 53  # whole numbers beyond are not exact as float64
+_MAX_FLOAT32 = 1 << 24
 _ZONE = r"\s*(?:UTC|[Zz]|([+-])(\d{2}):?(\d{2})?)$"
 _ISO_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
 
@@ -119,6 +120,9 @@ def identifiers(schema: Schema, column: str) -> pl.Expr:
     """Return ids, or any other words, as text; whole numbers without a decimal point."""
     dtype, value = schema[column], pl.col(column)
     if dtype.is_float():  # whole numbers with nulls, as pandas writes them
+        # beyond this, neighbours are one number: an id that was one of many is nobody's
+        exact = value.abs() < (_MAX_FLOAT32 if dtype == pl.Float32 else _MAX_MS)
+        value = pl.when(exact).then(value)
         whole = value.cast(pl.Int64, strict=False)
         text = pl.when(whole == value).then(whole.cast(pl.String)).otherwise(value.cast(pl.String))
         return pl.when(value.is_not_nan()).then(text)
@@ -132,6 +136,7 @@ def durations(schema: Schema, column: str, unit: DurationUnit) -> pl.Expr:
     dtype, value = schema[column], pl.col(column)
     if isinstance(dtype, pl.Duration):
         return value.dt.total_milliseconds()
+    _require_numbers(dtype, column)
     number = value.cast(pl.Float64, strict=False)
     scaled = (number * unit.milliseconds).round()
     whole = pl.when(scaled.abs() < _MAX_MS).then(scaled).cast(pl.Int64, strict=False)
@@ -141,8 +146,15 @@ def durations(schema: Schema, column: str, unit: DurationUnit) -> pl.Expr:
 def numbers(schema: Schema, column: str) -> pl.Expr:
     """Return numbers, NaN where there is a value that is none."""
     dtype, value = schema[column], pl.col(column)
+    _require_numbers(dtype, column)
     number = value.cast(pl.Float64, strict=False)
     return pl.when(_is_given(value, dtype)).then(number.fill_null(float("nan")))
+
+
+def _require_numbers(dtype: pl.DataType, column: str) -> None:
+    """Refuse what would be cast to numbers that mean something else, such as times."""
+    if not (dtype.is_numeric() or dtype in (pl.String, pl.Boolean, pl.Null)):
+        raise SourceError(f"column {column!r} is {dtype}: want numbers")
 
 
 def _is_given(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

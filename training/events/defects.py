@@ -5,13 +5,20 @@ genuine events are there to be found.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from training.events.world import SECOND_US, Flags, Ints, WorldParameters, stream
+from training.events.coded import (
+    MALFORMED,
+    MISSING,
+    NEVER,
+    NONE,
+    UNKNOWN_ACTION,
+    UNKNOWN_ITEM,
+    CodedEvents,
+)
+from training.events.world import SECOND_US, Ints, WorldParameters, stream
 
 _HOUR_US = 3_600 * SECOND_US
 MAX_LATE_US = 72 * _HOUR_US
@@ -26,78 +33,87 @@ def draw_received(parameters: WorldParameters, occurred_us: Ints, day_index: int
     return occurred_us + np.where(rng.random(size) < parameters.late_rate, late, delay)
 
 
-def add_defects(table: pa.Table, parameters: WorldParameters, day_index: int) -> pa.Table:
-    """Return the rows as they arrive: genuine ones, repeats and nonsense, in order of arrival."""
+def add_defects(
+    events: CodedEvents, parameters: WorldParameters, day_index: int
+) -> tuple[CodedEvents, list[str]]:
+    """Return the rows as they arrive: genuine ones, repeats and nonsense, in order of arrival.
+
+    With them come the ids of items that are in no catalogue, whose codes follow the titles'.
+    """
     rng = stream(parameters.seed, "defects", day_index)
-    size = table.num_rows
-    malformed = _copies(table, _sample(rng, size, parameters.malformed_rate), rng, "m")
-    unknown = _copies(table, _sample(rng, size, parameters.unknown_item_rate), rng, "x")
-    gone = [f"t9{n:05d}" for n in rng.integers(0, 100_000, unknown.num_rows)]
-    genuine = _drop_ids(table, rng.random(size) < parameters.missing_id_rate)
+    size = len(events)
+    malformed = _copies(events, _sample(rng, size, parameters.malformed_rate), rng, MALFORMED)
+    unknown = _copies(events, _sample(rng, size, parameters.unknown_item_rate), rng, UNKNOWN_ITEM)
+    gone = [f"t9{n:05d}" for n in rng.integers(0, 100_000, len(unknown))]
+    beyond = np.arange(parameters.num_titles, parameters.num_titles + len(gone), dtype=np.int32)
+    is_missing = rng.random(size) < parameters.missing_id_rate
+    genuine = replace(events, origin=np.where(is_missing, np.int8(MISSING), events.origin))
     repeats = genuine.take(_sample(rng, size, parameters.duplicate_rate))
-    again = np.where(
-        rng.random(repeats.num_rows) < 0.5, rng.integers(0, _HOUR_US, repeats.num_rows), 0
-    )
-    whole = pa.concat_tables(
+    again = np.where(rng.random(len(repeats)) < 0.5, rng.integers(0, _HOUR_US, len(repeats)), 0)
+    whole = CodedEvents.concat(
         [
             genuine,
-            _replace(repeats, "received_at", _instants(repeats, "received_at") + again),
-            _break_rules(malformed),
-            _replace(unknown, "item_id", gone),
+            replace(repeats, received_us=repeats.received_us + again),
+            _break_rules(malformed, parameters),
+            replace(unknown, title=beyond),
         ]
     )
-    return whole.take(_arrival_order(whole, parameters, rng))
+    return whole.take(_arrival_order(whole, parameters, rng)), gone
 
 
 def _sample(rng: np.random.Generator, size: int, rate: float) -> Ints:
     return np.flatnonzero(rng.random(size) < rate)
 
 
-def _copies(table: pa.Table, rows: Ints, rng: np.random.Generator, mark: str) -> pa.Table:
+def _copies(events: CodedEvents, rows: Ints, rng: np.random.Generator, origin: int) -> CodedEvents:
     """Return copies of rows as events of their own."""
-    copies = table.take(rows)
-    ids = [f"{mark}{n:015x}" for n in rng.integers(0, 1 << 60, len(rows))]
-    return _replace(copies, "event_id", ids)
+    return replace(
+        events.take(rows),
+        number=rng.integers(0, 1 << 60, len(rows)).astype(np.uint64),
+        origin=np.full(len(rows), origin, dtype=np.int8),
+    )
 
 
-def _drop_ids(table: pa.Table, is_missing: Flags) -> pa.Table:
-    ids = table["event_id"].combine_chunks()
-    return _replace(table, "event_id", pc.if_else(pa.array(is_missing), None, ids))
-
-
-def _break_rules(table: pa.Table) -> pa.Table:
+def _break_rules(events: CodedEvents, parameters: WorldParameters) -> CodedEvents:
     """Break one rule per row, in turn."""
-    breakers: tuple[Callable[[pa.Table], pa.Table], ...] = (
-        lambda t: _replace(t, "user_id", [None] * t.num_rows),
-        lambda t: _replace(t, "user_id", [""] * t.num_rows),
-        lambda t: _replace(t, "item_id", [None] * t.num_rows),
-        lambda t: _replace(t, "occurred_at", [None] * t.num_rows),
-        lambda t: _replace(t, "action", ["plya"] * t.num_rows),
-        lambda t: _replace(t, "watch_duration", [-1_000] * t.num_rows),
-        lambda t: _replace(t, "position", [float("nan")] * t.num_rows),
-        lambda t: _replace(t, "received_at", _instants(t, "occurred_at") - 2 * _HOUR_US),
+
+    def all_are(code: int, like: str) -> Callable[[CodedEvents], CodedEvents]:
+        return lambda some: replace(some, **{like: np.full_like(getattr(some, like), code)})
+
+    breakers: tuple[Callable[[CodedEvents], CodedEvents], ...] = (
+        all_are(NONE, "user"),
+        all_are(parameters.num_users, "user"),
+        all_are(NONE, "title"),
+        all_are(NEVER, "occurred_us"),
+        all_are(UNKNOWN_ACTION, "action"),
+        all_are(-1_000, "watched_ms"),
+        all_are(NONE, "position"),
+        lambda some: replace(some, received_us=some.occurred_us - 2 * _HOUR_US),
     )
-    turn = np.arange(table.num_rows) % len(breakers)
-    return pa.concat_tables(
-        [table.slice(0, 0)]
-        + [breaker(table.filter(pa.array(turn == index))) for index, breaker in enumerate(breakers)]
+    turn = np.arange(len(events)) % len(breakers)
+    return CodedEvents.concat(
+        [breaker(events.take(np.flatnonzero(turn == n))) for n, breaker in enumerate(breakers)]
     )
 
 
-def _replace(table: pa.Table, name: str, values: Any) -> pa.Table:
-    index = table.schema.get_field_index(name)
-    field = table.schema.field(index)
-    return table.set_column(index, field, pa.array(values, type=field.type, from_pandas=False))
-
-
-def _instants(table: pa.Table, name: str) -> Ints:
-    values: Ints = table[name].cast(pa.int64()).to_numpy()
-    return values
-
-
-def _arrival_order(table: pa.Table, parameters: WorldParameters, rng: np.random.Generator) -> Ints:
-    arrival = _instants(table, "received_at")
-    size = table.num_rows
+def _arrival_order(
+    events: CodedEvents, parameters: WorldParameters, rng: np.random.Generator
+) -> Ints:
+    size = len(events)
     is_moved = rng.random(size) < parameters.out_of_order_rate
     shift = rng.integers(-2 * _HOUR_US, 2 * _HOUR_US, size)
-    return np.argsort(np.where(is_moved, arrival + shift, arrival), kind="stable")
+    return _stable_order(np.where(is_moved, events.received_us + shift, events.received_us))
+
+
+def _stable_order(values: Ints) -> Ints:
+    """Return ``np.argsort(values, kind="stable")``, in a sixth of the time where they are close.
+
+    Numbers that end with their own index need no stable sort, and those sort faster.
+    """
+    index_bits = len(values).bit_length()
+    if not len(values) or int(np.ptp(values)).bit_length() + index_bits > 63:
+        return np.argsort(values, kind="stable")
+    indexed = values - values.min() << index_bits | np.arange(len(values))
+    indexed.sort()
+    order: Ints = indexed & (1 << index_bits) - 1
+    return order

@@ -147,9 +147,7 @@ def position(source: OwnLog, refused: Refused) -> str:
     wanted = source.schema.arrow_schema
     for file, rows in source.located(refused.day, received_before=_END_OF_TIME, is_numbered=True):
         events = rows.select(wanted.names).to_arrow().cast(wanted)
-        content = pl.Series(
-            content_ids(events.drop_columns(["event_id", "received_at"])), dtype=pl.String
-        )
+        content = pl.Series(content_ids(events.drop_columns(["event_id", "received_at"])))
         ids = rows["event_id"].fill_null("")
         here = rows.filter(pl.Series(ids == refused.event_id) | (content == refused.event_id))
         if not here.is_empty():

@@ -34,7 +34,10 @@ class LogFile:
     path: Path
     layout: FileSet
     schema: pa.Schema
-    """Columns and types; everything in CSV is text."""
+    """Columns and types as they are read: everything in CSV is text, and so are dictionaries of it.
+    """
+    stored: pa.Schema
+    """Columns and types as the file has them."""
 
     def frames(
         self, columns: Sequence[str], *, only: pc.Expression | None = None
@@ -102,7 +105,24 @@ def log_files(layout: FileSet) -> tuple[LogFile, ...]:
             columns cannot be told.
     """
     paths = {one.resolve() for path in layout.paths for one in _below(path, layout.format)}
-    return tuple(LogFile(path, layout, _columns(path, layout)) for path in sorted(paths))
+    return tuple(_log_file(path, layout) for path in sorted(paths))
+
+
+def _log_file(path: Path, layout: FileSet) -> LogFile:
+    stored = _columns(path, layout)
+    return LogFile(path, layout, schema=_without_dictionaries(stored), stored=stored)
+
+
+def _without_dictionaries(stored: pa.Schema) -> pa.Schema:
+    """Return columns of values where the file has codes of them: a code is no number to read."""
+    return pa.schema(
+        [
+            field.with_type(field.type.value_type)
+            if isinstance(field.type, pa.DictionaryType)
+            else field
+            for field in stored
+        ]
+    )
 
 
 def _below(path: Path, kind: FileFormat) -> list[Path]:

@@ -10,7 +10,7 @@ A row never goes missing: what is no action, or has a value that cannot be read,
 event that breaks a rule. Only rows without a usable time belong to no day; ``days`` counts them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from lake.digests import digest_file, digest_json
 from training.errors import NoDataError, SourceError
 from training.events import columns
 from training.events.day_split import DaySplit
+from training.events.file_columns import FileColumns, grouped, kinds, refused
 from training.events.file_facts import ROW, FileDays, days_of, numbered
 from training.events.log_files import LogFile, log_files
 from training.events.mapping import InstantColumn, LogMapping
@@ -64,9 +65,7 @@ class OwnLog:
         self.schema = mapping.schema
         self.files = log_files(mapping.events.files)
         self._columns = source_columns(mapping)
-        for file in self.files:
-            file.require(self._columns)
-            file.try_out(self._tried)
+        self._require_readable()
         described = mapping.catalogue.files
         self._catalogue_files = log_files(described) if described else ()
         for file in self._catalogue_files:
@@ -75,6 +74,38 @@ class OwnLog:
         world = mapping.world
         self.first_day: date = world.first_day or min(self._found_days)
         self.last_day: date = world.last_day or max(self._found_days)
+
+    def _require_readable(self) -> None:
+        """Raise SourceError, with the columns of both, at the first file that cannot be read."""
+        faults = {file.path: self._fault(file) for file in self.files}
+        for file in self.files:
+            if fault := faults[file.path]:
+                sound = next((one for one in self.files if not faults[one.path]), None)
+                expected = f"the mapping's columns {', '.join(self._columns)}"
+                if sound:
+                    shown = kinds(sound.stored).items()
+                    expected = (
+                        f"{', '.join(f'{n} {kind}' for n, kind in shown)} ({sound.path.name})"
+                    )
+                raise refused(str(file.path), fault, expected=expected, found=kinds(file.stored))
+
+    def _fault(self, file: LogFile) -> str | None:
+        try:
+            file.require(self._columns)
+            file.try_out(self._tried)
+        except SourceError as error:
+            return str(error).removeprefix(f"{file.path}: ")
+        return None
+
+    @property
+    def columns_read(self) -> Sequence[str]:
+        """The columns that events are made of."""
+        return self._columns
+
+    def columns_on(self, day: date) -> Sequence[FileColumns]:
+        """Return the columns of the files that have rows of a day."""
+        files = (one.file for one in self.days if day in one.rows_by_day)
+        return grouped((file.path.name, kinds(file.stored)) for file in files)
 
     def _tried(self, rows: pl.DataFrame) -> pl.DataFrame:
         return row_events(rows.select(self._columns).with_row_index(ROW), self.mapping)

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.hashing import buckets
-from training.codes import Column, coded, of_each_row
+from training.codes import Column, coded, of_each_row, plain
 from training.contracts import Int32
 from training.errors import SourceError
 from training.repeats import ids_of
@@ -77,8 +77,7 @@ def write_raw_parts(
 
 def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Return a bucket's events, or some columns of them; texts but ids are dictionaries."""
-    with pq.ParquetFile(path) as plain:
-        texts = [field.name for field in plain.schema_arrow if field.type == pa.string()]
+    texts = [field.name for field in pq.read_schema(path) if field.type == pa.string()]
     repeating = [name for name in texts if name != "event_id"]
     with pq.ParquetFile(path, memory_map=True, read_dictionary=repeating) as file:
         rows = file.read(list(columns) if columns is not None else None)
@@ -113,16 +112,14 @@ def iterate_parts(folder: Path, columns: Sequence[str] | None = None) -> Iterato
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a table so that equal content gives equal bytes; it appears whole or not at all."""
-    plain = table.replace_schema_metadata(None).combine_chunks()
+    rows = plain(table.replace_schema_metadata(None))  # as dictionaries they give other bytes
     unfinished = path.with_name(f".{path.name}.unfinished")
     pq.write_table(
-        plain,
+        rows,
         unfinished,
         compression="zstd",
         row_group_size=_ROW_GROUP_ROWS,
-        # readers get plain texts also where dictionaries were written
-        store_schema=False,
-        use_dictionary=_repeating(plain.schema),  # type: ignore[arg-type]  # stubs know bool only
+        use_dictionary=_repeating(rows.schema),  # type: ignore[arg-type]  # stubs know bool only
     )
     unfinished.replace(path)
 
@@ -132,11 +129,7 @@ def _repeating(schema: pa.Schema) -> list[str]:
 
     A dictionary of ids or instants is given up half-way, after the work and the bytes of it.
     """
-    texts = [
-        field.name
-        for field in schema
-        if field.type == pa.string() or pa.types.is_dictionary(field.type)
-    ]
+    texts = [field.name for field in schema if field.type == pa.string()]
     lists = [f"{field.name}.list.element" for field in schema if pa.types.is_list(field.type)]
     return [name for name in (*texts, *lists) if name != "event_id"]
 

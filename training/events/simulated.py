@@ -1,41 +1,34 @@
 """A streaming service that does not exist: a source for demos, tests and measurements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake.digests import digest_json
 from training.errors import NoDataError
+from training.events.choices import choose
+from training.events.coded import NEVER, OWN, CodedEvents, texts, to_table
 from training.events.defects import add_defects, draw_received
-from training.events.sessions import (
-    CANVASES,
-    ROWS,
-    Sessions,
-    choose,
-    draw_sessions,
-    fill_slates,
-)
+from training.events.sessions import Sessions, draw_sessions
+from training.events.slates import fill_slates
 from training.events.source import PREFIX_SCHEMA
 from training.events.taste import build_demand
 from training.events.titles import catalogue_rows, draw_titles, genre_factors
+from training.events.truth import GroundTruth
 from training.events.viewing import ACTIONS, Happenings, act
 from training.events.world import (
     DAY_US,
-    DEVICES,
-    MARKETS,
-    Floats,
-    Hashes,
     Ints,
     WorldParameters,
     draw_users,
     hashed,
     start_us,
 )
-from training.schema import TIMESTAMP, Action, ActionRole, EventSchema, Facet, FacetKind, Phase
+from training.schema import Action, ActionRole, EventSchema, Facet, FacetKind, Phase
 
 _ROLES = {
     "impression": ActionRole.IGNORED,
@@ -78,7 +71,8 @@ class SimulatedWorld:
         self._titles = draw_titles(self.parameters)
         genres = genre_factors(self.parameters.seed)
         self._demand = build_demand(self.parameters, self._users, self._titles, genres)
-        self._recent: dict[int, tuple[Sessions, Happenings, Hashes]] = {}
+        self._user_ids = texts([*self._users.ids, ""])
+        self._after_midnight: dict[int, CodedEvents] = {}
 
     def identity(self) -> Mapping[str, Any]:
         """Return the parameters."""
@@ -100,11 +94,14 @@ class SimulatedWorld:
                 f"to {self.last_day}"
             )
         day_index = (day - self.first_day).days
-        raw = add_defects(self._genuine(day_index), self.parameters, day_index)
-        cut = pa.scalar(received_before, type=TIMESTAMP)
-        received_at = raw["received_at"]
-        is_early = pc.less(received_at, cut)
-        return raw.filter(pc.or_kleene(is_early, received_at.is_null())).combine_chunks()
+        events, gone = add_defects(self._genuine(day_index), self.parameters, day_index)
+        is_early = events.received_us < _us(received_before)
+        return to_table(
+            events if is_early.all() else events.take(np.flatnonzero(is_early)),
+            user_ids=self._user_ids,
+            title_ids=texts([*self._titles.ids, *gone]),
+            schema=self.schema.arrow_schema,
+        )
 
     def catalogue(self, *, as_of: datetime) -> pa.Table:
         """Return the titles launched before an instant, as they were described then."""
@@ -114,79 +111,58 @@ class SimulatedWorld:
         """Return no rows: this world has a beginning."""
         return PREFIX_SCHEMA.empty_table()
 
-    def relevance(self, day: date) -> tuple[tuple[str, ...], tuple[str, ...], Floats]:
-        """Return users, items and the true worth of every item to every user on a day.
+    @property
+    def truth(self) -> GroundTruth:
+        """What tests and evaluations may ask, and no step of the pipeline may read."""
+        return GroundTruth(demand=self._demand)
 
-        Ground truth for tests and measurements, -inf where an item cannot be watched; no step
-        of the pipeline may read it.
-        """
-        worth = self._demand.utilities((day - self.first_day).days)
-        return self._users.ids, self._titles.ids, worth
-
-    def _genuine(self, day_index: int) -> pa.Table:
+    def _genuine(self, day_index: int) -> CodedEvents:
         """Return the events that occurred on a day, begun on that day or the one before."""
-        begins = start_us(self.first_day) + day_index * DAY_US
-        parts = []
-        for session_day in (day_index - 1, day_index):
-            if session_day < 0:
-                continue
-            sessions, events, numbers = self._simulated(session_day)
-            on_day = (events.at_us >= begins) & (events.at_us < begins + DAY_US)
-            parts.append(self._table(sessions, events, numbers, np.flatnonzero(on_day)))
-        table = pa.concat_tables(parts)
-        occurred = table["occurred_at"].cast(pa.int64()).to_numpy()
-        received = draw_received(self.parameters, occurred, day_index)
-        index = table.schema.get_field_index("received_at")
-        return table.set_column(
-            index, table.schema.field(index), pa.array(received).cast(TIMESTAMP)
-        )
+        before = []
+        if day_index > 0:
+            if day_index - 1 not in self._after_midnight:
+                self._simulate(day_index - 1)
+            before.append(self._after_midnight[day_index - 1])
+        events = CodedEvents.concat([*before, self._simulate(day_index)])
+        # reading days in order needs each day's tail twice: once its own day is read again
+        self._after_midnight = {
+            one: tail for one, tail in self._after_midnight.items() if 0 <= day_index - one <= 1
+        }
+        received = draw_received(self.parameters, events.occurred_us, day_index)
+        return replace(events, received_us=received)
 
-    def _simulated(self, day_index: int) -> tuple[Sessions, Happenings, Hashes]:
-        """Return the sessions that began on a day, their events and the events' ids."""
-        if day_index not in self._recent:
-            sessions = draw_sessions(self._demand, day_index)
-            slates = fill_slates(self._demand, sessions, day_index)
-            viewings = choose(self._demand, sessions, slates, day_index)
-            events = act(self._demand, sessions, slates, viewings, day_index)
-            numbers = hashed(self.parameters.seed, day_index, np.arange(len(events.at_us)))
-            # reading days in order needs each day twice: as its own and as the day before
-            self._recent = {
-                one: held for one, held in self._recent.items() if abs(one - day_index) == 1
-            }
-            self._recent[day_index] = (sessions, events, numbers)
-        return self._recent[day_index]
+    def _simulate(self, day_index: int) -> CodedEvents:
+        """Return what occurs on a day of the sessions that begin on it; keep what occurs after."""
+        sessions = draw_sessions(self._demand, day_index)
+        slates = fill_slates(self._demand, sessions, day_index)
+        viewings = choose(self._demand, sessions, slates, day_index)
+        events = act(self._demand, sessions, slates, viewings, day_index)
+        ends = start_us(self.first_day) + (day_index + 1) * DAY_US
+        on_day = events.at_us < ends
+        after = np.flatnonzero(~on_day & (events.at_us < ends + DAY_US))
+        self._after_midnight[day_index] = self._coded(sessions, events, after, day_index)
+        return self._coded(sessions, events, np.flatnonzero(on_day), day_index)
 
-    def _table(self, sessions: Sessions, events: Happenings, numbers: Any, rows: Ints) -> pa.Table:
+    def _coded(
+        self, sessions: Sessions, events: Happenings, rows: Ints, day_index: int
+    ) -> CodedEvents:
         session = events.session[rows]
         user = sessions.user[session]
-        market = self._users.market[user]
-        watched = events.watched_ms[rows]
-        columns = {
-            "event_id": pa.array(_hex(numbers[rows])),
-            "user_id": _strings(user, self._users.ids),
-            "item_id": _strings(events.title[rows], self._titles.ids),
-            "action": _strings(events.action[rows], ACTIONS),
-            "occurred_at": pa.array(events.at_us[rows]).cast(TIMESTAMP),
-            "received_at": pa.nulls(len(rows), TIMESTAMP),
-            "device": _strings(sessions.device[session], DEVICES),
-            "country": _strings(market, [one[0] for one in MARKETS]),
-            "locale": _strings(market, [one[1] for one in MARKETS]),
-            "canvas": _strings(sessions.canvas[session], CANVASES),
-            "row": _strings(events.row[rows], ROWS),
-            "position": pa.array(events.position[rows].astype(np.float64)),
-            "watch_duration": pa.array(watched, mask=watched < 0),
-        }
-        return pa.table(columns, schema=self.schema.arrow_schema)
-
-
-def _strings(codes: Ints, values: Sequence[str]) -> "pa.Array[Any]":
-    return pa.array(values, pa.string()).take(codes)
-
-
-def _hex(numbers: Any) -> Any:
-    """Return 16 hex digits per uint64."""
-    digits = numbers.astype(">u8").tobytes().hex()
-    return np.frombuffer(digits.encode(), dtype="S16").astype(str)
+        return CodedEvents(
+            number=hashed(self.parameters.seed, day_index, rows),
+            origin=np.full(len(rows), OWN, dtype=np.int8),
+            user=user.astype(np.int32),
+            title=events.title[rows].astype(np.int32),
+            action=events.action[rows].astype(np.int8),
+            occurred_us=events.at_us[rows],
+            received_us=np.full(len(rows), NEVER),
+            device=sessions.device[session].astype(np.int8),
+            market=self._users.market[user].astype(np.int8),
+            canvas=sessions.canvas[session].astype(np.int8),
+            row=events.row[rows].astype(np.int8),
+            position=events.position[rows].astype(np.int8),
+            watched_ms=events.watched_ms[rows].astype(np.int32),
+        )
 
 
 def _us(instant: datetime) -> int:

@@ -8,6 +8,7 @@ from training.events.titles import GAME, LIVE, MOVIE, SERIES, Titles
 from training.events.world import (
     DAY_US,
     MARKETS,
+    Codes,
     Floats,
     Ints,
     Users,
@@ -29,6 +30,7 @@ _FRESHNESS = 2.0
 _HALF_LIFE_DAYS = {MOVIE: 6.0, SERIES: 8.0, GAME: 14.0, LIVE: 1.0}
 _PLAN_CHOICES = 24
 _SEQUEL_SHARE = 0.7
+_CELLS = 1 << 14
 _BLOCK = 1 << 11
 """Users looked at together: few enough for their choices to stay in a processor's cache."""
 
@@ -47,11 +49,9 @@ class Tastes:
     def at(self, users: Ints, day_index: Ints | int) -> Floats:
         """Return unit taste vectors, float[len(users), D], on a day of the world (or one each)."""
         angle = 2 * np.pi * (np.asarray(day_index) / self.period_days[users] + self.phase[users])
-        drift = (
-            np.cos(angle)[:, None] * self.swing[users, 0]
-            + np.sin(angle)[:, None] * self.swing[users, 1]
-        )
-        taste = self.home[users] + drift
+        swing = self.swing.take(users, axis=0)
+        drift = np.cos(angle)[:, None] * swing[:, 0] + np.sin(angle)[:, None] * swing[:, 1]
+        taste = self.home.take(users, axis=0) + drift
         unit: Floats = taste / np.linalg.norm(taste, axis=1, keepdims=True)
         return unit
 
@@ -96,13 +96,13 @@ class Demand:
         watchable = (age_days >= 0) & (self.titles.available_to >= begins + 2 * DAY_US)
         return np.where(watchable, appeal, -np.inf)
 
-    def utility(self, users: Ints, taste: Floats, titles: Ints, appeal: Floats) -> Floats:
+    def utility(self, users: Ints, taste: Floats, titles: Ints | Codes, appeal: Floats) -> Floats:
         """Return float[n]: what each of ``titles`` is worth to each of ``users``, pair by pair."""
-        affinity = np.einsum("nd,nd->n", self.titles.factors[titles], taste)
-        speaks = self.speaks[self.users.market[users], titles]
-        worth: Floats = (
-            _TASTE_WEIGHT * affinity + _LANGUAGE_WEIGHT * speaks + _APPEAL_WEIGHT * appeal[titles]
-        )
+        affinity = np.einsum("nd,nd->n", self.titles.factors.take(titles, axis=0), taste)
+        market = self.users.market.take(users)
+        speaks = self.speaks.ravel().take(market * self.speaks.shape[1] + titles)
+        liking = _TASTE_WEIGHT * affinity + _LANGUAGE_WEIGHT * speaks
+        worth: Floats = liking + _APPEAL_WEIGHT * appeal.take(titles)
         return worth
 
     def utilities(self, day_index: int) -> Floats:
@@ -123,16 +123,17 @@ class Demand:
         shift = (hashed(self.parameters.seed, 2, users) % length.astype(np.uint64)).astype(np.int64)
         block = (day_index + shift) // length
         begins = block * length - shift
-        is_second = block % 2 == 1
-        picked = self._pick_series(users, block, begins)
-        opener = np.full(len(users), -1)
-        opener[is_second] = self._pick_series(
-            users[is_second], block[is_second] - 1, (begins - length)[is_second]
-        )
-        sequel = np.where(opener >= 0, self.titles.sequel[opener], -1)
-        is_out = (sequel >= 0) & (self._launch_index(sequel) <= begins)
         goes_on = hashed_uniform(self.parameters.seed, 3, users, block) < _SEQUEL_SHARE
-        return np.where(is_out & goes_on, sequel, picked)
+        series = np.full(len(users), -1)
+        second = np.flatnonzero((block % 2 == 1) & goes_on)
+        opener = self._pick_series(users[second], block[second] - 1, (begins - length)[second])
+        sequel = np.where(opener >= 0, self.titles.sequel[opener], -1)
+        is_out = (sequel >= 0) & (self._launch_index(sequel) <= begins[second])
+        series[second] = np.where(is_out, sequel, -1)
+        # nobody's sequel: a series of the block's own
+        rest = np.flatnonzero(series < 0)
+        series[rest] = self._pick_series(users[rest], block[rest], begins[rest])
+        return series
 
     def _launch_index(self, titles: Ints) -> Ints:
         first = start_us(self.parameters.first_day)
@@ -142,19 +143,18 @@ class Demand:
     def _pick_series(self, users: Ints, block: Ints, begins: Ints) -> Ints:
         """Return the best of some series that were out when the block began, or -1."""
         series = np.flatnonzero(self.titles.kind == SERIES)
-        weight = np.cumsum(np.exp(0.7 * self.titles.popularity[series]))
+        steps = _Steps.of(np.cumsum(np.exp(0.7 * self.titles.popularity[series])))
         picked = np.empty(len(users), dtype=np.int64)
         for start in range(0, len(users), _BLOCK):
             at = slice(start, start + _BLOCK)
-            picked[at] = self._pick_from(series, weight, users[at], block[at], begins[at])
+            picked[at] = self._pick_from(series, steps, users[at], block[at], begins[at])
         return picked
 
     def _pick_from(
-        self, series: Ints, weight: Floats, users: Ints, block: Ints, begins: Ints
+        self, series: Ints, steps: "_Steps", users: Ints, block: Ints, begins: Ints
     ) -> Ints:
         keys = (users[:, None], block[:, None], np.arange(_PLAN_CHOICES)[None, :])
-        drawn = hashed_uniform(self.parameters.seed, 4, *keys) * weight[-1]
-        titles = series[np.searchsorted(weight, drawn)]
+        titles = series.take(steps.reached(hashed_uniform(self.parameters.seed, 4, *keys)))
         taste = np.repeat(self.tastes.at(users, begins), _PLAN_CHOICES, axis=0)
         each = np.repeat(users, _PLAN_CHOICES)
         utility = self.utility(each, taste, titles.ravel(), self.titles.popularity)
@@ -166,6 +166,29 @@ class Demand:
         best = np.argmax(utility, axis=1)
         rows = np.arange(len(users))
         return np.where(np.isfinite(utility[rows, best]), titles[rows, best], -1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Cumulative weights, and where a search among them ends for most draws: a table, for speed."""
+
+    cumulative: Floats
+    below: Ints
+    """The first step at or above each of ``_CELLS`` + 1 equally spaced points."""
+
+    @classmethod
+    def of(cls, cumulative: Floats) -> "_Steps":
+        points = np.arange(_CELLS + 1) / _CELLS * cumulative[-1]
+        return cls(cumulative, np.searchsorted(cumulative, points))
+
+    def reached(self, uniform: Floats) -> Ints:
+        """Return the first step at or above each draw: ``np.searchsorted``."""
+        cell = (uniform * _CELLS).astype(np.int64)
+        step: Ints = self.below.take(cell)
+        is_open = np.flatnonzero(step != self.below.take(cell + 1, mode="clip"))
+        drawn = uniform.ravel().take(is_open) * self.cumulative[-1]
+        step.ravel()[is_open] = np.searchsorted(self.cumulative, drawn)
+        return step
 
 
 def build_demand(

@@ -11,7 +11,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from training.events.sessions import MOBILE_FEED, SEARCH, Sessions, Slates, Viewings
+from training.events.choices import Viewings
+from training.events.sessions import MOBILE_FEED, SEARCH, Sessions
+from training.events.slates import Slates
 from training.events.taste import Demand
 from training.events.titles import GAME, LIVE, MOVIE, SERIES
 from training.events.world import SECOND_US, Flags, Floats, Ints, stream

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from training.errors import ConfigError
 
 Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int32]
+SmallCodes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Hashes = npt.NDArray[np.uint64]
@@ -121,16 +123,25 @@ def stream(seed: int, purpose: str, *keys: int) -> np.random.Generator:
 
 
 def hashed(*keys: npt.NDArray[Any] | int) -> Hashes:
-    """Return a hash of integer keys, broadcast together: randomness that needs no stream.
+    """Return a hash of integer keys, broadcast together: randomness that needs no stream."""
+    state: Hashes = np.zeros(1, dtype=np.uint64)
+    for key in keys:
+        state = mixed(state, key)
+    return state
+
+
+def mixed(state: Hashes, key: npt.NDArray[Any] | int) -> Hashes:
+    """Return the hashes of what ``state`` holds the hashes of, and of one more key.
 
     The mixing step is splitmix64's finalizer (Steele et al., OOPSLA 2014).
     """
-    state: Hashes = np.zeros(1, dtype=np.uint64)
-    for key in keys:
-        state = state + np.asarray(key).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state = state ^ (state >> np.uint64(31))
+    state = state + np.asarray(key).astype(np.uint64)
+    state += np.uint64(0x9E3779B97F4A7C15)
+    state ^= state >> np.uint64(30)
+    state *= np.uint64(0xBF58476D1CE4E5B9)
+    state ^= state >> np.uint64(27)
+    state *= np.uint64(0x94D049BB133111EB)
+    state ^= state >> np.uint64(31)
     return state
 
 

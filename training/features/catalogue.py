@@ -36,6 +36,10 @@ class Catalogue:
     valid_to: Int64
     """End of the last validity, µs UTC, exclusive; the largest int64 where it is open."""
 
+    def ended_by(self, instant: datetime) -> npt.NDArray[np.bool_]:
+        """Return for each item whether no description of it holds at ``instant`` or later."""
+        return self.valid_to <= microseconds(instant)
+
     def valid_between(self, start: datetime, end: datetime) -> npt.NDArray[np.bool_]:
         """Return for each item whether it is valid at some instant in ``[start, end)``."""
         return (self.valid_from < microseconds(end)) & (self.valid_to > microseconds(start))

@@ -47,11 +47,11 @@ def read_histories(
     Raises ContractError when ``as_of`` is no UTC midnight (a day's token cannot be cut exactly),
     when folders differ in schema or tokenizer, or when two hold the same day.
     """
-    boundary = _boundary_day(as_of)
+    boundary = boundary_day(as_of)
     if not token_folders:
         raise NoDataError("histories: want at least one folder of tokens, got none")
-    config, schema = _common_layout(token_folders)
-    parts = [_no_tokens(schema)]
+    config, schema = common_layout(token_folders)
+    parts = [no_tokens(schema)]
     if prefix_folder is not None:
         parts.append(read_prefix(prefix_folder, schema, as_of=as_of, users=users))
     wanted = _wanted_buckets(users, config)
@@ -65,10 +65,11 @@ def read_histories(
         by_day[day] = folder, tokens
     for day in sorted(by_day):
         parts.extend(by_day[day][1])
-    return _joined(parts, gap_us=config.merge_gap_us)
+    return joined(parts, gap_us=config.merge_gap_us)
 
 
-def _boundary_day(as_of: datetime) -> date:
+def boundary_day(as_of: datetime) -> date:
+    """Return the first day that is not visible at ``as_of``; raises ContractError amid a day."""
     if as_of.tzinfo is None:
         raise ContractError(f"histories as_of: want an aware UTC instant, got {as_of!r}")
     utc = as_of.astimezone(UTC)
@@ -77,12 +78,16 @@ def _boundary_day(as_of: datetime) -> date:
     return utc.date()
 
 
-def _common_layout(folders: Sequence[Path]) -> tuple[TokenizerConfig, EventSchema]:
+def common_layout(folders: Sequence[Path]) -> tuple[TokenizerConfig, EventSchema]:
+    """Return tokenizer and schema of all folders; raises ContractError where they differ.
+
+    Formats may differ where they say the same.
+    """
     first = folders[0]
-    for name in (CONFIG_FILE, SCHEMA_FILE):
+    for name, read in ((CONFIG_FILE, read_config), (SCHEMA_FILE, read_schema)):
         expected = _layout_bytes(first / name)
         for other in folders[1:]:
-            if _layout_bytes(other / name) != expected:
+            if _layout_bytes(other / name) != expected and read(other) != read(first):
                 raise ContractError(
                     f"histories: {first} and {other} differ in {name}; "
                     "write the tokens of all days again with one schema and one tokenizer"
@@ -97,7 +102,8 @@ def _layout_bytes(path: Path) -> bytes:
         raise ContractError(f"histories: {path} is missing, so these are no tokens") from error
 
 
-def _no_tokens(schema: EventSchema) -> PartialTokens:
+def no_tokens(schema: EventSchema) -> PartialTokens:
+    """Return the tokens of nobody."""
     nothing = pa.array([], pa.string())
     return timeless_tokens(
         nothing, np.zeros(0, dtype=np.int64), nothing, np.zeros(0, dtype=np.int32), schema
@@ -137,8 +143,8 @@ def _read_day(
     return day, tokens
 
 
-def _joined(parts: Sequence[PartialTokens], *, gap_us: int) -> Histories:
-    """Return one history per user from parts that follow each other in time.
+def joined(parts: Sequence[PartialTokens], *, gap_us: int) -> Histories:
+    """Return one history per user from one or more parts that follow each other in time.
 
     ::
 

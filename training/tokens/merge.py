@@ -60,10 +60,12 @@ def token_schema(schema: EventSchema) -> pa.Schema:
 def merge(events: pa.Table, schema: EventSchema, config: TokenizerConfig) -> pa.Table:
     """Return the tokens (``token_schema``) of events sorted by user, instant and event id.
 
-    Ignored actions are dropped first, so they never part two events of a token. Raises
-    ContractError when the events are not in that order, or hold nulls or unknown actions.
+    Actions that are ignored, or that the configuration drops, are left out first, so they never
+    part two events of a token. Raises ContractError when the events are not in that order, or hold
+    nulls or unknown actions.
     """
     check_order(events)
+    schema = config.schema_of_tokens(schema)
     return _folded(_single_event_tokens(events, schema), gap_us=config.merge_gap_us)
 
 

@@ -15,7 +15,8 @@ every file.
 """
 
 import json
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -96,21 +97,46 @@ def read_bucket(
     if users is not None:
         rows = rows.filter(pc.is_in(rows["user_id"], value_set=users))
     tokens: Column = rows["tokens"]
-    values = tokens.flatten()
-    item_id = values.field("item_id")
-    users_of_rows: Column = rows["user_id"]
+    lengths = pc.list_value_length(tokens).to_numpy()
+    return _as_arrays(rows["user_id"], lengths, tokens.flatten(), schema, coded=_as_stored)
+
+
+def read_newest(
+    rows: pa.RecordBatch, schema: EventSchema, *, user: str, at_most: int
+) -> PartialTokens | None:
+    """Return the newest tokens of one user, or None; touches their pages and a binary search's."""
+    users: Column = rows["user_id"]  # ascending by bytes of UTF-8, which is Python's order too
+    row = bisect_left(range(len(users)), user, key=lambda one: users[one].as_py())
+    if row == len(users) or users[row].as_py() != user:
+        return None
+    tokens: Column = rows["tokens"]
+    begin, end = (tokens.offsets[one].as_py() for one in (row, row + 1))
+    begin = max(begin, end - at_most)
+    values = tokens.values.slice(begin, end - begin)
+    return _as_arrays(users.slice(row, 1), np.array([end - begin]), values, schema, coded=_as_used)
+
+
+def _as_arrays(
+    user_ids: Column,
+    lengths: Int64,
+    values: Column,
+    schema: EventSchema,
+    *,
+    coded: Callable[[Column], tuple[pa.StringArray, Int32]],
+) -> PartialTokens:
+    items, item_code = coded(values.field("item_id"))
     return PartialTokens(
-        user_ids=users_of_rows,
-        lengths=pc.list_value_length(tokens).to_numpy(),
-        items=item_id.dictionary,
-        item_code=item_id.indices.to_numpy(),
+        user_ids=user_ids,
+        lengths=lengths,
+        items=items,
+        item_code=item_code,
         first_at=values.field("first_at").cast(pa.int64()).to_numpy(),
         last_at=values.field("last_at").cast(pa.int64()).to_numpy(),
         duration_ms=values.field("duration_ms").to_numpy(),
         num_events=values.field("num_events").to_numpy(),
         action_counts=counts_matrix(values.field("action_counts")),
         request_categories={
-            name: _categories(values.field(REQUEST_PREFIX + name))
+            name: coded(values.field(REQUEST_PREFIX + name))
             for name in _request_names(schema, FacetKind.CATEGORICAL)
         },
         request_numbers={
@@ -156,5 +182,11 @@ def _request_names(schema: EventSchema, kind: FacetKind) -> list[str]:
     return [facet.name for facet in request_facets(schema) if facet.kind is kind]
 
 
-def _categories(column: Column) -> tuple[pa.StringArray, Int32]:
+def _as_stored(column: Column) -> tuple[pa.StringArray, Int32]:
+    """Return the dictionary of the whole file, and codes into it."""
     return column.dictionary, column.indices.fill_null(-1).to_numpy()
+
+
+def _as_used(column: Column) -> tuple[pa.StringArray, Int32]:
+    """Return a dictionary of the column's own rows, and codes into it."""
+    return sorted_codes(column.dictionary_decode())

@@ -45,7 +45,8 @@ def write_tokens(
     tokenizer's buckets, sorted, of one UTC day, and in the columns of their schema.
     """
     refuse_blocked(valid_folder)
-    schema = EventSchema.from_json(json.loads((valid_folder / SCHEMA_FILE).read_bytes()))
+    events_schema = EventSchema.from_json(json.loads((valid_folder / SCHEMA_FILE).read_bytes()))
+    schema = config.schema_of_tokens(events_schema)
     paths = part_paths(valid_folder)
     if len(paths) != config.num_buckets:
         raise ContractError(
@@ -125,14 +126,14 @@ def _user_starts(rows: pa.Table) -> Int64:
 
 
 def _write_tokens(path: Path, tokens: pa.Table, *, day: date | None) -> None:
-    rows = _jagged(tokens).replace_schema_metadata(
+    rows = jagged(tokens).replace_schema_metadata(
         {"format_version": str(FORMAT_VERSION), "day": day.isoformat() if day else ""}
     )
     with pa.ipc.new_file(str(path), rows.schema) as writer:  # uncompressed by default
         writer.write_batch(rows)
 
 
-def _jagged(tokens: pa.Table) -> pa.RecordBatch:
+def jagged(tokens: pa.Table) -> pa.RecordBatch:
     """Return one row per user of a flat table."""
     columns = {
         name: _stored(whole(tokens[name])) for name in tokens.column_names if name != "user_id"

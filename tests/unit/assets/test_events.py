@@ -20,6 +20,7 @@ from lake.atomic import replace_json
 from lake.lake import Written
 from lake.refs import ArtifactRef
 from training.events.artifacts import read_events
+from training.events.day_aggregates import DayAggregates
 from training.events.parts import write_raw_parts
 
 FIRST, DAY = date(2026, 1, 1), "2026-01-08"
@@ -67,14 +68,29 @@ def valid(workspace: Workspace) -> ArtifactRef:
 
 
 @pytest.fixture
-def week_of(tmp_path: Path, ref: ArtifactRef) -> Callable[[Sequence[int]], Workspace]:
+def week_of(tmp_path: Path, ref: ArtifactRef) -> Callable[..., Workspace]:
     """Return a maker of workspaces whose days before have so many valid rows."""
 
-    def _workspace(rows: Sequence[int]) -> Workspace:
-        workspace = Workspace.create(tmp_path / f"after-{rows}", CONFIG)
+    def _workspace(rows: Sequence[int], *, is_blocked: bool = False) -> Workspace:
+        workspace = Workspace.create(tmp_path / f"after-{rows}-{is_blocked}", CONFIG)
         for n, count in enumerate(rows):
             day = (FIRST + timedelta(days=n)).isoformat()
-            before = replace(ref, asset="valid_events", partition=day, rows=count)
+            usual = DayAggregates(
+                rows=count,
+                users=count,
+                nulls={},
+                numbers={},
+                not_finite={},
+                instants={},
+                counts={},
+                spreads={},
+                min_delay_s=None,
+                delay_p95_s=None,
+            )
+            validation = {"is_blocked": is_blocked, "aggregates": usual.to_json()}
+            before = replace(
+                ref, asset="valid_events", partition=day, figures={"validation": validation}
+            )
             path = workspace.lake.root / "refs" / "valid_events" / f"{day}.json"
             replace_json(path, before.to_json())
         return workspace
@@ -83,7 +99,7 @@ def week_of(tmp_path: Path, ref: ArtifactRef) -> Callable[[Sequence[int]], Works
 
 
 def test_the_week_before_is_no_part_of_a_days_digest(
-    week_of: Callable[[Sequence[int]], Workspace],
+    week_of: Callable[..., Workspace],
 ) -> None:
     alone, crowded = (valid(week_of(rows)) for rows in ([], [10_000_000] * 7))
 
@@ -92,8 +108,14 @@ def test_the_week_before_is_no_part_of_a_days_digest(
     assert "volume_is_usual" in crowded.figures["validation"]["warned"]
 
 
+def test_a_blocked_day_is_nothing_to_judge_others_by(week_of: Callable[..., Workspace]) -> None:
+    after = valid(week_of([10_000_000] * 7, is_blocked=True))
+
+    assert "volume_is_usual" not in after.figures["validation"]["warned"]
+
+
 def test_a_repeated_delivery_is_no_part_of_a_days_digest(
-    week_of: Callable[[Sequence[int]], Workspace],
+    week_of: Callable[..., Workspace],
 ) -> None:
     workspace = week_of([])
     inputs = arrived(workspace)
@@ -117,7 +139,7 @@ def test_a_repeated_delivery_is_no_part_of_a_days_digest(
 
 
 def test_the_asset_page_leads_to_the_engines_own_pages(
-    week_of: Callable[[Sequence[int]], Workspace],
+    week_of: Callable[..., Workspace],
 ) -> None:
     workspace = week_of([])
     inputs = arrived(workspace)
@@ -125,7 +147,8 @@ def test_the_asset_page_leads_to_the_engines_own_pages(
     for _ in range(2):  # made, then skipped
         metadata = materialize(valid_events, workspace, **inputs).metadata or {}
         linked = dict(re.findall(r"\[(\w+)\]\((\S+)\)", metadata["data docs"].value))
-        assert set(linked) == {"simulated_events", "simulated_day"}
+        suites = {f"simulated_{name}" for name in ("day", "drift", "values", "sample")}
+        assert set(linked) == {"checks", *suites}
         for url in linked.values():
             page = pages_folder(workspace.root) / url.removeprefix(f"{PAGES_URL}/")
             assert page.read_text().startswith("<!DOCTYPE html>")

@@ -1,4 +1,5 @@
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,55 @@ def test_a_listed_name_never_leaves_the_folder(
     objects.put(f"versions/a/{FILE_LIST}", listing)
     with pytest.raises(LakeError, match="relative path without"):
         elsewhere.path("versions/a")
+
+
+def test_folders_are_listed_by_name(folders: Folders) -> None:
+    for name in ("artifacts/tokens/2026-02-01/a", "artifacts/tokens/2026-02-02/b", "versions/a"):
+        commit(folders, name)
+    assert folders.names("artifacts", depth=3) == [
+        "artifacts/tokens/2026-02-01/a",
+        "artifacts/tokens/2026-02-02/b",
+    ]
+    assert folders.names("versions", depth=1) == ["versions/a"]
+    assert folders.names("none", depth=1) == []
+    assert folders.size("versions/a") >= sum(map(len, FILES.values()))
+
+
+def test_a_removed_folder_is_gone_for_good(folders: Folders, tmp_path: Path) -> None:
+    commit(folders, "versions/a")
+    commit(folders, "versions/b")
+
+    for _ in range(2):
+        folders.remove("versions/a")
+
+    assert not folders.exists("versions/a")
+    assert folders.names("versions", depth=1) == ["versions/b"]
+    assert read(folders.path("versions/b")) == FILES
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert all("versions/b" in path.as_posix() for path in files)
+    with pytest.raises(MissingArtifactError):
+        folders.path("versions/a")
+    commit(folders, "versions/a")
+    assert read(folders.path("versions/a")) == FILES
+
+
+def test_a_half_removed_folder_is_found_and_removed(
+    folders: Folders, elsewhere: S3Folders, s3_url: str
+) -> None:
+    if isinstance(folders, DiskFolders):
+        pytest.skip("a folder on a disk goes in one step")
+    commit(folders, "versions/a")
+    S3Objects(s3_url).delete("versions/a/manifest.json")
+    S3Objects(s3_url).delete(f"versions/a/{FILE_LIST}")
+
+    assert elsewhere.names("versions", depth=1) == ["versions/a"]
+    elsewhere.remove("versions/a")
+    assert list(S3Objects(s3_url).list("versions")) == []
+
+
+def test_a_folder_tells_when_it_was_written(folders: Folders) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)  # S3 tells whole seconds
+    commit(folders, "versions/a")
+    assert before <= folders.written_at("versions/a") <= datetime.now(UTC) + timedelta(seconds=2)
+    with pytest.raises(MissingArtifactError, match="versions/none"):
+        folders.written_at("versions/none")

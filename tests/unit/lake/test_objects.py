@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -47,6 +48,14 @@ def test_a_folder_is_listed_in_order_and_without_its_neighbours(objects: Objects
     assert list(objects.list("log")) == ["log/10", "log/2", "log/deep/1"]
     assert list(objects.list("empty")) == []
     assert list(objects.list("log", after="log/10")) == ["log/2", "log/deep/1"]
+
+
+def test_a_blob_tells_when_it_was_written(objects: Objects) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)  # S3 tells whole seconds
+    objects.put("a", b"one")
+    assert before <= objects.written_at("a") <= datetime.now(UTC) + timedelta(seconds=2)
+    with pytest.raises(MissingArtifactError, match="none"):
+        objects.written_at("none")
 
 
 def test_several_keys_come_in_the_order_asked_for(objects: Objects) -> None:

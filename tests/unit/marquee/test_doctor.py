@@ -91,3 +91,16 @@ def test_a_workspace_that_cannot_be_opened_is_one_finding(
     assert answer.status == 1
     assert "the workspace: 1 finding - " in answer.out
     assert answer.out.count("restore it from a copy") == 1
+
+
+def test_an_erasure_that_was_killed_is_told_with_what_to_run(
+    workspace: Workspace, marquee: Marquee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "erased users: there are none" in marquee("doctor").out
+    workspace.lake.tombstones().add(["ann"])
+    assert "erased users: 1 have a tombstone" in marquee("doctor").out
+
+    workspace.lake.storage.objects.put("erasures/requested/x.json", b"{}")
+    assert re.search("not finished: run `marquee erase --workspace [^`]*`", marquee("doctor").out)
+    monkeypatch.setenv("MARQUEE_ERASURE_KEY", "another")
+    assert "set it to what it was when users were erased" in marquee("doctor").out

@@ -89,7 +89,7 @@ def test_an_empty_prefix_is_written_and_read_back(world: SimulatedWorld, tmp_pat
     written = write_prefix(world, tmp_path)
 
     assert written.rows == 0
-    assert written.figures == {"users": 0, "items": 0}
+    assert written.figures == {"users": 0, "items": 0, "erased": 0}
     assert read_prefix(tmp_path).equals(PREFIX_SCHEMA.empty_table())
 
 
@@ -193,3 +193,47 @@ def test_lists_of_text_are_stored_with_a_dictionary(tmp_path: Path) -> None:
     with pq.ParquetFile(tmp_path / "x.parquet") as file:
         assert file.metadata.row_group(0).column(0).has_dictionary_page
         assert file.read().column("genres").to_pylist() == table["genres"].to_pylist()
+
+
+def test_rows_of_erased_users_are_not_taken_in(world: SimulatedWorld, folders: Path) -> None:
+    _, arrived = read_events(folders / "raw")
+    gone = sorted(set(arrived["user_id"].to_pylist()) - {None, ""})[:5]
+
+    written = write_raw(world, DAY, AS_OF, made(folders, "without"), erased=gone)
+
+    _, left = read_events(folders / "without")
+    want = [row for row in arrived.to_pylist() if row["user_id"] not in gone]
+    assert left.to_pylist() == want
+    assert written.rows == len(want) == written.figures["rows"]
+    everybody = write_raw(world, DAY, AS_OF, made(folders, "everybody"))
+    assert everybody.figures["erased"] == 0
+    late = everybody.figures["late"] - written.figures["late"]
+    assert written.figures["erased"] == everybody.rows - written.rows + late > 0
+
+
+def test_a_day_of_erased_users_alone_is_empty(world: SimulatedWorld, tmp_path: Path) -> None:
+    class Everyone:
+        def __contains__(self, user: object) -> bool:
+            return True
+
+    class NamedAlone(SimulatedWorld):
+        def read_day(self, day: date, *, received_before: datetime) -> pa.Table:
+            rows = super().read_day(day, received_before=received_before)
+            return rows.filter(rows["user_id"].is_valid())
+
+    named = NamedAlone(world.parameters)
+    assert write_raw(named, DAY, AS_OF, tmp_path, erased=Everyone()).rows == 0
+
+
+def test_prefixes_of_erased_users_are_not_taken_in(world: SimulatedWorld, tmp_path: Path) -> None:
+    class WithPrefix(SimulatedWorld):
+        def history_prefix(self) -> pa.Table:
+            return pa.table(
+                [["ann", "bob"], [["a", "b"], ["c"]], [["play", "play"], ["play"]], [AS_OF, AS_OF]],
+                schema=PREFIX_SCHEMA,
+            )
+
+    written = write_prefix(WithPrefix(world.parameters), tmp_path, erased={"ann"})
+
+    assert read_prefix(tmp_path)["user_id"].to_pylist() == ["bob"]
+    assert written.figures == {"users": 1, "items": 1, "erased": 1}

@@ -115,6 +115,23 @@ def test_ids_of_whole_numbers_have_no_decimal_point() -> None:
         columns.identifiers({"x": pl.List(pl.String())}, "x")
 
 
+def test_an_id_that_a_real_number_cannot_tell_from_its_neighbour_is_nobodys() -> None:
+    frame = pl.DataFrame({"d": [2.0**53 - 1, 2.0**53], "f": [2.0**24 - 1, 2.0**24]})
+    frame = frame.cast({"f": pl.Float32})
+    found = frame.select(columns.identifiers(frame.schema, name).alias(name) for name in "df")
+
+    assert found["d"].to_list() == ["9007199254740991", None]
+    assert found["f"].to_list() == ["16777215", None]
+
+
+@pytest.mark.parametrize("kind", [pl.Date(), pl.Datetime("us"), pl.List(pl.Int64()), pl.Binary()])
+def test_what_is_no_number_is_not_cast_to_one(kind: pl.DataType) -> None:
+    with pytest.raises(SourceError, match="want numbers"):
+        columns.numbers({"x": kind}, "x")
+    with pytest.raises(SourceError, match="want numbers"):
+        columns.durations({"x": kind}, "x", DurationUnit.SECONDS)
+
+
 def test_durations_and_numbers_that_cannot_be_read_are_what_the_rules_refuse() -> None:
     frame = pl.DataFrame({"t": ["1.5", "abc", None, "-2"], "f": [1.5, float("nan"), None, 2.0]})
     found = frame.select(

@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from training.events.defects import MAX_LATE_US, draw_received
+from training.events.defects import MAX_LATE_US, _stable_order, draw_received
 from training.events.simulated import SimulatedWorld
 from training.events.world import WorldParameters
 from training.rules import SplitEvents, split_events
@@ -103,3 +103,11 @@ def test_rows_stand_in_order_of_arrival_but_for_the_displaced_ones() -> None:
 
     assert share_in_order(CLEAN) == 1.0
     assert 0.5 < share_in_order(replace(CLEAN, out_of_order_rate=0.1)) < 0.95
+
+
+@pytest.mark.parametrize("span", [1, 3, 1 << 39, 1 << 60])
+def test_arrivals_at_one_instant_keep_their_order(span: int) -> None:
+    values = np.random.default_rng(2).integers(0, span, 1_000) + 1_768_000_000_000_000
+
+    np.testing.assert_array_equal(_stable_order(values), np.argsort(values, kind="stable"))
+    assert len(_stable_order(values[:0])) == 0

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from training.events import taste
 from training.events.simulated import SimulatedWorld
 from training.events.taste import Demand
 from training.events.titles import SERIES
@@ -82,3 +83,13 @@ def test_utilities_agree_pair_by_pair_and_as_a_matrix(demand: Demand) -> None:
     pairs = demand.utility(users, demand.tastes.at(users, 4), titles, demand.appeal(4))
 
     np.testing.assert_allclose(pairs, demand.utilities(4)[users, titles])
+
+
+def test_a_table_of_steps_finds_what_a_search_finds() -> None:
+    rng = np.random.default_rng(3)
+    weight = np.cumsum(rng.random(60) ** 8)
+    uniform = np.concatenate([rng.random(5_000), weight / weight[-1], [1.0]])[None, :]
+
+    found = taste._Steps.of(weight).reached(uniform)
+
+    np.testing.assert_array_equal(found, np.searchsorted(weight, uniform * weight[-1]))

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from training.events.sessions import choose, draw_sessions, fill_slates
+from training.events.choices import choose
+from training.events.sessions import draw_sessions
 from training.events.simulated import SimulatedWorld
+from training.events.slates import fill_slates
 from training.events.titles import MOVIE, SERIES
 from training.events.viewing import (
     IMPRESSION,

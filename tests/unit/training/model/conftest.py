@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -68,19 +68,29 @@ def histories(make_histories: Callable[..., Histories]) -> Histories:
 
 
 @pytest.fixture
+def make_scorer(make_catalogue: Callable[..., Catalogue]) -> Callable[..., Scorer]:
+    """Build a model for some histories; the last two of its items have no weight row."""
+
+    def make(histories: Histories, schema: EventSchema, items: Sequence[str]) -> Scorer:
+        catalogue = make_catalogue(
+            [
+                {"item_id": item, "runtime_s": 600 * (n % 20 + 1), "genres": [f"g{n % 3}"]}
+                for n, item in enumerate(items)
+            ]
+        )
+        spec = build_spec(schema, histories, catalogue)
+        vocabulary = items[:-2]
+        torch.manual_seed(0)
+        network = Recommender(CONFIG, spec, vocabulary_size=len(vocabulary)).eval()
+        for parameter in network.parameters():  # no zero hides a dependency
+            torch.nn.init.normal_(parameter, std=0.3)
+        return Scorer(network, spec, build_item_features(vocabulary, catalogue, spec))
+
+    return make
+
+
+@pytest.fixture
 def scorer(
-    histories: Histories, make_catalogue: Callable[..., Catalogue], watching: EventSchema
+    histories: Histories, make_scorer: Callable[..., Scorer], watching: EventSchema
 ) -> Scorer:
-    catalogue = make_catalogue(
-        [
-            {"item_id": f"i{n}", "runtime_s": 600 * (n + 1), "genres": [f"g{n % 3}"]}
-            for n in range(11)
-        ]
-    )
-    spec = build_spec(watching, histories, catalogue)
-    vocabulary = [f"i{n}" for n in range(9)]
-    torch.manual_seed(0)
-    network = Recommender(CONFIG, spec, vocabulary_size=len(vocabulary)).eval()
-    for parameter in network.parameters():  # no zero hides a dependency
-        torch.nn.init.normal_(parameter, std=0.3)
-    return Scorer(network, spec, build_item_features(vocabulary, catalogue, spec))
+    return make_scorer(histories, watching, [f"i{n}" for n in range(11)])

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 
 from training.contracts import UNKNOWN_INSTANT, Histories
 from training.errors import ContractError, NoDataError
-from training.events.source import PREFIX_SCHEMA
+from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA
 from training.tokens.config import TokenizerConfig, json_bytes
 from training.tokens.histories import read_histories
+from training.tokens.outcomes import completion
+from training.tokens.partial import read_schema
 from training.tokens.storage import write_tokens
 
 Build = Callable[..., pa.Table]
@@ -96,6 +99,16 @@ def test_a_session_across_midnight_is_one_token(night: list[Path]) -> None:
     assert histories.num_events.tolist() == [1, 2, 1, 1]
     assert histories.action_counts.tolist() == [[1, 0, 0], [2, 0, 0], [1, 0, 0], [1, 0, 0]]
     np.testing.assert_array_equal(histories.request_numbers["position"], [1, np.nan, 4, np.nan])
+
+
+def test_a_session_across_midnight_is_completed_by_both_of_its_days(night: list[Path]) -> None:
+    titles = [{"item_id": "A", "kind": "film", "runtime_s": 1, "valid_from": MIDNIGHT - DAY}]
+    catalogue = pa.Table.from_pylist(titles, schema=CATALOGUE_SCHEMA)
+
+    whole, one_day = (read_histories(night, as_of=MIDNIGHT + days * DAY) for days in (1, 0))
+
+    assert completion(whole, catalogue)[1] == 0.03
+    assert completion(one_day, catalogue)[1] == 0.01
 
 
 def test_dictionaries_hold_what_tokens_use_and_nothing_else(night: list[Path]) -> None:
@@ -203,7 +216,8 @@ def test_folders_of_two_tokenizers_are_refused(
 
 
 def test_folders_of_two_schemas_are_refused(night: list[Path]) -> None:
-    (night[1] / "schema.json").write_bytes(json_bytes({"format_version": 1, "name": "other"}))
+    other = replace(read_schema(night[1]), name="other")
+    (night[1] / "schema.json").write_bytes(json_bytes(other.to_json()))
 
     with pytest.raises(ContractError, match=r"tokens-before and .*tokens-after differ in schema"):
         read_histories(night, as_of=MIDNIGHT)

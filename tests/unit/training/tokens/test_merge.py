@@ -168,3 +168,21 @@ def test_nulls_in_fixed_columns_are_refused(name: str, schema: EventSchema, tabl
 def test_an_action_outside_the_schema_is_refused(schema: EventSchema, table: Build) -> None:
     with pytest.raises(ContractError, match="'stare' is not in the schema"):
         merge(table([{"occurred_at": at(0), "action": "stare"}]), schema, CONFIG)
+
+
+def test_an_action_that_the_config_drops_is_in_no_token_and_parts_none(
+    schema: EventSchema, table: Build
+) -> None:
+    events = table(
+        [
+            {"occurred_at": at(0)},
+            {"occurred_at": at(1), "item_id": "B", "action": "open", "watch_ms": 9},
+            {"occurred_at": at(2)},
+        ]
+    )
+
+    tokens = merge(events, schema, TokenizerConfig(dropped_actions=("open",)))
+
+    assert short(tokens) == [("ana", "A", 0, 2)]
+    assert tokens["action_counts"].to_pylist() == [[2, 0]]
+    assert tokens["duration_ms"].to_pylist() == [0]

@@ -1,0 +1,113 @@
+"""What references say of artifacts whose users were erased: the rows and figures of what is left.
+
+Verdicts stay: what a day's expectations, a model's judgement or a gate found was found on what was
+there. Only counts follow, so that rows in = valid + quarantined + duplicates holds as before.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.compute as pc
+
+from lake.digests import digest_folder
+from lake.lake import Lake
+from lake.refs import ArtifactRef
+from lake.user_rows import count_rows
+from training.events import artifacts
+from training.tokens.config import TokenizerConfig
+from training.tokens.partial import CONFIG_FILE, open_bucket
+from training.tokens.storage import write_tokens
+from training.tokens.tokenizers import TOKENIZERS
+
+_OF_USERS = frozenset({"user_embeddings", "stabilised_embeddings"})
+"""Assets with a row for each user, beside others."""
+
+
+DEPENDENT = ("valid_events", *sorted(TOKENIZERS))
+
+
+def corrected(ref: ArtifactRef, folder: Path, removed: int) -> ArtifactRef:
+    """Return the reference with the rows and figures of ``folder``, which lost some rows."""
+    figures = {**ref.figures, **_figures(ref, folder, removed)}
+    if ref.asset == "interaction_tokens":  # which has a row of its table for each user
+        return replace(ref, rows=_num_tokens(folder), figures=figures)
+    # of another asset's tables nothing is known: its rows are theirs if they were as many
+    is_counted = ref.asset in _OF_USERS or ref.rows == count_rows(folder) + removed
+    return replace(ref, rows=ref.rows - removed if is_counted else ref.rows, figures=figures)
+
+
+def corrections(lake: Lake, day: str) -> Iterator[tuple[str, ArtifactRef, ArtifactRef]]:
+    """Yield what is to change of a day's figures that depend on several artifacts.
+
+    Key, reference before and after; whoever asks holds the partitions of the ``DEPENDENT`` assets.
+    """
+    for asset in DEPENDENT:
+        follow = _valid if asset == "valid_events" else _tokens
+        for key, ref in lake.references(asset, day).items():
+            after = follow(lake, ref)
+            if after != ref:
+                yield key, ref, after
+
+
+def _figures(ref: ArtifactRef, folder: Path, removed: int) -> dict[str, Any]:
+    """Return the counts that an artifact's own folder tells."""
+    match ref.asset:
+        case "raw_events":
+            counts = artifacts.event_figures(artifacts.read_events(folder)[1])
+            return {**counts, "erased": ref.figures.get("erased", 0) + removed}
+        case "history_prefix":
+            counts = artifacts.prefix_figures(artifacts.read_prefix(folder))
+            return {**counts, "erased": ref.figures.get("erased", 0) + removed}
+        case "valid_events":
+            return artifacts.event_figures(artifacts.read_events(folder)[1])
+        case "quarantined_events":
+            _, events = artifacts.read_events(folder)
+            by_rule = dict(pl.Series(events["rule"]).value_counts().iter_rows())
+            known = {rule: by_rule.get(rule, 0) for rule in ref.figures["by_rule"]}
+            return {"rows": events.num_rows, "by_rule": known}
+        case "user_embeddings":
+            return {"users": ref.figures["users"] - removed}
+    return {}
+
+
+def _valid(lake: Lake, ref: ArtifactRef) -> ArtifactRef:
+    """Count again how the rows that arrived were divided."""
+    raw = _of_work(lake.references("raw_events", ref.partition).values(), ref.inputs[0])
+    aside = lake.references("quarantined_events", ref.partition).values()
+    quarantined = next((one for one in aside if one.inputs[:1] == ref.inputs[:1]), None)
+    if raw is None or quarantined is None:
+        return ref
+    counts = {
+        "quarantined": quarantined.rows,
+        "duplicates": raw.rows - ref.rows - quarantined.rows,
+    }
+    told = {**counts, "rows": ref.rows, "rows_in": raw.rows}
+    validation = {**ref.figures.get("validation", {}), **told}
+    return replace(ref, figures={**ref.figures, **counts, "validation": validation})
+
+
+def _tokens(lake: Lake, ref: ArtifactRef) -> ArtifactRef:
+    """Count again by tokenizing what is left of the day, where that gives the same tokens."""
+    valid = _of_work(lake.references("valid_events", ref.partition).values(), ref.inputs[0])
+    if valid is None or ref.figures.get("events_in") == valid.rows:
+        return ref
+    config = json.loads((lake.path(ref) / CONFIG_FILE).read_bytes())
+    with lake.storage.folders.staged() as staged:
+        written = write_tokens(lake.path(valid), TokenizerConfig.from_json(config), staged)
+        if digest_folder(staged) != ref.digest:  # an earlier release merged in another way
+            return replace(ref, figures={**ref.figures, "events_in": valid.rows})
+    figures = json.loads(json.dumps(dict(written.figures)))
+    return replace(ref, rows=written.rows, figures=figures)
+
+
+def _num_tokens(folder: Path) -> int:
+    buckets = [open_bucket(path) for path in folder.glob("tokens-*.arrow")]
+    return sum(pc.sum(pc.list_value_length(one["tokens"])).as_py() or 0 for one in buckets)
+
+
+def _of_work(refs: Iterable[ArtifactRef], logical_id: str) -> ArtifactRef | None:
+    return next((ref for ref in refs if ref.logical_id == logical_id), None)

@@ -1,0 +1,166 @@
+"""Erasing users from a workspace: tombstones, then every retained row, then the certificate.
+
+::
+
+    tombstones ─► artifacts rewritten ─► figures ─► pages and day splits removed ─► certificate
+
+Whoever is killed anywhere runs it again, also without naming anybody: the tombstones say who goes.
+Nothing is recomputed and nothing is told to the orchestrator: logical ids stay what they were.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from assets.erased_figures import DEPENDENT, corrected, corrections
+from assets.pages import docs_folder, pages_folder
+from assets.workspace import Workspace
+from embedding_store.errors import StoreError
+from lake.digests import digest_json
+from lake.erasing import Rewritten, erase_rows, rewritten_since
+from lake.user_rows import users_of
+
+FORMAT_VERSION = 1
+
+_EVENTS = frozenset({"raw_events", "valid_events", "quarantined_events", "interaction_tokens"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What an erasure leaves as it is."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What was erased, and what was not. Users are keyed hashes."""
+
+    workspace: str
+    erased_at: str
+    key: str
+    """Fingerprint of the key of the hashes."""
+    users: Sequence[str]
+    """Who was asked for, and whoever else was found."""
+    users_without_rows: Sequence[str]
+    """Those of whom the lake held nothing."""
+    rows: int
+    artifacts: Sequence[Rewritten]
+    left: Sequence[Left]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form; who was in which artifact would say when they were active."""
+        artifacts = [{**asdict(one), "users": len(one.users)} for one in self.artifacts]
+        return {"format_version": FORMAT_VERSION, **asdict(self), "artifacts": artifacts}
+
+
+def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Certificate:
+    """Erase users from everything but published versions; return the certificate, which is kept.
+
+    Whoever calls holds the workspace and knows that no run is in progress. With nobody named, what
+    an earlier call or a restored copy left of users with a tombstone is erased.
+    """
+    lake = workspace.lake
+    asked = lake.tombstones().add(user_ids)
+    request = f"erasures/requested/{digest_json(asked)[:32]}.json"
+    lake.storage.objects.put(request, json.dumps({"users": asked}).encode())
+    workspace.sweep()
+    for _ in erase_rows(lake, corrected):
+        pass  # each is written down before it happens
+    done = rewritten_since(lake)
+    _follow(workspace, done.values())
+    shutil.rmtree(workspace.cache_dir / "days", ignore_errors=True)
+    workspace.sweep()
+    requests = list(lake.storage.objects.list("erasures/requested"))
+    certificate = _certified(workspace, _requested(workspace, requests), done.values(), at=at)
+    data = (json.dumps(certificate.to_json(), indent=1, sort_keys=True) + "\n").encode()
+    lake.storage.objects.put(certificate_key(certificate), data)
+    for key in (*done, *requests):
+        lake.storage.objects.delete(key)
+    return certificate
+
+
+def certificate_key(certificate: Certificate) -> str:
+    """Return where the lake keeps a certificate."""
+    at = datetime.fromisoformat(certificate.erased_at).strftime("%Y%m%dT%H%M%SZ")
+    return f"erasures/certificates/{at}-{digest_json(certificate.to_json())[:8]}.json"
+
+
+def _requested(workspace: Workspace, requests: Iterable[str]) -> set[str]:
+    objects = workspace.lake.storage.objects
+    return {user for key in requests for user in json.loads(objects.get(key))["users"]}
+
+
+def _follow(workspace: Workspace, done: Iterable[Rewritten]) -> None:
+    """Correct the days' figures, and remove pages about what is no more."""
+    lake = workspace.lake
+    for asset, partition in sorted({(one.asset, one.partition) for one in done}):
+        pictures = pages_folder(workspace.root) / "pictures" / asset
+        for path in pictures.glob(f"{partition}-*.png"):
+            path.unlink()
+        if asset in _EVENTS:
+            shutil.rmtree(docs_folder(workspace.root, partition), ignore_errors=True)
+    for day in sorted({one.partition for one in done if one.asset in _EVENTS}):
+        with ExitStack() as held:
+            for asset in DEPENDENT:
+                held.enter_context(lake.holding(asset, day))
+            for key, before, after in corrections(lake, day):
+                lake.replace(key, before, after)
+
+
+def _certified(
+    workspace: Workspace, asked: set[str], done: Iterable[Rewritten], *, at: datetime
+) -> Certificate:
+    artifacts = sorted(done, key=lambda one: (one.asset, one.partition, one.before))
+    found = {user for one in artifacts for user in one.users}
+    return Certificate(
+        workspace=workspace.root.name,
+        erased_at=at.astimezone(UTC).isoformat(timespec="seconds"),
+        key=workspace.lake.tombstones().fingerprint,
+        users=sorted(asked | found),
+        users_without_rows=sorted(asked - found),
+        rows=sum(one.rows for one in artifacts),
+        artifacts=artifacts,
+        left=list(_left(workspace)),
+    )
+
+
+def _left(workspace: Workspace) -> Iterable[Left]:
+    holding = versions_with_erased(workspace)
+    if holding:
+        yield Left(
+            what=f"{len(holding)} published versions ({', '.join(holding)}), their rows in the "
+            "served history and online",
+            why="versions are rewritten by an erasure of their own, from the same tombstones",
+        )
+    yield Left(
+        what="the weights of trained models",
+        why="they hold no ids; what the users did keeps its influence until the next pretraining",
+    )
+    yield Left(
+        what="counts, averages and pictures of them that were logged before",
+        why="they name nobody: Dagster's events, MLflow's runs, figures of evaluations",
+    )
+    yield Left(
+        what="the source's own files, copies and backups of the workspace, other machines' caches",
+        why="Marquee does not own or reach them; erased users are not taken in again from there",
+    )
+
+
+def versions_with_erased(workspace: Workspace) -> list[str]:
+    """Return the names of the published versions with rows of users who have a tombstone."""
+    tombstones, store = workspace.lake.tombstones(), workspace.store
+    found = []
+    for version in store.state().versions.values():
+        try:
+            folder = store.version_folder(version.digest)
+        except StoreError:
+            continue  # gone: `marquee doctor` says so
+        if tombstones.among(users_of(folder)):
+            found.append(version.name)
+    return found

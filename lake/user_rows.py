@@ -1,0 +1,186 @@
+"""Tables of users in an artifact's folder: whose rows it has, and a copy without some of them.
+
+A table is a Parquet or an Arrow file with a column ``user_id``, one row per event, token list,
+vector or figure. Rows stay in their order and files are written as they were, so that the copy is,
+byte by byte, what would have been written without these users.
+"""
+
+import shutil
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lake.errors import CorruptArtifactError, ErasureError
+
+USER_ID = "user_id"
+
+_Codec = Literal["gzip", "brotli", "lz4", "zstd", "snappy", "none"]
+_ROW_GROUP_ROWS = 1 << 17
+
+
+def users_of(folder: Path) -> set[str]:
+    """Return the users of every table below ``folder``; raises ErasureError, CorruptArtifactError.
+
+    A user id that is no column of a table, such as a field of a struct, is an error: nothing here
+    could take it out.
+    """
+    found: set[str] = set()
+    for path in _tables(folder):
+        ids = _user_ids(path)
+        if ids is not None:
+            found.update(ids)
+    return found
+
+
+def copy_without(folder: Path, gone: Collection[str], into: Path) -> int:
+    """Copy a folder into an empty one, without the rows of some users; return how many there were.
+
+    Files without such a row are copied as they are.
+    """
+    removed = 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        target = into / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ids = _user_ids(path) if _is_table(path) else None
+        if ids is None or not ids.intersection(gone):
+            shutil.copyfile(path, target)
+        elif path.suffix == ".parquet":
+            removed += _copy_parquet(path, gone, target)
+        else:
+            removed += _copy_arrow(path, gone, target)
+    return removed
+
+
+def count_rows(folder: Path) -> int:
+    """Return the rows of all tables of users below ``folder``."""
+    return sum(
+        _num_rows(path) for path in _tables(folder) if _schema(path).get_field_index(USER_ID) >= 0
+    )
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix in {".parquet", ".arrow"}
+
+
+def _tables(folder: Path) -> Iterator[Path]:
+    yield from sorted(path for path in folder.rglob("*") if path.is_file() and _is_table(path))
+
+
+def _schema(path: Path) -> pa.Schema:
+    try:
+        if path.suffix == ".parquet":
+            return pq.read_schema(path)
+        with pa.memory_map(str(path)) as source:
+            return pa.ipc.open_file(source).schema
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CorruptArtifactError(
+            f"{path}: want a table, cannot read it ({error}): restore it from a copy, or remove it"
+        ) from error
+
+
+def _num_rows(path: Path) -> int:
+    if path.suffix == ".parquet":
+        return int(pq.read_metadata(path).num_rows)
+    with pa.memory_map(str(path)) as source:
+        return sum(batch.num_rows for batch in _batches(source))
+
+
+def _batches(source: Any) -> Iterator[pa.RecordBatch]:
+    file = pa.ipc.open_file(source)
+    yield from (file.get_batch(number) for number in range(file.num_record_batches))
+
+
+def _user_ids(path: Path) -> set[str] | None:
+    """Return the users of a table, or None where it is none of users."""
+    schema = _schema(path)
+    if any(_is_named_inside(field.type) for field in schema):
+        raise ErasureError(
+            f"{path}: {USER_ID} is inside another column: remove the artifact, or its users stay"
+        )
+    if schema.get_field_index(USER_ID) < 0:
+        return None
+    if path.suffix == ".parquet":
+        with pq.ParquetFile(path) as file:
+            columns = [batch.column(0) for batch in file.iter_batches(columns=[USER_ID])]
+            return _distinct(columns)
+    with pa.memory_map(str(path)) as source:
+        return _distinct([batch.column(USER_ID) for batch in _batches(source)])
+
+
+def _is_named_inside(kind: pa.DataType) -> bool:
+    children = [kind.field(number) for number in range(kind.num_fields)]
+    return any(child.name == USER_ID or _is_named_inside(child.type) for child in children)
+
+
+def _distinct(columns: list[Any]) -> set[str]:
+    found: set[str] = set()
+    for column in columns:
+        found.update(pc.unique(column.cast(pa.string())).drop_null().to_pylist())
+    return found
+
+
+def _others(rows: Any, gone: Collection[str]) -> Any:
+    """Return the rows of other users of a table or a batch; those of nobody stay."""
+    users = rows.column(USER_ID).cast(pa.string())
+    wanted = pa.array(sorted(gone), pa.string())
+    return rows.filter(pc.invert(pc.is_in(users, value_set=wanted)))
+
+
+def _copy_parquet(path: Path, gone: Collection[str], target: Path) -> int:
+    """Write the file again with the codecs, dictionaries and groups that it has."""
+    with pq.ParquetFile(path) as file:
+        group = file.metadata.row_group(0)
+        rows = file.read()
+    columns = [group.column(number) for number in range(group.num_columns)]
+    codecs: dict[str, _Codec] = {one.path_in_schema: _codec(one.compression) for one in columns}
+    left = _others(rows, gone).combine_chunks()
+    pq.write_table(
+        left,
+        target,
+        compression=codecs,
+        use_dictionary=[one.path_in_schema for one in columns if one.has_dictionary_page],  # type: ignore[arg-type]  # stubs know bool only
+        row_group_size=max(group.num_rows, _ROW_GROUP_ROWS),
+    )
+    return int(rows.num_rows - left.num_rows)
+
+
+def _codec(name: str) -> _Codec:
+    codec: Any = "none" if name == "UNCOMPRESSED" else name.lower()
+    found: _Codec = codec
+    return found
+
+
+def _copy_arrow(path: Path, gone: Collection[str], target: Path) -> int:
+    """Write the file again batch by batch; dictionaries lose what only these users had."""
+    removed = 0
+    with pa.memory_map(str(path)) as source:
+        file = pa.ipc.open_file(source)
+        with pa.ipc.new_file(str(target), file.schema) as writer:
+            for batch in _batches(source):
+                left = _others(batch, gone)
+                removed += batch.num_rows - left.num_rows
+                columns = [_compact(left.column(n)) for n in range(left.num_columns)]
+                writer.write_batch(pa.record_batch(columns, schema=file.schema))
+    return removed
+
+
+def _compact(column: Any) -> Any:
+    """Return the column without values of dictionaries that nothing refers to, in their order."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        used = pc.unique(column.indices.drop_null()).sort()
+        codes = pc.index_in(column.indices, value_set=used).cast(kind.index_type)
+        return pa.DictionaryArray.from_arrays(codes, column.dictionary.take(used))
+    if pa.types.is_struct(kind):
+        parts = [_compact(part) for part in column.flatten()]
+        return pa.StructArray.from_arrays(parts, fields=list(kind))
+    if pa.types.is_large_list(kind):
+        # a filter leaves whole lists, but their values may still begin elsewhere
+        ends = pc.cumulative_sum(pc.list_value_length(column).fill_null(0))
+        offsets = pa.concat_arrays([pa.array([0], pa.int64()), ends.cast(pa.int64())])
+        return pa.LargeListArray.from_arrays(offsets, _compact(column.flatten()), type=kind)
+    return column

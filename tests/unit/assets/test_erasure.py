@@ -1,0 +1,297 @@
+"""Erasing users from a small simulated world, with what days of serving would have added to it."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from multiprocessing import get_context
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets.backfill import build_day
+from assets.erasure import certificate_key, erase
+from assets.events import build_raw_events
+from assets.pages import docs_folder, pages_folder
+from assets.watermark import wall_clock
+from assets.workspace import Workspace, WorkspaceConfig
+from lake.errors import ErasureError
+from lake.lake import Built, Written
+from lake.tombstones import KEY_VARIABLE
+from tests.residue import residue
+from training.events.artifacts import read_events
+
+DAYS = ["2026-01-01", "2026-01-02"]
+CONFIG = WorkspaceConfig(
+    source="simulated",
+    source_parameters={
+        "num_users": 600,
+        "num_titles": 100,
+        "first_day": DAYS[0],
+        "num_days": 2,
+    },
+    first_day=date(2026, 1, 1),
+    last_day=date(2026, 1, 2),
+    recipe="tiny",
+)
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def take_in(workspace: Workspace) -> list[Built]:
+    return [one for day in DAYS for one in build_day(workspace, day, now=wall_clock())]
+
+
+def write_vectors(workspace: Workspace, users: list[str]) -> None:
+    """Write what inference and evaluation write, at least as far as an erasure looks."""
+
+    def write(folder: Path) -> Written:
+        vectors = pa.array([[1.0, 2.0]] * len(users), pa.list_(pa.float32(), 2))
+        pq.write_table(
+            pa.table({"user_id": users, "embedding": vectors}), folder / "part-0.parquet"
+        )
+        nobody = pa.table({"user_id": [""], "embedding": vectors.slice(0, 1)})
+        pq.write_table(nobody, folder / "default.parquet")
+        return Written(len(users), {"users": len(users), "dim": 2})
+
+    workspace.build("user_embeddings", DAYS[1], write, code_of=["lake.days"], as_of=AT)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Workspace:
+    workspace = Workspace.create(tmp_path / "world", CONFIG)
+    take_in(workspace)
+    write_vectors(workspace, users_of(workspace))
+    return workspace
+
+
+def users_of(workspace: Workspace) -> list[str]:
+    folders = workspace.paths(workspace.lake.refs("raw_events"))
+    found = {user for folder in folders for user in read_events(folder)[1]["user_id"].to_pylist()}
+    return sorted(user for user in found if user)
+
+
+def references(workspace: Workspace) -> dict[tuple[str, str], dict[str, object]]:
+    built = list(workspace.lake.built())
+    return {one: workspace.lake.require(*one).to_json() for one in built}
+
+
+def rows_divide(workspace: Workspace, day: str) -> bool:
+    raw, valid, aside = (
+        workspace.lake.require(asset, day)
+        for asset in ("raw_events", "valid_events", "quarantined_events")
+    )
+    told = valid.figures["validation"]
+    assert valid.figures["quarantined"] == told["quarantined"] == aside.rows
+    assert told["rows_in"] == raw.rows
+    return raw.rows == valid.rows + aside.rows + int(valid.figures["duplicates"])
+
+
+def test_nothing_of_a_hundred_users_is_left(world: Workspace) -> None:
+    gone = users_of(world)[::2][:100]
+    assert len(gone) == 100
+    assert residue(world.root, gone)
+
+    certificate = erase(world, gone, at=AT)
+
+    assert residue(world.root, gone) == {}
+    assert len(certificate.users) == 100
+    assert certificate.users_without_rows == []
+    others = set(users_of(world))
+    assert others
+    assert not others.intersection(gone)
+
+
+def test_what_is_left_is_what_would_be_there_without_them(world: Workspace, tmp_path: Path) -> None:
+    gone = users_of(world)[:40]
+    erase(world, gone, at=AT)
+
+    without = Workspace.create(tmp_path / "without", CONFIG)
+    without.lake.tombstones().add(gone)
+    for one in take_in(without):
+        if one.ref.asset == "item_statistics":
+            continue  # sums, of which nobody can be taken out; the certificate says that they stay
+        ref = world.lake.require(one.ref.asset, one.ref.partition)
+        assert (ref.digest, ref.rows) == (one.ref.digest, one.ref.rows), one.ref.asset
+        if one.ref.asset in {"raw_events", "quarantined_events", "interaction_tokens"}:
+            differing = {"late": 0, "erased": 0}  # as an erasure counts no late rows
+            assert {**ref.figures, **differing} == {**one.ref.figures, **differing}
+        world.lake.verify(ref)
+    assert all(rows_divide(world, day) for day in DAYS)
+    vectors = world.lake.require("user_embeddings", DAYS[1])
+    assert vectors.rows == vectors.figures["users"] == len(users_of(world))
+
+
+def test_an_erasure_makes_nothing_new_work(world: Workspace) -> None:
+    before = references(world)
+    erase(world, users_of(world)[:40], at=AT)
+    after = references(world)
+
+    assert {key: ref["logical_id"] for key, ref in after.items()} == {
+        key: ref["logical_id"] for key, ref in before.items()
+    }
+    assert all(one.is_skipped for one in take_in(world))
+    assert references(world) == after
+
+
+def test_a_day_that_is_built_again_does_not_bring_them_back(world: Workspace) -> None:
+    gone = users_of(world)[:40]
+    erase(world, gone, at=AT)
+    erased = world.lake.require("raw_events", DAYS[0])
+
+    for source in ("refs", "artifacts", "replaced"):
+        for path in (world.root / "lake" / source / "raw_events").rglob(f"{DAYS[0]}*"):
+            path.rename(world.root / f"moved-{source}-{path.name}")
+    again = build_raw_events(world, DAYS[0], now=wall_clock())
+
+    assert not again.is_skipped
+    assert (again.ref.digest, again.ref.figures["erased"] > 0) == (erased.digest, True)
+    assert residue(world.root, gone) == {}
+
+
+def test_what_was_replaced_is_erased_too(world: Workspace) -> None:
+    gone = users_of(world)[:40]
+    before = world.lake.require("raw_events", DAYS[0])
+    later = replace(world.config, watermark_delay_h=30)
+    build_raw_events(Workspace(world.root, later), DAYS[0], now=wall_clock())
+    (kept,) = (world.root / "lake" / "replaced" / "raw_events" / DAYS[0]).iterdir()
+    assert before.digest in kept.read_text()
+
+    erase(world, gone, at=AT)
+
+    assert residue(world.root, gone) == {}
+    restored = world.lake.restore(
+        "raw_events", DAYS[0], is_wanted=lambda ref: ref.logical_id == before.logical_id
+    )
+    assert restored is not None
+    assert restored.digest != before.digest
+    world.lake.verify(restored)
+
+
+def test_a_second_erasure_finds_nothing(world: Workspace) -> None:
+    gone = users_of(world)[:5]
+    erase(world, gone, at=AT)
+    after = references(world)
+
+    again = erase(world, gone, at=AT)
+
+    assert (again.rows, list(again.artifacts)) == (0, [])
+    assert again.users == again.users_without_rows != []
+    assert references(world) == after
+
+
+def test_an_unknown_user_has_a_tombstone_and_no_rows(world: Workspace) -> None:
+    before = references(world)
+    certificate = erase(world, ["nobody-we-know"], at=AT)
+    assert len(certificate.users_without_rows) == 1
+    assert certificate.rows == 0
+    assert references(world) == before
+    assert "nobody-we-know" in world.lake.tombstones()
+
+
+def test_the_certificate_says_what_was_done_and_names_nobody(world: Workspace) -> None:
+    gone = users_of(world)[:5]
+    before = references(world)
+
+    certificate = erase(world, gone, at=AT)
+
+    data = world.lake.storage.objects.get(certificate_key(certificate))
+    kept = json.loads(data)
+    assert kept == json.loads(json.dumps(certificate.to_json()))
+    assert not any(user.encode() in data for user in gone)
+    assert kept["erased_at"] == "2026-03-01T12:00:00+00:00"
+    assert kept["rows"] == sum(one["rows"] for one in kept["artifacts"]) > 0
+    for one in kept["artifacts"]:
+        assert 0 < one["users"] <= 5
+        was, ref = (
+            before[one["asset"], one["partition"]],
+            world.lake.require(one["asset"], one["partition"]),
+        )
+        assert (was["digest"], ref.digest) == (one["before"], one["after"])
+    assert any("weights" in one["what"] for one in kept["left"])
+    assert list(world.lake.storage.objects.list("erasures/open")) == []
+    assert list(world.lake.storage.objects.list("erasures/requested")) == []
+
+
+def test_pages_of_what_changed_are_removed(world: Workspace) -> None:
+    gone = users_of(world)[:40]
+    pictures = pages_folder(world.root) / "pictures" / "raw_events"
+    other = pages_folder(world.root) / "pictures" / "catalogue" / f"{DAYS[0]}-x.png"
+    docs = docs_folder(world.root, DAYS[0]) / "columns.html"
+    for path in (pictures / f"{DAYS[0]}-x.png", other, docs):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    split = world.cache_dir / "days" / f"{os.getpid()}-x" / "part-0.arrow"
+    split.parent.mkdir(parents=True)
+    split.write_bytes(gone[0].encode())
+
+    erase(world, gone, at=AT)
+
+    assert [path.exists() for path in (pictures / f"{DAYS[0]}-x.png", docs.parent, other)] == [
+        False,
+        False,
+        True,
+    ]
+    assert residue(world.root, gone) == {}
+
+
+def test_another_key_erases_and_ingests_nothing(
+    world: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase(world, users_of(world)[:5], at=AT)
+    before = references(world)
+    monkeypatch.setenv(KEY_VARIABLE, "another")
+    reopened = Workspace.open(world.root)
+
+    with pytest.raises(ErasureError, match=KEY_VARIABLE):
+        erase(reopened, ["x"], at=AT)
+    later = Workspace(world.root, replace(world.config, watermark_delay_h=30))
+    with pytest.raises(ErasureError, match=KEY_VARIABLE):
+        build_raw_events(later, DAYS[0], now=wall_clock())
+    assert references(world) == before
+
+
+def killed_after(root: Path, gone: list[str], writes: int) -> None:
+    """Erase in this process, which dies at the given write or removal."""
+    world = Workspace.open(root)
+    left = [writes]
+
+    def dying(do: Callable[..., object]) -> Callable[..., object]:
+        def count(*arguments: object) -> object:
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return do(*arguments)
+
+        return count
+
+    storage = world.lake.storage
+    for place, names in (
+        (storage.objects, ("put", "put_if_absent", "delete")),
+        (storage.folders, ("commit", "remove")),
+    ):
+        for name in names:
+            setattr(place, name, dying(getattr(place, name)))
+    erase(world, gone, at=AT)
+    os._exit(0)
+
+
+def test_a_killed_erasure_is_finished_by_running_again(world: Workspace) -> None:
+    """Killed at ever later steps, until a call gets to its end."""
+    gone = users_of(world)[:40]
+    for writes in range(2, 100, 5):
+        process = get_context("spawn").Process(target=killed_after, args=(world.root, gone, writes))
+        process.start()
+        process.join()
+        for one in world.lake.built():
+            world.lake.verify(world.lake.require(*one))
+        if process.exitcode == 0:
+            break
+    assert process.exitcode == 0
+    assert writes > 5
+    assert residue(world.root, gone) == {}
+    assert all(rows_divide(world, day) for day in DAYS)
+    assert all(one.is_skipped for one in take_in(world))

@@ -1,0 +1,150 @@
+"""Rows of erased users leave a lake, on a disk and in a bucket, also from under builders."""
+
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lake.erasing import Rewritten, erase_rows, rewritten_since
+from lake.errors import MissingArtifactError
+from lake.lake import Built, Lake, Step, Written
+from lake.refs import ArtifactRef
+from lake.s3 import S3Objects
+from lake.storage import locate
+from tests.residue import residue
+
+DAY = "2026-02-01"
+
+
+@pytest.fixture(params=["disk", "s3"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    if request.param == "s3":
+        locate(tmp_path / "lake", request.getfixturevalue("s3_url"))
+    return Lake(tmp_path / "lake")
+
+
+def build(lake: Lake, *users: str, code: str = "c0de", asset: str = "events") -> Built:
+    def write(folder: Path) -> Written:
+        pq.write_table(pa.table({"user_id": list(users)}), folder / "events.parquet")
+        return Written(len(users))
+
+    step = Step(asset=asset, partition=DAY, schema_id="events/1", as_of="2026-02-02", code=code)
+    return lake.build(step, write)
+
+
+def fewer(ref: ArtifactRef, folder: Path, removed: int) -> ArtifactRef:
+    return replace(ref, rows=ref.rows - removed)
+
+
+def erased(lake: Lake, *users: str) -> list[Rewritten]:
+    lake.tombstones().add(users)
+    return list(erase_rows(lake, fewer))
+
+
+def users_in(lake: Lake, ref: ArtifactRef) -> list[str]:
+    rows: list[str] = pq.read_table(lake.path(ref) / "events.parquet")["user_id"].to_pylist()
+    return rows
+
+
+def test_other_content_stands_for_the_same_work(lake: Lake, tmp_path: Path) -> None:
+    before = build(lake, "ann", "bob", "ann").ref
+    untouched = build(lake, "bob", asset="others").ref
+
+    (done,) = erased(lake, "ann")
+
+    after = lake.require("events", DAY)
+    assert users_in(lake, after) == ["bob"]
+    assert after.logical_id == before.logical_id
+    assert (done.before, done.after, done.rows) == (before.digest, after.digest, 2)
+    assert done.users == (lake.tombstones().hash_of("ann"),)
+    assert list(rewritten_since(lake).values()) == [done]
+    assert after.rows == 1
+    lake.verify(after)
+    assert lake.require("others", DAY) == untouched
+    assert residue(tmp_path, ["ann"]) == {}
+    with pytest.raises(MissingArtifactError):
+        lake.path(before)
+    assert build(lake, "ann", "bob", "ann").ref == after
+    assert erased(lake, "ann") == []
+
+
+def test_nothing_is_left_in_the_bucket(s3_url: str, tmp_path: Path) -> None:
+    locate(tmp_path / "lake", s3_url)
+    lake = Lake(tmp_path / "lake")
+    build(lake, "ann", "bob")
+    before = set(S3Objects(s3_url).list("artifacts"))
+
+    erased(lake, "ann")
+
+    assert before.isdisjoint(S3Objects(s3_url).list("artifacts"))
+    elsewhere = tmp_path / "elsewhere"
+    locate(elsewhere, s3_url)
+    assert users_in(Lake(elsewhere), lake.require("events", DAY)) == ["bob"]
+
+
+def test_what_was_replaced_is_rewritten_and_may_stand_again(lake: Lake) -> None:
+    first = build(lake, "ann", "bob", code="first").ref
+    build(lake, "ann", "cat", code="second")
+
+    assert len(erased(lake, "ann")) == 2
+
+    found = lake.references("events", DAY)
+    assert sorted(users_in(lake, ref)[0] for ref in found.values()) == ["bob", "cat"]
+    restored = lake.restore("events", DAY, is_wanted=lambda ref: ref.logical_id == first.logical_id)
+    assert restored is not None
+    assert users_in(lake, restored) == ["bob"]
+
+
+def test_a_folder_that_two_references_name_is_rewritten_once(lake: Lake) -> None:
+    for code in ("first", "second"):
+        build(lake, "ann", "bob", code=code)
+
+    (done,) = erased(lake, "ann")
+
+    assert len(done.logical_ids) == 2
+    found = lake.references("events", DAY)
+    assert {ref.digest for ref in found.values()} == {done.after}
+    assert len(found) == 2
+
+
+def test_rows_that_no_reference_names_are_removed(lake: Lake, tmp_path: Path) -> None:
+    build(lake, "ann")
+    lake.storage.objects.delete(f"refs/events/{DAY}.json")
+
+    (done,) = erased(lake, "ann")
+
+    assert (done.after, done.logical_ids) == (None, ())
+    assert lake.storage.folders.names("artifacts", depth=3) == []
+    assert residue(tmp_path, ["ann"]) == {}
+
+
+def test_a_build_that_asked_before_is_waited_for(lake: Lake, tmp_path: Path) -> None:
+    has_asked, may_write = Event(), Event()
+
+    def slowly(folder: Path) -> Written:
+        assert "ann" not in lake.tombstones()
+        has_asked.set()
+        may_write.wait(30)
+        pq.write_table(pa.table({"user_id": ["ann", "bob"]}), folder / "events.parquet")
+        return Written(2)
+
+    step = Step(asset="events", partition=DAY, schema_id="e/1", as_of="2026-02-02", code="c0de")
+    builder = Thread(target=lake.build, args=(step, slowly))
+    builder.start()
+    has_asked.wait(30)
+    done: list[Rewritten] = []
+    eraser = Thread(target=lambda: done.extend(erased(lake, "ann")))
+    eraser.start()
+    eraser.join(0.3)
+    assert eraser.is_alive()
+
+    may_write.set()
+    builder.join()
+    eraser.join()
+
+    assert len(done) == 1
+    assert users_in(lake, lake.require("events", DAY)) == ["bob"]
+    assert residue(tmp_path, ["ann"]) == {}

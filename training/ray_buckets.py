@@ -1,0 +1,60 @@
+"""Buckets mapped by Ray, on this machine or on a cluster.
+
+Ray carries the function to its workers and runs a bucket again whose worker died; every function
+writes its file whole or not at all, so a second attempt changes no byte. Workers open the paths
+that they are given: on a cluster they need the lake's folder at the same place, as a shared file
+system gives it, and the project in their environment.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from training.buckets import BucketMap
+
+Result = TypeVar("Result")
+
+
+def on_ray(address: str | None = None, *, num_cpus: int | None = None) -> BucketMap:
+    """Return a map over Ray's workers, one processor to a bucket.
+
+    Args:
+        address: of a cluster, as Ray has it (``ray://host:10001``, ``auto``). Without one, workers
+            are started on this machine when the first bucket is mapped; they listen on the
+            loopback address alone and go with this process.
+        num_cpus: workers on this machine; as many as it has processors by default.
+    """
+
+    def mapped(function: Callable[[int], Result], num_buckets: int, /) -> list[Result]:
+        import ray
+
+        if not ray.is_initialized():
+            _start(ray, address, num_cpus)
+        task: Any = ray.remote(function_of_bucket)
+        shared = ray.put(function)  # sent once to each machine, not with every bucket
+        pending = [task.remote(shared, bucket) for bucket in range(num_buckets)]
+        try:
+            done: list[Result] = ray.get(pending)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error  # what the function raised, as other maps raise it
+        return done
+
+    return mapped
+
+
+def function_of_bucket(function: Callable[[int], Result], bucket: int) -> Result:
+    """Call a function in a worker."""
+    return function(bucket)
+
+
+def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing here phones home
+    if address:
+        ray.init(address=address)
+        return
+    ray.init(
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+    )
