@@ -39,6 +39,8 @@ def corrected(ref: ArtifactRef, folder: Path, removed: int) -> ArtifactRef:
     figures = {**ref.figures, **_figures(ref, folder, removed)}
     if ref.asset in TOKENIZERS:  # which has a row of its table for each user
         return replace(ref, rows=_num_tokens(folder), figures=figures)
+    if ref.asset == "raw_events":  # whose late rows are none of the day's
+        return replace(ref, rows=figures["rows"], figures=figures)
     # of another asset's tables nothing is known: its rows are theirs if they were as many
     is_counted = ref.asset in _OF_USERS or ref.rows == count_rows(folder) + removed
     return replace(ref, rows=ref.rows - removed if is_counted else ref.rows, figures=figures)
@@ -62,7 +64,10 @@ def _figures(ref: ArtifactRef, folder: Path, removed: int) -> dict[str, Any]:
     match ref.asset:
         case "raw_events":
             counts = artifacts.event_figures(_events(folder))
-            return {**counts, "erased": ref.figures.get("erased", 0) + removed}
+            too_late = artifacts.num_too_late(folder)
+            gone = ref.figures.get("too_late", 0) - too_late
+            late = {"late": ref.figures.get("late", 0) - gone, "too_late": too_late}
+            return {**counts, **late, "erased": ref.figures.get("erased", 0) + removed}
         case "history_prefix":
             counts = artifacts.prefix_figures(artifacts.read_prefix(folder))
             return {**counts, "erased": ref.figures.get("erased", 0) + removed}
