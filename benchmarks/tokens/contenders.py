@@ -35,7 +35,7 @@ NUM_BUCKETS = TokenizerConfig().num_buckets
 
 
 def marquee(data: Input, folder: Path) -> int:
-    """Ours: every rule judged, the rejects kept, tokens by day and bucket, histories read back."""
+    """Ours: every rule judged, the rejects kept, tokens by day and bucket, histories by bucket."""
     token_folders = []
     for day in data.days:
         valid, rejected, tokens = (
@@ -47,7 +47,11 @@ def marquee(data: Input, folder: Path) -> int:
         write_quarantined(data.raw(day), data.catalogue, day, rejected, each_bucket=THREADS)
         write_tokens(valid, TokenizerConfig(), tokens, each_bucket=THREADS)
         token_folders.append(tokens)
-    return read_histories(token_folders, as_of=end_of(data.days[-1].isoformat())).num_users
+    as_of = end_of(data.days[-1].isoformat())
+    return sum(
+        read_histories(token_folders, as_of=as_of, bucket=bucket).num_users
+        for bucket in range(NUM_BUCKETS)
+    )
 
 
 def marquee_in_memory(data: Input, _: Path) -> int:

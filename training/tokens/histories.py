@@ -15,7 +15,7 @@ from training.contracts import Histories
 from training.errors import ContractError, NoDataError
 from training.schema import EventSchema
 from training.tokens.config import TokenizerConfig
-from training.tokens.merge import run_ends, run_starts, run_sums
+from training.tokens.merge import Bool, run_ends, run_starts, run_sums
 from training.tokens.partial import (
     CONFIG_FILE,
     SCHEMA_FILE,
@@ -37,8 +37,11 @@ def read_histories(
     prefix_folder: Path | None = None,
     as_of: datetime,
     users: Collection[str] | None = None,
+    bucket: int | None = None,
 ) -> Histories:
     """Return the histories of all users with a token before ``as_of``, or of those in ``users``.
+
+    With a ``bucket``, of its users alone: what is too much for memory is read bucket by bucket.
 
     The result is what merging all events before ``as_of`` at once would give, behind the prefixes
     that ended by then. Days at or after ``as_of`` are not read, so folders may reach beyond it;
@@ -53,8 +56,11 @@ def read_histories(
     config, schema = common_layout(token_folders)
     parts = [no_tokens(schema)]
     if prefix_folder is not None:
-        parts.append(read_prefix(prefix_folder, schema, as_of=as_of, users=users))
+        inside = (lambda ids: _is_in(ids, bucket, config)) if bucket is not None else None
+        parts.append(read_prefix(prefix_folder, schema, as_of=as_of, users=users, inside=inside))
     wanted = _wanted_buckets(users, config)
+    if bucket is not None:
+        wanted = [(one, ids) for one, ids in wanted if one == bucket]
     by_day: dict[date, tuple[Path, list[PartialTokens]]] = {}
     for folder in token_folders:
         day, tokens = _read_day(folder, schema, wanted, before=boundary)
@@ -66,6 +72,11 @@ def read_histories(
     for day in sorted(by_day):
         parts.extend(by_day[day][1])
     return joined(parts, gap_us=config.merge_gap_us)
+
+
+def _is_in(users: Sequence[str], bucket: int, config: TokenizerConfig) -> Bool:
+    inside: Bool = buckets(users, config.num_buckets) == bucket
+    return inside
 
 
 def boundary_day(as_of: datetime) -> date:

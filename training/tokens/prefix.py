@@ -1,8 +1,9 @@
 """The prefix of users' histories of which only the order is known, as partial tokens."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,16 +14,23 @@ from training.codes import Column
 from training.errors import ContractError
 from training.events.source import PREFIX_SCHEMA
 from training.schema import EventSchema
-from training.tokens.merge import whole
+from training.tokens.merge import Bool, whole
 from training.tokens.partial import PartialTokens, timeless_tokens
 
 PREFIX_FILE = "prefix.parquet"
 
 
 def read_prefix(
-    folder: Path, schema: EventSchema, *, as_of: datetime, users: Collection[str] | None
+    folder: Path,
+    schema: EventSchema,
+    *,
+    as_of: datetime,
+    users: Collection[str] | None,
+    inside: Callable[[Sequence[str]], Bool] | None = None,
 ) -> PartialTokens:
     """Return the prefixes that ended by ``as_of``, one token per item, at an unknown instant.
+
+    Only those of ``users``, and of whom ``inside`` says so.
 
     Items with an ignored action are left out, as in days. Raises ContractError when a user repeats,
     when a row has not one action per item, or when an action is not in the schema.
@@ -43,6 +51,9 @@ def read_prefix(
     if users is not None:
         wanted = pa.array(sorted(set(users)), pa.string())
         rows = rows.filter(pc.is_in(rows["user_id"], value_set=wanted))
+    if inside is not None:
+        ids: list[Any] = rows["user_id"].to_pylist()
+        rows = rows.filter(pa.array(inside(ids)))
     return _as_tokens(rows.combine_chunks(), schema)
 
 

@@ -239,3 +239,12 @@ def test_days_without_events_are_no_days(night: list[Path], write_day: Callable[
 def test_no_folder_is_no_data() -> None:
     with pytest.raises(NoDataError, match="at least one folder"):
         read_histories([], as_of=MIDNIGHT)
+
+
+def test_the_buckets_together_are_everybody(night: list[Path], prefix: Path) -> None:
+    after = {"prefix_folder": prefix, "as_of": MIDNIGHT + 2 * DAY}
+
+    parts = [items_of(read_histories(night, **after, bucket=bucket)) for bucket in range(2)]
+
+    assert parts[0].keys().isdisjoint(parts[1])
+    assert {**parts[0], **parts[1]} == items_of(read_histories(night, **after))
