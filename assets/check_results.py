@@ -53,7 +53,7 @@ def numbers(behind: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the figures behind a check as numbers to plot, and beside their thresholds."""
     rows = [judged(one) for one in behind]
     plotted = {
-        one["column"] or "figure": one["observed"]
+        f"of {one['column']}" if one["column"] else "figure": one["observed"]
         for one in behind
         if isinstance(one["observed"], int | float)
     }

@@ -18,7 +18,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.acceptance import REGISTERED_NAME
-from assets.pages import pages_folder
+from assets.pages import pages_of_artifacts
 from assets.run_collection import (
     bytes_below,
     collect_orchestrated,
@@ -164,14 +164,10 @@ def _files(
     *,
     is_rehearsal: bool,
 ) -> Iterator[Collected]:
-    """Collect old logs of training, and pages about artifacts that are gone."""
+    """Collect old logs of training, pictures and reports that no artifact stands behind."""
     shown = {f"{ref.partition}-{ref.digest[:16]}" for ref in references}
     shown |= {f"{one.day}-{one.digest[:16]}" for one in workspace.store.state().versions.values()}
-    pages = [
-        path
-        for kind in ("pictures", "reports")
-        for path in sorted((pages_folder(workspace.root) / kind).glob("*/*"))
-    ]
+    pages = pages_of_artifacts(workspace.root)
     old = [
         *(("training logs", path) for path in sorted((workspace.root / "logs").glob("*.log"))),
         *(("pictures and reports", path) for path in pages if path.stem not in shown),

@@ -96,7 +96,7 @@ def _accounts(aggregates: DayAggregates, arrived: Arrived, limits: Limits) -> li
             high=0,
             threshold="exactly 0",
             note=f"{arrived.rows_in:,} in = {aggregates.rows:,} valid + {arrived.quarantined:,} "
-            f"quarantined + {arrived.duplicates:,} duplicates + {left:,}",
+            f"quarantined + {arrived.duplicates:,} duplicates",
         ),
         Figure(
             check="quarantine_ratio_is_low",
@@ -172,7 +172,7 @@ def _freshness(aggregates: DayAggregates, day: str, limits: Limits) -> list[Figu
             name="least seconds from an event to its arrival",
             value=aggregates.min_delay_s,
             low=-tolerance,
-            threshold=f"at least {-tolerance:g} s, by which a clock may run ahead",
+            threshold=f"at least {-tolerance:g} s",
             unit="s",
         ),
         Figure(
@@ -180,7 +180,7 @@ def _freshness(aggregates: DayAggregates, day: str, limits: Limits) -> list[Figu
             name="seconds from an event to its arrival, 95th percentile",
             value=aggregates.delay_p95_s,
             high=limits.delay_s,
-            threshold=f"at most {limits.delay_s:,.0f} s, the watermark's delay",
+            threshold=f"at most {limits.delay_s:,.0f} s",
             unit="s",
         ),
         Figure(

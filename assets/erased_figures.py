@@ -27,7 +27,6 @@ from training.tokens.partial import CONFIG_FILE, open_bucket
 from training.tokens.storage import write_tokens
 from training.tokens.tokenizers import TOKENIZERS
 
-_OF_EVENTS = frozenset({"raw_events", "valid_events", "quarantined_events"})
 _OF_USERS = frozenset({"user_embeddings", "stabilised_embeddings"})
 """Assets with a row for each user, beside others."""
 
@@ -40,7 +39,7 @@ def corrected(ref: ArtifactRef, folder: Path, removed: int) -> ArtifactRef:
     figures = {**ref.figures, **_figures(ref, folder, removed)}
     if ref.asset in TOKENIZERS:  # which has a row of its table for each user
         return replace(ref, rows=_num_tokens(folder), figures=figures)
-    if ref.asset in _OF_EVENTS:  # beside which may lie what arrived too late
+    if ref.asset == "raw_events":  # whose late rows are none of the day's
         return replace(ref, rows=figures["rows"], figures=figures)
     # of another asset's tables nothing is known: its rows are theirs if they were as many
     is_counted = ref.asset in _OF_USERS or ref.rows == count_rows(folder) + removed
@@ -65,8 +64,10 @@ def _figures(ref: ArtifactRef, folder: Path, removed: int) -> dict[str, Any]:
     match ref.asset:
         case "raw_events":
             counts = artifacts.event_figures(_events(folder))
-            lost = {"erased": ref.figures.get("erased", 0) + removed, **_late(ref, folder)}
-            return {**counts, **lost}
+            too_late = artifacts.num_too_late(folder)
+            gone = ref.figures.get("too_late", 0) - too_late
+            late = {"late": ref.figures.get("late", 0) - gone, "too_late": too_late}
+            return {**counts, **late, "erased": ref.figures.get("erased", 0) + removed}
         case "history_prefix":
             counts = artifacts.prefix_figures(artifacts.read_prefix(folder))
             return {**counts, "erased": ref.figures.get("erased", 0) + removed}
@@ -80,16 +81,6 @@ def _figures(ref: ArtifactRef, folder: Path, removed: int) -> dict[str, Any]:
         case "user_embeddings":
             return {"users": ref.figures["users"] - removed}
     return {}
-
-
-def _late(ref: ArtifactRef, folder: Path) -> dict[str, int]:
-    """Count what arrived too late again; what a later build would still take in stays as many."""
-    path = folder / artifacts.LATE_FILE
-    if not path.exists():
-        return {}
-    too_late = int(pq.read_metadata(path).num_rows)
-    late = ref.figures["late"] - ref.figures["too_late"] + too_late
-    return {"late": late, "too_late": too_late}
 
 
 def _events(folder: Path) -> pa.Table:

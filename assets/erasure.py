@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.erased_figures import DEPENDENT, corrected, corrections
-from assets.pages import docs_folder, pages_folder
+from assets.pages import docs_folder, pages_of_artifacts
 from assets.workspace import Workspace
 from embedding_store.errors import StoreError
 from lake.digests import digest_json
@@ -109,7 +109,7 @@ def _follow(workspace: Workspace, done: Iterable[Rewritten]) -> None:
     """Correct the days' figures, and remove pages about what is no more."""
     lake = workspace.lake
     for asset, partition in sorted({(one.asset, one.partition) for one in done}):
-        for path in pages_folder(workspace.root).glob(f"*/{asset}/{partition}-*"):
+        for path in pages_of_artifacts(workspace.root, asset, partition):
             path.unlink()
         if asset in _EVENTS:
             shutil.rmtree(docs_folder(workspace.root, partition), ignore_errors=True)

@@ -7,7 +7,7 @@
                          fine_tuned_model                  reads both
 
 Staleness stops there: models and versions made of the day before stay what they are, and say which
-of their inputs were superseded (ADR 9).
+of their inputs were superseded (ADR 11).
 """
 
 from collections.abc import Mapping

@@ -30,6 +30,15 @@ def report_path(root: Path, asset: str, partition: str, digest: str) -> Path:
     return pages_folder(root) / "reports" / asset / f"{partition}-{digest[:16]}.html"
 
 
+def pages_of_artifacts(root: Path, asset: str = "*", partition: str = "*") -> list[Path]:
+    """Return the pictures of and the pages about artifacts, each named by partition and digest."""
+    return sorted(
+        path
+        for kind in ("pictures", "reports")
+        for path in (pages_folder(root) / kind).glob(f"{asset}/{partition}-*")
+    )
+
+
 def page_url(root: Path, page: Path) -> str:
     """Return the address of a page below ``pages_folder(root)``; it answers while it is served."""
     return f"{PAGES_URL}/{quote(page.relative_to(pages_folder(root)).as_posix())}"

@@ -11,6 +11,7 @@ medians over the rounds with the least and the most.
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import statistics
@@ -26,10 +27,12 @@ from typing import Any
 from assets.day_figures import Arrived
 from assets.validation import validate_day
 from benchmarks.tokens import inputs
+from training.buckets import in_threads
 from training.events.artifacts import scan_events, write_quarantined, write_raw, write_valid
 from training.events.day_aggregates import DayAggregates, aggregates_of, sample_of
 from training.events.mapping_file import mapping_from
 from training.events.own_log import OwnLog
+from training.events.parts import part_paths
 from training.events.simulated import SIMULATED_SCHEMA
 from training.tokens.config import TokenizerConfig
 from training.tokens.storage import write_tokens
@@ -38,6 +41,7 @@ SIZES = (700_000, 3_400_000, 6_800_000)
 """Events asked for; the first day of the world, a Sunday, has half as many again."""
 
 WARM_UP = 20_000
+THREADS = in_threads(os.cpu_count() or 1)
 GOAL = 0.2
 _AFTER_EVERYTHING = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -45,6 +49,7 @@ _AFTER_EVERYTHING = datetime(9999, 12, 31, tzinfo=UTC)
 def own_log(given: inputs.Input) -> OwnLog:
     """Return the day's files as somebody's own log."""
     (day,) = given.days
+    files = [str(path) for path in part_paths(given.raw(day))]
     instant = {"unit": "timestamp", "zone": "UTC"}
     fixed = {name: name for name in ("event_id", "user_id", "item_id", "action")}
     instants = {name: {"column": name, **instant} for name in ("occurred_at", "received_at")}
@@ -56,7 +61,7 @@ def own_log(given: inputs.Input) -> OwnLog:
     document = {
         "format_version": 1,
         "name": "simulated",
-        "events": {"files": [str(given.raw(day))], "format": "parquet", **fixed, **instants},
+        "events": {"files": files, "format": "parquet", **fixed, **instants},
         "actions": [{"name": one.name, "role": str(one.role)} for one in SIMULATED_SCHEMA.actions],
         "facets": facets,
         "catalogue": {"kind": "title"},
@@ -76,9 +81,10 @@ def take_in(given: inputs.Input, work: Path) -> float:
     _ = source.days  # what is known of files is kept between runs
     started = time.perf_counter()
     write_raw(source, day, _AFTER_EVERYTHING, folders["raw"])
-    write_valid(folders["raw"], given.catalogue, day, folders["valid"])
-    write_quarantined(folders["raw"], given.catalogue, day, folders["quarantined"])
-    write_tokens(folders["valid"], TokenizerConfig(), folders["tokens"])
+    made_of = (folders["raw"], given.catalogue, day)
+    write_valid(*made_of, folders["valid"], each_bucket=THREADS)
+    write_quarantined(*made_of, folders["quarantined"], each_bucket=THREADS)
+    write_tokens(folders["valid"], TokenizerConfig(), folders["tokens"], each_bucket=THREADS)
     return time.perf_counter() - started
 
 

@@ -62,6 +62,12 @@ By = Annotated[str, typer.Option("--by", parser=_text, help="Who asks; recorded 
 Why = Annotated[str, typer.Option("--why", parser=_text, help="Why; recorded in the log.")]
 
 
+TakenDays = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[DAY]...", help="YYYY-MM-DD; by default all that were taken in."),
+]
+
+
 def _root(name: str) -> Path:
     """Return the workspace's folder, and point the code location at it before anything loads it."""
     root = workspace_folder(Settings().home, name)
@@ -160,6 +166,25 @@ def versions(workspace: WorkspaceName = "simulated") -> None:
     from marquee.standing import show_versions
 
     show_versions(opened, console)
+
+
+@app.command()
+def quarantine(days: TakenDays = None, workspace: WorkspaceName = "simulated") -> None:
+    """Show which rows broke which rule on which day."""
+    opened = _open(workspace)
+    from marquee.quarantine import show_quarantine
+
+    show_quarantine(opened, days or [], console)
+
+
+@app.command()
+def release(days: TakenDays = None, workspace: WorkspaceName = "simulated") -> None:
+    """Judge rows in quarantine again after a fix: their days are taken in again."""
+    opened = _open(workspace)
+    from marquee.quarantine import release_days
+
+    with opened.writing():
+        release_days(opened, days or [], console)
 
 
 @app.command()

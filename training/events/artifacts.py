@@ -227,6 +227,12 @@ def scan_events(folder: Path) -> tuple[EventSchema, pl.LazyFrame]:
     return read_schema(folder), pl.scan_parquet(part_paths(folder), glob=False)
 
 
+def num_too_late(folder: Path) -> int:
+    """Return how many rows of a folder of raw events came too late; earlier releases kept none."""
+    path = folder / LATE_FILE
+    return int(pq.read_metadata(path).num_rows) if path.is_file() else 0
+
+
 def read_catalogue(folder: Path) -> pa.Table:
     """Return the catalogue of a folder, ``CATALOGUE_SCHEMA``."""
     table = pq.read_table(_present(folder / CATALOGUE_FILE))

@@ -98,7 +98,7 @@ def sample_of(events: pl.LazyFrame, *, rows: int = SAMPLE_ROWS) -> pl.DataFrame:
         return events.collect()
     if "event_id" not in events.collect_schema().names():
         return events.head(rows).collect()
-    is_drawn = pl.col("event_id").hash(0) < int(rows / total * _HASHES)
+    is_drawn = pl.col("event_id").hash(0) < pl.lit(int(rows / total * _HASHES), pl.UInt64)
     return events.filter(is_drawn).collect(engine="streaming")
 
 

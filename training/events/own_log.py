@@ -94,7 +94,8 @@ class OwnLog:
             file.require(self._columns)
             file.try_out(self._tried)
         except SourceError as error:
-            return str(error).removeprefix(f"{file.path}: ")
+            # the refusal lists the columns of the file itself
+            return str(error).removeprefix(f"{file.path}: ").partition("; there are: ")[0]
         return None
 
     @property

@@ -86,7 +86,7 @@ def test_figures_are_numbers_to_plot() -> None:
     shown = numbers([RATIO, STRANGE])
 
     assert shown["figure"] == 0.0034812
-    assert shown["item_id"] == 4
+    assert shown["of item_id"] == 4
     assert [one.data["verdict"] for one in shown["judged"].records] == ["pass", "FAIL"]
     assert [one.data["found"] for one in shown["judged"].records] == ["0.35%", "4"]
 

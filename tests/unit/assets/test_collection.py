@@ -9,7 +9,7 @@ import pytest
 
 from assets.acceptance import accept
 from assets.collection import RetentionPolicy, collect_workspace
-from assets.pages import pages_folder
+from assets.pages import pages_folder, report_path
 from assets.run_collection import collect_orchestrated, collect_tracked
 from assets.tracking import mlflow_run, register_model, tracking_client
 from assets.workspace import Workspace, WorkspaceConfig
@@ -79,6 +79,9 @@ def test_what_the_log_accepted_stays_with_its_judgement_and_its_run(workspace: W
     picture.mkdir(parents=True)
     for ref in (old, newest):
         (picture / f"{DAY}-{ref.digest[:16]}.png").write_bytes(b"a picture")
+        report = report_path(workspace.root, ref.asset, DAY, ref.digest)
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text("figures")
     log = workspace.root / "logs" / "training.log"
     log.parent.mkdir()
     log.write_text("lines")
@@ -100,6 +103,7 @@ def test_what_the_log_accepted_stays_with_its_judgement_and_its_run(workspace: W
     assert sorted(one.what for one in done) == [
         "artifacts that nothing names",
         "artifacts that nothing names",
+        "pictures and reports",
         "pictures and reports",
         "references that others replaced",
         "references that others replaced",

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from assets.backfill import ASSETS, DATA_VERSION_TAG, build_day, told_versions
+from assets.erasure import erase
 from assets.late_arrivals import late_arrivals
 from assets.reporting import BUILT, WAS_THERE, WORK
 from assets.superseding import named, superseded_inputs
@@ -331,3 +332,20 @@ def test_a_late_file_of_a_live_world_rewrites_its_own_day_alone(
     changed = {key for key in after if after[key] != before.get(key)}
     assert {day for _, day in changed} == {DAY}
     assert ("vocabulary", DAY) not in changed
+
+
+def test_a_user_is_erased_from_what_came_too_late_as_well(
+    world: Workspace, instance: dg.DagsterInstance
+) -> None:
+    take_in(world, *DAYS[:4])
+    refresh(world, instance, LATER)
+    before = world.lake.require("raw_events", DAY)
+
+    erase(again(world), ["73 h", "1 h"], at=datetime(2026, 2, 1, tzinfo=UTC))
+
+    raw = world.lake.require("raw_events", DAY)
+    folder = world.lake.path(raw)
+    assert pl.read_parquet(folder / LATE_FILE).height == raw.figures["too_late"] == 0
+    assert (raw.rows, raw.figures["late"]) == (before.rows - 2, before.figures["late"] - 2)
+    assert users_of(world) == ["71 h", "prompt"]
+    assert all(one.is_skipped for one in take_in(world, DAY).values())

@@ -113,6 +113,11 @@ def test_a_sample_holds_all_copies_of_an_event_or_none() -> None:
     assert sample.sort("event_id").equals(sample_of(day.reverse(), rows=4_000).sort("event_id"))
 
 
+@pytest.mark.parametrize("rows", [100, 19_000, 19_999])
+def test_a_sample_has_about_the_rows_asked_for(rows: int) -> None:
+    assert sample_of(events(20_000), rows=rows).height == pytest.approx(rows, rel=0.3)
+
+
 def test_a_small_day_is_its_own_sample() -> None:
     assert sample_of(events(50), rows=50).height == 50
 
