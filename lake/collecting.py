@@ -54,10 +54,11 @@ def _of_partition(
 ) -> Iterator[Collected]:
     objects, folders = lake.storage.objects, lake.storage.folders
     current, references = lake.find(asset, partition), lake.references(asset, partition)
+    standing = current.digest if current else None
     outdated = {
         key: ref
         for key, ref in references.items()
-        if ref != current
+        if ref.digest != standing  # another work's of the same content tells that it is the same
         and not needs.is_needed(ref)
         and objects.written_at(key) < needs.replaced_after
     }

@@ -61,7 +61,10 @@ def collected(
 
 def test_what_the_log_accepted_stays_with_its_judgement_and_its_run(workspace: Workspace) -> None:
     old, accepted = (build(workspace, "fine_tuned_model", text) for text in ("old", "accepted"))
-    judged = [build(workspace, "model_evaluation", "e", one) for one in (old, accepted)]
+    judged = [
+        build(workspace, "model_evaluation", text, one)
+        for text, one in (("of old", old), ("of accepted", accepted))
+    ]
     accept(
         workspace,
         accepted,
@@ -71,7 +74,7 @@ def test_what_the_log_accepted_stays_with_its_judgement_and_its_run(workspace: W
         why="a test",
     )
     newest = build(workspace, "fine_tuned_model", "newest")
-    judged.append(build(workspace, "model_evaluation", "e", newest))
+    judged.append(build(workspace, "model_evaluation", "of newest", newest))
     picture = pages_folder(workspace.root) / "pictures" / "fine_tuned_model"
     picture.mkdir(parents=True)
     for ref in (old, newest):
@@ -98,6 +101,7 @@ def test_what_the_log_accepted_stays_with_its_judgement_and_its_run(workspace: W
         workspace.lake.verify(ref)
         tracking_client(workspace.mlflow_dir).get_run(ref.figures["run_id"])
     assert sorted(one.what for one in done) == [
+        "artifacts that nothing names",
         "artifacts that nothing names",
         "pictures and reports",
         "pictures and reports",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,20 +11,21 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from assets import erased_figures
 from assets.backfill import build_day
 from assets.erasure import certificate_key, erase
-from assets.events import build_raw_events
+from assets.events import build_raw_events, num_awaited
 from assets.pages import docs_folder, pages_folder, report_path
 from assets.watermark import wall_clock
 from assets.workspace import Workspace, WorkspaceConfig
 from lake.errors import ErasureError
 from lake.lake import Built, Written
-from lake.refs import ArtifactRef
 from lake.tombstones import KEY_VARIABLE
+from lake.user_rows import users_of as users_below
 from tests.residue import residue
 from training.errors import ContractError
 from training.events.artifacts import read_events
@@ -76,11 +78,6 @@ def users_of(workspace: Workspace) -> list[str]:
     folders = workspace.paths(workspace.lake.refs("raw_events"))
     found = {user for folder in folders for user in read_events(folder)[1]["user_id"].to_pylist()}
     return sorted(user for user in found if user)
-
-
-def users_in(ref: ArtifactRef, workspace: Workspace) -> set[str]:
-    tables = [pq.read_table(path) for path in workspace.lake.path(ref).glob("*.parquet")]
-    return {user for one in tables for user in one["user_id"].to_pylist() if user}
 
 
 def references(workspace: Workspace) -> dict[tuple[str, str], dict[str, object]]:
@@ -192,7 +189,7 @@ def test_what_an_earlier_release_laid_out_otherwise_is_counted_again(
         raise ContractError("want another layout")
 
     monkeypatch.setattr(erased_figures, "write_tokens", refuse)
-    erase(world, [*gone, *users_in(before, world)], at=AT)
+    erase(world, [*gone, *users_below(world.lake.path(before)) - {""}], at=AT)
 
     aside, valid, tokens = (
         world.lake.require(asset, DAYS[0])
@@ -204,6 +201,29 @@ def test_what_an_earlier_release_laid_out_otherwise_is_counted_again(
     lists = [open_bucket(path)["tokens"] for path in world.lake.path(tokens).glob("*.arrow")]
     assert tokens.rows == sum(len(one.flatten()) for one in lists)
     assert rows_divide(world, DAYS[0])
+
+
+def test_what_arrived_too_late_is_erased_and_counted_apart(world: Workspace) -> None:
+    before = world.lake.require("raw_events", DAYS[0])
+    events = [f"events-{number:04d}.parquet" for number in range(8)]
+    user = min(users_below(world.lake.path(before)) - {""})
+
+    def write(folder: Path) -> Written:
+        shutil.copytree(world.lake.path(before), folder, dirs_exist_ok=True)
+        tables = [pq.read_table(folder / name) for name in events]
+        late = pa.concat_tables(tables).filter(pc.field("user_id") == user)
+        pq.write_table(late, folder / "late.parquet")
+        counts = {"late": late.num_rows + 7, "late_taken": 3, "too_late": late.num_rows}
+        return Written(before.rows, {**before.figures, **counts})
+
+    built = world.build("raw_events", DAYS[0], write, code_of=["lake.days"], as_of=AT).ref
+    erase(world, [user], at=AT)
+
+    after = world.lake.require("raw_events", DAYS[0])
+    assert num_awaited(after) == num_awaited(built) == 4
+    assert (after.figures["too_late"], after.figures["late"]) == (0, 7)
+    num_left = sum(pq.read_metadata(world.lake.path(after) / name).num_rows for name in events)
+    assert after.rows == after.figures["rows"] == num_left < built.rows
 
 
 def test_a_second_erasure_finds_nothing(world: Workspace) -> None:
