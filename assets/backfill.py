@@ -14,7 +14,7 @@ and told again only where the orchestrator knows another version of it.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 
 import dagster as dg
@@ -35,6 +35,7 @@ from assets.watermark import Clock, days_to_final
 from assets.workspace import Workspace, WorkspaceConfig
 from lake.errors import LakeError
 from lake.lake import Built
+from lake.refs import ArtifactRef
 from training.errors import TrainingError
 
 DATA_VERSION_TAG = "dagster/data_version"
@@ -49,6 +50,15 @@ ASSETS = (
     "item_statistics",
 )
 """What is made of a day, in the order in which it is made."""
+
+_READS = {
+    "valid_events": "raw_events",
+    "quarantined_events": "raw_events",
+    "interaction_tokens": "valid_events",
+    "viewing_tokens": "valid_events",
+    "item_statistics": "interaction_tokens",
+}
+"""What each asset of a day reads of the day's events."""
 
 NUM_LINES = 20
 """Lines of progress of a long run; a short one has a line for five days."""
@@ -146,8 +156,28 @@ def final_days(workspace: Workspace, as_of_day: str) -> list[str]:
     Only days that stand: one that was never taken in is nobody's to take in again.
     """
     last = day_before(as_of_day, days_to_final(workspace.config))
-    refs = workspace.lake.refs("raw_events", through=last)
-    return [ref.partition for ref in refs if ref.partition == last or num_awaited(ref)]
+    made = {
+        asset: {ref.partition: ref for ref in workspace.lake.refs(asset, through=last)}
+        for asset in ("raw_events", *_READS)
+    }
+    return [
+        day
+        for day, raw in made["raw_events"].items()
+        if day == last or num_awaited(raw) or _is_unfinished({a: made[a].get(day) for a in made})
+    ]
+
+
+def _is_unfinished(of_day: Mapping[str, ArtifactRef | None]) -> bool:
+    """Return whether a kill left what was made of a day before its late events were taken in."""
+    valid = of_day["valid_events"]
+    is_blocked = valid is not None and valid.figures["validation"]["is_blocked"]
+    for asset, read in _READS.items():
+        ref, upstream = of_day[asset], of_day[read]
+        if ref is None or upstream is None or (is_blocked and read != "raw_events"):
+            continue  # what a blocked day had before stays
+        if upstream.logical_id not in ref.inputs:
+            return True
+    return False
 
 
 def told_versions(instance: dg.DagsterInstance, asset: str) -> dict[str, str | None]:

@@ -10,8 +10,16 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.backfill import ASSETS, DATA_VERSION_TAG, build_day, told_versions
+from assets.backfill import (
+    ASSETS,
+    DATA_VERSION_TAG,
+    build_day,
+    final_days,
+    ingestion_of_days,
+    told_versions,
+)
 from assets.erasure import erase
+from assets.events import build_raw_events
 from assets.late_arrivals import late_arrivals
 from assets.reporting import BUILT, WAS_THERE, WORK
 from assets.superseding import named, superseded_inputs
@@ -236,6 +244,38 @@ def test_a_day_without_late_events_is_not_made_again(
 
     assert world.lake.require("interaction_tokens", DAYS[1]) == before
     assert users_of(world) == ["1 h", "71 h", "prompt"]  # although its own refresh never came
+
+
+def test_what_a_kill_left_half_taken_in_is_finished_by_a_later_refresh(
+    world: Workspace, instance: dg.DagsterInstance
+) -> None:
+    take_in(world, *DAYS)
+    build_raw_events(world, DAY, now=wall_clock(), as_of_day=LATER)
+    assert users_of(world) == ["1 h", "prompt"]
+
+    refresh(world, instance, DAYS[4])
+
+    assert users_of(world) == ["1 h", "71 h", "prompt"]
+    assert final_days(world, DAYS[4]) == [DAYS[1]]
+
+
+def test_a_backfill_takes_in_what_came_late_of_days_before_it(
+    world: Workspace, instance: dg.DagsterInstance
+) -> None:
+    take_in(world, *DAYS[:3])
+
+    done = ingestion_of_days.execute_in_process(
+        run_config={"ops": {"take_in": {"config": {"first_day": LATER, "last_day": DAYS[4]}}}},
+        resources={"workspace": again(world), "clock": wall_clock},
+        instance=instance,
+    )
+
+    assert done.success
+    assert users_of(world) == ["1 h", "71 h", "prompt"]
+    assert [len(told_versions(instance, "raw_events")), digests(world)["raw_events", DAY]] == [
+        4,
+        told_versions(instance, "raw_events")[DAY],
+    ]
 
 
 def test_many_days_in_one_run_are_those_that_single_runs_leave(
