@@ -23,9 +23,8 @@ from assets.account import Account
 from assets.errors import PlatformError
 from assets.events import (
     build_catalogue,
-    build_quarantined_events,
     build_raw_events,
-    build_valid_events,
+    build_split,
     num_awaited,
 )
 from assets.reporting import materialized
@@ -141,9 +140,9 @@ def build_day(
     yield titles
     vocabulary = build_vocabulary(workspace, titles.ref)
     yield vocabulary
-    yield build_quarantined_events(workspace, raw.ref, titles.ref)
-    valid = build_valid_events(workspace, raw.ref, titles.ref, has_pages=has_pages)
-    yield valid
+    valid = raw
+    for valid in build_split(workspace, raw.ref, titles.ref, has_pages=has_pages):
+        yield valid  # the quarantined events, and last the valid ones
     tokens = build_tokens(workspace, valid.ref)  # refuses what validation blocked
     yield tokens
     yield build_tokens(workspace, valid.ref, asset="viewing_tokens")

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from assets.workspace import Workspace
 from lake.days import end_of, start_of
 from lake.lake import Built, Written
 from lake.refs import ArtifactRef
+from training.errors import NoDataError
 from training.events import artifacts
 from training.events.day_aggregates import DayAggregates
 from training.events.file_columns import FileColumns, HasFiles, changes
@@ -156,14 +157,71 @@ def valid_events(
     return materialized(built, metadata=previews.of_valid_events(workspace, built.ref, docs))
 
 
-def build_valid_events(
+def build_split(
     workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef, *, has_pages: bool
+) -> Iterator[Built]:
+    """Yield a day's quarantined and its valid events, in one pass where neither is there.
+
+    What is quarantined is kept, and told, also where no event is valid.
+    """
+    aside: list[Built] = []
+    raw, titles = workspace.paths([raw_events, catalogue])
+    day = start_of(raw_events.partition).date()
+
+    def write(folder: Path) -> Written:
+        valid: list[Written] = []
+
+        def write_both(quarantined: Path) -> Written:
+            folders, each_bucket = (folder, quarantined), workspace.each_bucket
+            ours, theirs = artifacts.write_split(raw, titles, day, folders, each_bucket=each_bucket)
+            valid.append(ours)
+            return theirs
+
+        aside.append(build_quarantined_events(workspace, raw_events, catalogue, write=write_both))
+        if not valid:  # it was there
+            return artifacts.write_valid(
+                raw, titles, day, folder, each_bucket=workspace.each_bucket
+            )
+        artifacts.require_valid(valid[0], artifacts.read_schema(raw), day)
+        return valid[0]
+
+    try:
+        built = build_valid_events(
+            workspace, raw_events, catalogue, has_pages=has_pages, write=write
+        )
+    except NoDataError:
+        yield from aside
+        raise
+    yield from aside or [build_quarantined_events(workspace, raw_events, catalogue)]
+    yield built
+
+
+def build_valid_events(
+    workspace: Workspace,
+    raw_events: ArtifactRef,
+    catalogue: ArtifactRef,
+    *,
+    has_pages: bool,
+    write: Callable[[Path], Written] | None = None,
 ) -> Built:
-    """Write a day's valid events and their validation, which is drawn where it ``has_pages``."""
+    """Write a day's valid events and their validation, which is drawn where it ``has_pages``.
+
+    ``write`` fills the folder with the events where they come from elsewhere.
+    """
+    raw, titles = workspace.paths([raw_events, catalogue])
+    day = start_of(raw_events.partition).date()
+
+    def write_valid(folder: Path) -> Written:
+        return artifacts.write_valid(raw, titles, day, folder, each_bucket=workspace.each_bucket)
+
+    def write_validated(folder: Path) -> Written:
+        written = (write or write_valid)(folder)
+        return _validated(workspace, raw_events, folder, written, has_pages=has_pages)
+
     return workspace.build(
         "valid_events",
         raw_events.partition,
-        lambda folder: _write_valid(workspace, raw_events, catalogue, folder, has_pages=has_pages),
+        write_validated,
         code_of=VALIDATION,
         as_of=end_of(raw_events.partition),
         inputs=[raw_events, catalogue],
@@ -171,17 +229,15 @@ def build_valid_events(
     )
 
 
-def _write_valid(
+def _validated(
     workspace: Workspace,
     raw_events: ArtifactRef,
-    catalogue: ArtifactRef,
     folder: Path,
+    written: Written,
     *,
     has_pages: bool,
 ) -> Written:
-    raw, titles = workspace.paths([raw_events, catalogue])
-    day = start_of(raw_events.partition).date()
-    written = artifacts.write_valid(raw, titles, day, folder, each_bucket=workspace.each_bucket)
+    """Judge the valid events in a folder, and put the verdict beside them."""
     validation = _validation(workspace, folder, raw_events, written.figures)
     docs = docs_folder(workspace.root, raw_events.partition)
     shutil.rmtree(docs, ignore_errors=True)  # they are of what the day was before
@@ -189,7 +245,8 @@ def _write_valid(
         render_data_docs(validation, docs)
     # the digest covers the verdict; the figures, which know other days, stay out of it
     (folder / "validation.json").write_text(json.dumps(validation.verdict(), indent=1))
-    return Written(written.rows, {**written.figures, "validation": validation.to_json()})
+    figures = {name: one for name, one in written.figures.items() if name != "by_rule"}
+    return Written(written.rows, {**figures, "validation": validation.to_json()})
 
 
 def _validation(
@@ -267,16 +324,23 @@ def quarantined_events(
 
 
 def build_quarantined_events(
-    workspace: Workspace, raw_events: ArtifactRef, catalogue: ArtifactRef
+    workspace: Workspace,
+    raw_events: ArtifactRef,
+    catalogue: ArtifactRef,
+    *,
+    write: Callable[[Path], Written] | None = None,
 ) -> Built:
-    """Write the rows of a day that break a rule."""
+    """Write the rows of a day that break a rule; ``write`` as in ``build_valid_events``."""
     day, each_bucket = raw_events.partition, workspace.each_bucket
     raw, titles = workspace.paths([raw_events, catalogue])
     return workspace.build(
         "quarantined_events",
         day,
-        lambda folder: artifacts.write_quarantined(
-            raw, titles, start_of(day).date(), folder, each_bucket=each_bucket
+        write
+        or (
+            lambda folder: artifacts.write_quarantined(
+                raw, titles, start_of(day).date(), folder, each_bucket=each_bucket
+            )
         ),
         code_of=INGESTION,
         as_of=end_of(day),

@@ -18,8 +18,7 @@ from training.buckets import in_threads
 from training.events.artifacts import (
     read_catalogue,
     read_schema,
-    write_quarantined,
-    write_valid,
+    write_split,
 )
 from training.events.parts import part_paths, read_part
 from training.schema import EventSchema
@@ -43,8 +42,8 @@ def marquee(data: Input, folder: Path) -> int:
         )
         for each in (valid, rejected, tokens):
             each.mkdir(parents=True)
-        write_valid(data.raw(day), data.catalogue, day, valid, each_bucket=THREADS)
-        write_quarantined(data.raw(day), data.catalogue, day, rejected, each_bucket=THREADS)
+        folders = valid, rejected
+        write_split(data.raw(day), data.catalogue, day, folders, each_bucket=THREADS)
         write_tokens(valid, TokenizerConfig(), tokens, each_bucket=THREADS)
         token_folders.append(tokens)
     as_of = end_of(data.days[-1].isoformat())

@@ -11,10 +11,9 @@
 """
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ from training.events.parts import (
 )
 from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA, EventSource
 from training.row_rules import Bool, Launches
-from training.rules import SplitEvents, check_columns, split_rows
+from training.rules import check_columns, split_rows
 from training.schema import TIMESTAMP, EventSchema
 
 SCHEMA_FILE = "schema.json"
@@ -120,16 +119,10 @@ def write_valid(
     each_bucket: BucketMap = one_by_one,
 ) -> Written:
     """Write the events of a day that satisfy every rule; raises NoDataError when none does."""
-    split = _Splitter.of(raw_folder, catalogue_folder, day)
-    counts = Counts.total(each_bucket(partial(split.write_valid, folder), split.num_buckets))
-    if counts.quarantined and not counts.rows:
-        broken = {rule: count for rule, count in counts.by_rule.items() if count}
-        raise NoDataError(
-            f"{split.schema.name} {day}: no event satisfies every rule; broken: {broken}"
-        )
-    _write_schema(split.schema, folder)
-    figures = {"quarantined": counts.quarantined, "duplicates": counts.duplicates}
-    return Written(counts.rows, {**counts.figures(), **figures})
+    split = _Splitter.of(raw_folder, catalogue_folder, day, valid=folder)
+    written, _ = split.written(each_bucket)
+    require_valid(written, split.schema, day)
+    return written
 
 
 def write_quarantined(
@@ -141,48 +134,92 @@ def write_quarantined(
     each_bucket: BucketMap = one_by_one,
 ) -> Written:
     """Write the events of a day that break a rule, with the first rule each one breaks."""
-    split = _Splitter.of(raw_folder, catalogue_folder, day)
-    written = each_bucket(partial(split.write_quarantined, folder), split.num_buckets)
-    _write_schema(split.schema, folder)
-    counts = Counts.total(written)
-    return Written(counts.quarantined, {"rows": counts.quarantined, "by_rule": counts.by_rule})
+    split = _Splitter.of(raw_folder, catalogue_folder, day, quarantined=folder)
+    return split.written(each_bucket)[1]
+
+
+def write_split(
+    raw_folder: Path,
+    catalogue_folder: Path,
+    day: date,
+    folders: tuple[Path, Path],
+    *,
+    each_bucket: BucketMap = one_by_one,
+) -> tuple[Written, Written]:
+    """Write both, valid events into the first folder, in two thirds of the time.
+
+    That none is valid is for ``require_valid`` to refuse.
+    """
+    valid, quarantined = folders
+    split = _Splitter.of(raw_folder, catalogue_folder, day, valid=valid, quarantined=quarantined)
+    return split.written(each_bucket)
+
+
+def require_valid(valid: Written, schema: EventSchema, day: date) -> None:
+    """Raise NoDataError, naming the rules that were broken, when no event is valid."""
+    if valid.figures["quarantined"] and not valid.rows:
+        by_rule: Mapping[str, int] = valid.figures["by_rule"]
+        broken = {rule: count for rule, count in by_rule.items() if count}
+        raise NoDataError(f"{schema.name} {day}: no event satisfies every rule; broken: {broken}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Splitter:
-    """Tells the raw events of a bucket apart and writes one kind of them."""
+    """Tells the raw events of a bucket apart and writes the kinds that have a folder."""
 
     raw_folder: Path
     schema: EventSchema
     day: date
     launches: Launches
     num_buckets: int
+    valid: Path | None
+    quarantined: Path | None
 
     @classmethod
-    def of(cls, raw_folder: Path, catalogue_folder: Path, day: date) -> "_Splitter":
+    def of(
+        cls,
+        raw_folder: Path,
+        catalogue_folder: Path,
+        day: date,
+        *,
+        valid: Path | None = None,
+        quarantined: Path | None = None,
+    ) -> "_Splitter":
         return cls(
             raw_folder=raw_folder,
             schema=read_schema(raw_folder),
             day=day,
             launches=Launches.of(read_catalogue(catalogue_folder)),
             num_buckets=len(part_paths(raw_folder)),
+            valid=valid,
+            quarantined=quarantined,
         )
 
-    def write_valid(self, folder: Path, bucket: int) -> Counts:
-        split = self._split(bucket)
-        write_parquet(split.coded_valid, folder / part_file(bucket))
-        return Counts.of(split.coded_valid, split)
+    def written(self, each_bucket: BucketMap) -> tuple[Written, Written]:
+        """Write every bucket; return what there is of valid and of quarantined events."""
+        counts = Counts.total(each_bucket(self.write, self.num_buckets))
+        for folder in (self.valid, self.quarantined):
+            if folder:
+                _write_schema(self.schema, folder)
+        by_rule = dict(counts.by_rule)
+        figures = {"quarantined": counts.quarantined, "duplicates": counts.duplicates}
+        return (
+            Written(counts.rows, {**counts.figures(), **figures, "by_rule": by_rule}),
+            Written(counts.quarantined, {"rows": counts.quarantined, "by_rule": by_rule}),
+        )
 
-    def write_quarantined(self, folder: Path, bucket: int) -> Counts:
-        split = self._split(bucket)
-        write_parquet(split.quarantined, folder / part_file(bucket))
-        return Counts.of(split.quarantined, split)
-
-    def _split(self, bucket: int) -> SplitEvents:
+    def write(self, bucket: int) -> Counts:
+        """Write one bucket; without a folder for valid events they are not counted."""
         raw, num_own = read_with_rivals(self.raw_folder, self.schema, bucket)
-        return split_rows(
+        split = split_rows(
             raw, schema=self.schema, day=self.day, launches=self.launches, num_own=num_own
         )
+        if self.quarantined:
+            write_parquet(split.quarantined, self.quarantined / part_file(bucket))
+        if self.valid is None:
+            return Counts.of(split.quarantined, split)
+        write_parquet(split.coded_valid, self.valid / part_file(bucket))
+        return Counts.of(split.coded_valid, split)
 
 
 def write_catalogue(source: EventSource, as_of: datetime, folder: Path) -> Written:
