@@ -93,7 +93,7 @@ def _valid(lake: Lake, ref: ArtifactRef) -> ArtifactRef:
     """Count again how the rows that arrived were divided."""
     raw = _of_work(lake.references("raw_events", ref.partition).values(), ref.inputs[0])
     aside = lake.references("quarantined_events", ref.partition).values()
-    quarantined = next((one for one in aside if one.inputs[:1] == ref.inputs[:1]), None)
+    quarantined = next((one for one in aside if one.inputs == ref.inputs), None)
     if raw is None or quarantined is None:
         return ref
     counts = {

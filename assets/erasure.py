@@ -151,8 +151,9 @@ def _left(workspace: Workspace) -> Iterable[Left]:
         why="they hold no ids; what the users did keeps its influence until the next pretraining",
     )
     yield Left(
-        what="counts, averages and pictures of them that were logged before",
-        why="they name nobody: Dagster's events, MLflow's runs, figures of evaluations",
+        what="counts, averages and pictures of them that were made before",
+        why="they name nobody: item_statistics, Dagster's events, MLflow's runs, figures of "
+        "evaluations and of days",
     )
     yield Left(
         what="the source's own files, copies and backups of the workspace, other machines' caches",

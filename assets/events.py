@@ -12,11 +12,11 @@ import dagster as dg
 
 from assets import previews
 from assets.day_figures import Arrived
-from assets.io_manager import UNPARTITIONED
 from assets.pages import docs_folder
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
 from assets.suites import Limits
+from assets.timeline import UNPARTITIONED
 from assets.validation import DayValidation, render_data_docs, validate_day
 from assets.watermark import Clock, cut_of, final_at, require_complete, watermark_of
 from assets.workspace import Workspace

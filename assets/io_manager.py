@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.timeline import UNPARTITIONED
 from assets.workspace import Workspace
 from lake.errors import LakeError
 from lake.refs import ArtifactRef
@@ -28,7 +29,3 @@ class RefIOManager(dg.IOManager):
         """Return the upstream partition's reference; raises MissingArtifactError."""
         key = context.partition_key if context.has_asset_partitions else UNPARTITIONED
         return self._workspace.lake.require(context.asset_key.to_user_string(), key)
-
-
-UNPARTITIONED = "history"
-"""Partition key in the lake of an asset without partitions."""

@@ -22,8 +22,9 @@ from assets.pages import docs_folder
 from assets.partitions import daily, the_day_that_is_final
 from assets.presentation import table
 from assets.reporting import code_version, work
+from assets.timeline import day_before
 from assets.tokens import TOKENIZER
-from assets.watermark import Clock
+from assets.watermark import Clock, days_to_final
 from assets.workspace import Workspace
 from lake.digests import digest_json
 from lake.lake import Built
@@ -46,15 +47,28 @@ def late_arrivals(
 ) -> dg.MaterializeResult[None]:
     """Late events of the day whose lateness ended, taken into that day's events and tokens."""
     days = final_days(workspace, context.partition_key)
-    taken = [_taken_again(context, workspace, day, now=clock()) for day in days]
-    rows = [_figures(day, built) for day, built in zip(days, taken, strict=True)]
-    versions = [built["interaction_tokens"].ref.digest for built in taken]
+    due = day_before(context.partition_key, days_to_final(workspace.config))
+    taken: dict[str, dict[str, Built]] = {}
+    for day in days:
+        try:
+            taken[day] = _taken_again(context, workspace, day, now=clock())
+        except dg.Failure as error:
+            if day == due:
+                raise
+            # it failed the refresh that it was due in; later ones go on with what stands
+            context.log.warning("%s: what stands of the day stays", error.description)
+    rows = [_figures(day, built) for day, built in taken.items()]
+    versions = [built["interaction_tokens"].ref.digest for built in taken.values()]
+    left = [day for day in days if day not in taken]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(digest_json(versions)),
         metadata={
             **{name: sum(row[name] for row in rows) for name in COUNTED},
             "days": table(rows),
-            **work(is_skipped=all(one.is_skipped for built in taken for one in built.values())),
+            **({"days that stay as they stand": ", ".join(left)} if left else {}),
+            **work(
+                is_skipped=all(one.is_skipped for built in taken.values() for one in built.values())
+            ),
         },
     )
 

@@ -10,6 +10,9 @@ from datetime import date, datetime, timedelta
 from assets.errors import GapError
 from lake.days import start_of
 
+UNPARTITIONED = "history"
+"""Partition key in the lake of an asset without partitions."""
+
 
 def end_of_month(month: str) -> datetime:
     """Return the first instant after the month that starts on day ``month``."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from assets.io_manager import UNPARTITIONED
+from assets.timeline import UNPARTITIONED
 from assets.workspace import Workspace
 from lake.refs import ArtifactRef
 from training.data import TrainingData

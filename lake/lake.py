@@ -7,7 +7,7 @@
     artifacts/<asset>/<partition>/<digest>/   its files, immutable
     locks/<asset>/<partition>.lock            held by the process that builds the partition
     tombstones/<request>.json                 who was erased
-    erasures/<instant>-<digest>.json          what an erasure rewrote: its certificate
+    erasures/{requested,open,certificates}/   what was asked, is being rewritten, was rewritten
     tmp/                                      unfinished work; nothing reads it
 
 Processes share a lake without further ado: references and folders appear whole, and of those that

@@ -36,7 +36,7 @@ def users_named(users: Sequence[str], file: Path | None) -> set[str]:
 def _lines(file: Path) -> Iterator[tuple[str, str]]:
     data = sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes()
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # a mark that editors put first is no part of an id
     except UnicodeDecodeError as error:
         raise CommandError(f"--from: want ids in UTF-8, one a line; byte {error.start}") from error
     for number, line in enumerate(text.split("\n"), start=1):

@@ -148,6 +148,8 @@ class Orchestrator:
 
         self._end_killed()
         statuses = [
+            dg.DagsterRunStatus.QUEUED,
+            dg.DagsterRunStatus.NOT_STARTED,
             dg.DagsterRunStatus.STARTING,
             dg.DagsterRunStatus.STARTED,
             dg.DagsterRunStatus.CANCELING,
@@ -176,7 +178,7 @@ def command_for(workspace: Workspace, asset: str, partition: str) -> str | None:
     """Return the command that makes an artifact again, or None for one that no job makes."""
     from assets.automation import JOBS
     from assets.definitions import defs
-    from assets.io_manager import UNPARTITIONED
+    from assets.timeline import UNPARTITIONED
 
     jobs = [job.name for job in JOBS if _makes(defs.resolve_job_def(job.name), asset)]
     if not jobs:

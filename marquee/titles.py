@@ -6,6 +6,7 @@ from functools import cached_property
 
 import pyarrow.parquet as pq
 
+from assets.timeline import UNPARTITIONED
 from assets.workspace import Workspace
 from lake.errors import MissingArtifactError
 from training.contracts import UNKNOWN_INSTANT
@@ -64,8 +65,6 @@ class Library:
 
     def history(self, user_id: str, *, as_of: datetime) -> list[Watched]:
         """Return a user's tokens before ``as_of``, newest first."""
-        from assets.io_manager import UNPARTITIONED  # with dagster, which most look-ups never need
-
         through = as_of.date().isoformat()
         refs = [
             ref

@@ -27,3 +27,7 @@ class DivergedError(TrainingError):
 
 class ArtifactError(TrainingError):
     """A model folder is incomplete or contradicts itself: train it again."""
+
+
+class EngineError(TrainingError):
+    """What the work was spread over failed: its workers are gone or out of memory."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from training.buckets import BucketMap
+from training.errors import EngineError
 
 Result = TypeVar("Result")
 
@@ -36,7 +37,11 @@ def on_ray(address: str | None = None, *, num_cpus: int | None = None) -> Bucket
         try:
             done: list[Result] = ray.get(pending)
         except ray.exceptions.RayTaskError as error:
+            _let_end(ray, pending)
             raise error.cause from error  # what the function raised, as other maps raise it
+        except ray.exceptions.RayError as error:
+            _let_end(ray, pending)
+            raise EngineError(f"ray: {error}: look at the workers, and run again") from error
         return done
 
     return mapped
@@ -45,6 +50,13 @@ def on_ray(address: str | None = None, *, num_cpus: int | None = None) -> Bucket
 def function_of_bucket(function: Callable[[int], Result], bucket: int) -> Result:
     """Call a function in a worker."""
     return function(bucket)
+
+
+def _let_end(ray: Any, pending: list[Any]) -> None:
+    """Wait until no worker writes any more: the folder that they write into is removed next."""
+    for one in pending:
+        ray.cancel(one)
+    ray.wait(pending, num_returns=len(pending))
 
 
 def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:

@@ -105,6 +105,9 @@ def read_with_rivals(folder: Path, schema: EventSchema, bucket: int) -> tuple[pa
     paths = part_paths(folder)
     own = read_part(paths[bucket])
     shared = pq.read_table(folder / SHARED_IDS_FILE)["event_id"].combine_chunks()
+    if len(shared):  # what this bucket does not have is the others' to settle
+        is_ours: Column = pc.is_in(shared, value_set=ids_of(own, schema))
+        shared = shared.filter(is_ours)
     if not len(shared):
         return own, own.num_rows
     rivals = []

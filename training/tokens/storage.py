@@ -129,8 +129,10 @@ def _write_tokens(path: Path, tokens: pa.Table, *, day: date | None) -> None:
     rows = jagged(tokens).replace_schema_metadata(
         {"format_version": str(FORMAT_VERSION), "day": day.isoformat() if day else ""}
     )
-    with pa.ipc.new_file(str(path), rows.schema) as writer:  # uncompressed by default
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with pa.ipc.new_file(str(unfinished), rows.schema) as writer:  # uncompressed by default
         writer.write_batch(rows)
+    unfinished.replace(path)
 
 
 def jagged(tokens: pa.Table) -> pa.RecordBatch:

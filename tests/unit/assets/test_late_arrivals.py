@@ -30,6 +30,7 @@ from assets.workspace import Workspace, WorkspaceConfig
 from lake.days import end_of, start_of
 from lake.lake import Built, Written
 from tests.unit.training.events.listening import mapping
+from training.errors import NoDataError
 from training.events.artifacts import LATE_FILE, read_events, write_prefix
 
 DAYS = [f"2026-01-0{n}" for n in range(1, 6)]
@@ -257,6 +258,24 @@ def test_what_a_kill_left_half_taken_in_is_finished_by_a_later_refresh(
 
     assert users_of(world) == ["1 h", "71 h", "prompt"]
     assert final_days(world, DAYS[4]) == [DAYS[1]]
+
+
+def test_a_day_that_cannot_be_taken_in_any_more_holds_up_no_later_refresh(
+    world: Workspace, logs: Path, instance: dg.DagsterInstance
+) -> None:
+    take_in(world, *DAYS)
+    stood = world.lake.require("interaction_tokens", DAY)
+    nobody = rows(LATENESS_H).with_columns(user=pl.lit(None, pl.String))
+    nobody.write_parquet(logs / f"{DAY}.parquet")
+    with pytest.raises(NoDataError, match="no event satisfies every rule"):
+        take_in(world, DAY)
+
+    told = refresh(world, instance, DAYS[4])  # in which another day is due
+
+    assert told["days that stay as they stand"] == DAY
+    assert world.lake.require("interaction_tokens", DAY) == stood
+    with pytest.raises(dg.Failure, match=DAY):
+        refresh(world, instance, LATER)  # its own
 
 
 def test_a_backfill_takes_in_what_came_late_of_days_before_it(

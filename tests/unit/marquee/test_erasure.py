@@ -38,6 +38,12 @@ def test_users_come_from_the_command_line_and_from_a_file(tmp_path: Path) -> Non
     assert users_named([], None) == set()
 
 
+def test_the_mark_that_editors_put_first_is_no_part_of_an_id(tmp_path: Path) -> None:
+    named = tmp_path / "users.txt"
+    named.write_bytes("\ufeffann\r\nbob\r\n".encode())
+    assert users_named([], named) == {"ann", "bob"}
+
+
 def test_users_come_from_the_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ann\nbob\n")))
     assert users_named([], STANDARD_INPUT) == {"ann", "bob"}

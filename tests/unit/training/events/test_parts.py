@@ -28,7 +28,13 @@ from training.events.artifacts import (
     write_quarantined,
     write_valid,
 )
-from training.events.parts import narrow_shared_ids, part_file, part_paths, write_raw_parts
+from training.events.parts import (
+    narrow_shared_ids,
+    part_file,
+    part_paths,
+    read_with_rivals,
+    write_raw_parts,
+)
 from training.events.source import CATALOGUE_SCHEMA
 from training.rules import SplitEvents, split_events
 from training.schema import Action, ActionRole, EventSchema, Facet, FacetKind, Phase
@@ -171,3 +177,23 @@ def test_raw_events_without_users_are_those_that_never_had_them(
         assert copy_without(both, gone, copied) == len(events) - len(left)
         narrow_shared_ids(copied, SCHEMA)
         assert digest_folder(copied) == digest_folder(without)
+
+
+def test_a_bucket_reads_others_only_for_ids_that_it_has(tmp_path: Path) -> None:
+    users = ["ann", "bob", "cy", "dan", "eve", "fay", "gus", "hal"]
+    events = log_of(len(users)).set_column(1, "user_id", pa.array(users))
+    ids = [f"e{number}" for number in range(len(users))]
+    ids[1] = ids[0]  # one id of two users
+    raw = events.set_column(0, "event_id", pa.array(ids))
+    write_raw_parts(raw, SCHEMA, tmp_path, num_buckets=8)
+
+    bucket_of = dict(zip(users, buckets(users, 8).tolist(), strict=True))
+    assert bucket_of["ann"] != bucket_of["bob"]
+    num_foreign = {}
+    for bucket in range(8):
+        rows, num_own = read_with_rivals(tmp_path, SCHEMA, bucket)
+        num_foreign[bucket] = rows.num_rows - num_own
+    assert {bucket for bucket, foreign in num_foreign.items() if foreign} == {
+        bucket_of["ann"],
+        bucket_of["bob"],
+    }
