@@ -95,12 +95,12 @@ def main() -> None:
     parser.add_argument("--years", type=float, default=2)
     parser.add_argument("--bucket-rows", type=float, default=6e5)
     parser.add_argument("--cores", type=int, default=256)
-    parser.add_argument("--core-rate", type=float, default=4e5)
-    parser.add_argument("--validation-share", type=float, default=0.2)
+    parser.add_argument("--core-rate", type=float, default=6.1e5)
+    parser.add_argument("--validation-share", type=float, default=0.1)
     parser.add_argument("--raw-bytes", type=float, default=24)
-    parser.add_argument("--valid-bytes", type=float, default=23)
-    parser.add_argument("--token-bytes", type=float, default=12)
-    parser.add_argument("--bucket-bytes", type=float, default=1200)
+    parser.add_argument("--valid-bytes", type=float, default=25)
+    parser.add_argument("--token-bytes", type=float, default=13)
+    parser.add_argument("--bucket-bytes", type=float, default=700)
     given = parser.parse_args()
     asked = Asked(
         users=given.users,
