@@ -1,8 +1,11 @@
 import json
 import math
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from embedding_store.errors import CorruptVersionError, PublicationRefusedError, StoreError
@@ -17,7 +20,14 @@ from embedding_store.gates import (
 )
 from embedding_store.staging import ActiveUsers, stage
 from embedding_store.versions import Version, open_version
-from tests.unit.embedding_store.small_world import SmallWorld, drifted, quality, raw_world
+from tests.unit.embedding_store.small_world import (
+    DIM,
+    SmallWorld,
+    altered_version,
+    drifted,
+    quality,
+    raw_world,
+)
 
 POLICY = GatePolicy(min_item_cosine=0.9, min_neighbour_overlap=0.6, max_quality_loss=0.01)
 
@@ -69,14 +79,48 @@ def test_users_without_a_vector_fail_the_coverage(world: SmallWorld) -> None:
 
 def test_another_world_fails_the_similarity(world: SmallWorld) -> None:
     record = verdict(world, candidate(world, raw=raw_world(seed=99)))
-    assert failed(record) == ["item_similarity", "neighbour_overlap"]
+    assert failed(record) == ["item_similarity", "neighbour_overlap", "version_skew"]
+
+
+TURN = np.linalg.qr(np.random.default_rng(5).normal(size=(DIM, DIM)))[0]
+SHUFFLED = [*range(0, DIM, 2), *np.roll(range(1, DIM, 2), 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "want"),
+    [
+        (lambda one: 3 * one, {"norm_drift", "covariance_drift"}),
+        (lambda one: one @ TURN, {"item_similarity", "version_skew"}),
+        (lambda one: one[:, SHUFFLED], {"item_similarity", "version_skew"}),
+    ],
+    ids=["three times as long", "not stabilised", "half of the coordinates shuffled"],
+)
+def test_vectors_that_left_the_frame_fail_the_drift_or_the_skew(
+    world: SmallWorld, change: Callable[[np.ndarray], np.ndarray], want: set[str]
+) -> None:
+    """Scores of such a version are what they were, or three times that: no model is worse."""
+    world = SmallWorld(world.folder, raw=raw_world(num_items=400))
+    world._serve((0, 1))
+    world.stabilised(2)
+    version = altered_version(world, world.folder, change)
+    assert want <= set(failed(verdict(world, version)))
+
+
+def test_a_drift_record_names_what_moved(world: SmallWorld) -> None:
+    world.serve(0, 1)
+    version = altered_version(world, world.folder, lambda one: 3 * one, sides=("user",))
+    notes = {gate.name: gate.note for gate in verdict(world, version).gates}
+    assert re.match(r"ratio of mean norms 3\.\d+ of users, 1\.\d+ of items", notes["norm_drift"])
+    assert "second moments 8." in notes["covariance_drift"]
 
 
 def test_a_damaged_file_fails_the_vectors(world: SmallWorld) -> None:
     version = candidate(world)
     path = version.folder / "user/part-1.parquet"
     path.write_bytes(path.read_bytes()[:-1])
-    assert "valid_vectors" in failed(verdict(world, version))
+    found = {gate.name: gate for gate in verdict(world, version).failures}
+    assert {"valid_vectors", "item_similarity", "version_skew"} <= set(found)
+    assert found["version_skew"].note == "not measured: the vectors are not valid"
 
 
 @pytest.mark.parametrize(
@@ -197,7 +241,40 @@ def test_the_record_of_a_published_version_is_found_beside_a_damaged_one(
 def test_a_later_format_asks_for_an_upgrade(world: SmallWorld) -> None:
     data = json.loads(verdict(world, candidate(world)).to_bytes())
     with pytest.raises(StoreError, match="upgrade"):
-        GateRecord.from_bytes(json.dumps({**data, "format_version": 2}).encode())
+        GateRecord.from_bytes(json.dumps({**data, "format_version": 3}).encode())
+
+
+FIRST_GATES = {
+    "coverage",
+    "valid_vectors",
+    "item_similarity",
+    "neighbour_overlap",
+    "model_quality",
+}
+
+
+def released(record: GateRecord, **changes: object) -> bytes:
+    """The record as the first release wrote it."""
+    fields = json.loads(record.to_bytes())
+    fields["gates"] = [one for one in fields["gates"] if one["name"] in FIRST_GATES]
+    known = ("min_coverage", "min_item_cosine", "min_neighbour_overlap", "max_quality_loss")
+    fields["policy"] = {name: fields["policy"][name] for name in known}
+    return json.dumps({**fields, "format_version": 1, **changes}).encode()
+
+
+def test_a_record_of_an_earlier_release_holds_what_was_judged_then(world: SmallWorld) -> None:
+    written = released(verdict(world, candidate(world)))
+    record = GateRecord.from_bytes(written)
+    assert {gate.name for gate in record.gates} == FIRST_GATES
+    assert record.is_passed
+    short = json.loads(written)["gates"][1:]
+    assert GateRecord.from_bytes(released(record, gates=short)).missing == ("coverage",)
+
+
+def test_a_new_record_needs_the_gates_of_now(world: SmallWorld) -> None:
+    record = verdict(world, candidate(world))
+    old = GateRecord.from_bytes(released(record))
+    assert "version_skew" in replace(old, format_version=record.format_version).missing
 
 
 def test_a_record_reads_back_equal(world: SmallWorld) -> None:
