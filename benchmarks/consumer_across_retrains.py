@@ -12,8 +12,9 @@ users teach, the others are asked. Intervals are 95 % over these, of all seeds; 
 import argparse
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,15 @@ import pyarrow as pa
 
 from assets.ranking_metrics import draw_users
 from benchmarks.frozen_consumers import (
+    Fit,
     Float64,
-    Int64,
+    Inputs,
     Rows,
     Scorer,
     Vectors,
     choices_to_come,
-    columns,
     genres_to_come,
+    inputs_of,
     is_teaching,
     mean_auc,
     ranker,
@@ -46,7 +48,8 @@ retrain, from ``d + 1`` across daily fine-tuning alone."""
 SEEDS = (1, 2, 3)
 NUM_DRAWS = 400
 KINDS = ("raw", "stabilised")
-CONSUMERS = ("genres, ridge", "choices, ranker")
+CONSUMERS = ("genres, ridge", "genres, each coordinate scaled", "choices, ranker")
+"""The one in the middle is an example of what not to do."""
 
 Draws = dict[tuple[str, str, int, str, str], list[Float64]]
 """By consumer, day it is trained on, days since, kind of vectors, and ``frozen`` or ``retrained``:
@@ -83,7 +86,7 @@ class Readings:
     def rows(self, consumer: str, number: int) -> Rows:
         """Return what a consumer that reads a day's vectors is asked about the days after it."""
         to_come = range(number + 1, number + 1 + self.world.calendar.num_label_days)
-        if consumer == CONSUMERS[0]:
+        if consumer != CONSUMERS[-1]:
             days = [self.world.at(one, "valid") for one in to_come]
             return genres_to_come(days, self.world.at(to_come[-1], "catalogue"))
         events = {
@@ -100,32 +103,31 @@ class Readings:
 
     def _measure(self, draws: Draws, consumer: str, trained_on: str, first: int) -> None:
         then = self.rows(consumer, first)
-        fit = ridge if consumer == CONSUMERS[0] else ranker(then.is_place)
-        frozen = {kind: _fit(fit, then, self.vectors(first, kind)) for kind in KINDS}
+        fit = ranker(then.is_place) if consumer == CONSUMERS[-1] else ridge
+        read = partial(inputs_of, is_each_scaled=consumer == CONSUMERS[1])
+        frozen = {kind: _fit(fit, then, read(then, self.vectors(first, kind))) for kind in KINDS}
         for after in READINGS[trained_on]:
             now = self.rows(consumer, first + after)
             for kind in KINDS:
-                vectors = self.vectors(first + after, kind)
+                inputs = read(now, self.vectors(first + after, kind))
                 for name, scorer in (
                     ("frozen", frozen[kind]),
-                    ("retrained", _fit(fit, now, vectors)),
+                    ("retrained", _fit(fit, now, inputs)),
                 ):
                     key = (consumer, trained_on, after, kind, name)
-                    draws[key].append(_ask(scorer, now, vectors))
+                    draws[key].append(_ask(scorer, now, inputs))
 
 
-def _fit(fit: Callable[[Float64, Int64], Scorer], rows: Rows, vectors: Vectors) -> Scorer:
-    inputs, is_known = columns(rows, vectors)
-    taught = is_known & is_teaching(rows.user_ids)
-    return fit(inputs[taught], rows.labels[taught])
+def _fit(fit: Fit, rows: Rows, inputs: Inputs) -> Scorer:
+    taught = inputs.is_known & is_teaching(rows.user_ids)
+    return fit(inputs, taught, rows.labels[taught])
 
 
-def _ask(scorer: Scorer, rows: Rows, vectors: Vectors) -> Float64:
-    inputs, is_known = columns(rows, vectors)
-    asked = is_known & ~is_teaching(rows.user_ids)
+def _ask(scorer: Scorer, rows: Rows, inputs: Inputs) -> Float64:
+    asked = inputs.is_known & ~is_teaching(rows.user_ids)
     users, codes = np.unique(np.array(rows.user_ids)[asked], return_inverse=True)
     weights = draw_users(len(users), num_draws=NUM_DRAWS, seed=0)[:, codes]
-    return mean_auc(rows.labels[asked], scorer(inputs[asked]), weights)
+    return mean_auc(rows.labels[asked], scorer(inputs.values[asked]), weights)
 
 
 def table(draws: Draws) -> str:

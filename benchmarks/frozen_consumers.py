@@ -27,10 +27,11 @@ Float64 = npt.NDArray[np.float64]
 
 MIN_USERS = 30
 """A genre that fewer of the asked users choose, or leave, says little."""
-RIDGE = 100.0
-"""Penalty on the coefficients per unit of standard deviation; on about a thousand users."""
+RIDGE = 1_000.0
+"""Penalty on the coefficients, in units of a coordinate's mean variance; on a thousand users."""
 INVERSE_REGULARISATION = 0.1
 """sklearn's C, as the example ranker has it."""
+TINY = 1e-6
 _PLACES = ("position",)
 """Explains choices and is what a ranker decides: held at its mean where the ranker is asked."""
 _CHOICE_WINDOW = timedelta(minutes=120)
@@ -94,16 +95,33 @@ def choices_to_come(events: Mapping[str, Path], days: Sequence[str]) -> Rows:
     )
 
 
-def columns(rows: Rows, vectors: Vectors) -> tuple[Float64, Bool]:
-    """Return the model's inputs, float[N, D], and the rows whose user and item have a vector.
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A model's inputs: float[N, D], and which rows have a vector of everything they need.
 
-    Users' coordinates, and beside an item's its own and the products: coordinate by coordinate.
+    Columns of one block are scaled alike. Coordinates are one block: their lengths mean something,
+    and dividing each by its own blows up those in which a model holds little but noise.
     """
+
+    values: Float64
+    block: Int64
+    """int[D]"""
+    is_known: Bool
+
+
+def inputs_of(rows: Rows, vectors: Vectors, *, is_each_scaled: bool = False) -> Inputs:
+    """Return a user's coordinates, and beside an item's its own and the products of both."""
     users, is_known = _of(vectors.users, rows.user_ids)
-    if rows.item_ids is None:
-        return np.hstack([rows.context, users]), is_known
-    items, is_item_known = _of(vectors.items, rows.item_ids)
-    return np.hstack([rows.context, users, items, users * items]), is_known & is_item_known
+    blocks = [users]
+    if rows.item_ids is not None:
+        items, is_item_known = _of(vectors.items, rows.item_ids)
+        blocks, is_known = [users, items, users * items], is_known & is_item_known
+    own = rows.context.shape[1]
+    values = np.hstack([rows.context, *blocks])
+    block = np.arange(values.shape[1])
+    if not is_each_scaled:
+        block[own:] = own + np.repeat(np.arange(len(blocks)), users.shape[1])
+    return Inputs(values, block, is_known)
 
 
 def _of(shard: EmbeddingShard, ids: Sequence[str]) -> tuple[Float64, Bool]:
@@ -120,31 +138,40 @@ def is_teaching(user_ids: Sequence[str]) -> Bool:
 
 
 Scorer = Callable[[Float64], Float64]
+Fit = Callable[[Inputs, Bool, Int64], Scorer]
+"""From inputs, the rows to learn from, and their labels."""
 
 
-def ridge(inputs: Float64, labels: Int64) -> Scorer:
+def _scaling(inputs: Inputs, taught: Bool) -> tuple[Float64, Float64]:
+    """Return each column's mean, and the deviation of its block."""
+    values = inputs.values[taught]
+    variance = np.bincount(inputs.block, values.var(axis=0)) / np.bincount(inputs.block)
+    scale = np.sqrt(variance)[inputs.block]
+    # raw users end in a constant, which carries the items' bias
+    return values.mean(axis=0), np.where(scale < TINY, 1.0, scale)
+
+
+def ridge(inputs: Inputs, taught: Bool, labels: Int64) -> Scorer:
     """Return a linear regression of each label, fitted with a penalty."""
-    mean, scale = inputs.mean(axis=0), inputs.std(axis=0)
-    scale[scale < 1e-6] = 1.0  # raw users end in a constant, which carries the items' bias
-    x = (inputs - mean) / scale
+    mean, scale = _scaling(inputs, taught)
+    x = (inputs.values[taught] - mean) / scale
     moments = x.T @ x + RIDGE * np.eye(x.shape[1])
     weights = np.linalg.solve(moments, x.T @ (labels - labels.mean(axis=0)))
     return lambda asked: (asked - mean) / scale @ weights
 
 
-def ranker(is_place: Bool) -> Callable[[Float64, Int64], Scorer]:
+def ranker(is_place: Bool) -> Fit:
     """Return the fit of a logistic regression that ignores places where it is asked."""
 
-    def fit(inputs: Float64, labels: Int64) -> Scorer:
+    def fit(inputs: Inputs, taught: Bool, labels: Int64) -> Scorer:
         from sklearn.linear_model import LogisticRegression
-        from sklearn.preprocessing import StandardScaler
 
-        scaler = StandardScaler().fit(inputs)
+        mean, scale = _scaling(inputs, taught)
         model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=500)
-        model.fit(scaler.transform(inputs), labels[:, 0])
+        model.fit((inputs.values[taught] - mean) / scale, labels[:, 0])
 
         def score(asked: Float64) -> Float64:
-            shown: Float64 = scaler.transform(asked)
+            shown = (asked - mean) / scale
             shown[:, np.flatnonzero(is_place)] = 0.0
             decided: Float64 = model.decision_function(shown)[:, None]
             return decided

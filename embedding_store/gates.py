@@ -23,9 +23,10 @@ from embedding_store.errors import (
     PublicationRefusedError,
     UnknownEntryError,
 )
+from embedding_store.last_week import ConsumerTask, told, transfer
 from embedding_store.state import PublishedVersion
 from embedding_store.store import EmbeddingStore
-from embedding_store.versions import Version
+from embedding_store.versions import Version, open_version
 from lake.digests import digest_bytes, digest_json
 from lake.errors import MissingArtifactError
 
@@ -39,10 +40,17 @@ _FIRST_GATES = (
     "neighbour_overlap",
     "model_quality",
 )
-GATE_NAMES = (*_FIRST_GATES, "norm_drift", "covariance_drift", "version_skew")
+GATE_NAMES = (
+    *_FIRST_GATES,
+    "norm_drift",
+    "covariance_drift",
+    "version_skew",
+    "last_week_consumer",
+)
 """Each figure is a floor: of a drift or a skew, what is kept in spite of it."""
 _GATES_OF_FORMAT: Mapping[int, tuple[str, ...]] = {1: _FIRST_GATES, 2: GATE_NAMES}
 """What a record had to hold when it was written; it keeps passing on that."""
+_UNREADABLE = "not measured: the vectors are not valid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,9 @@ class GatePolicy:
     """One minus the relative distance of the second moments."""
     min_skew_overlap: float = 0.4
     """Share of ten items that somebody who mixes two versions sees of a list of one version."""
+    min_consumer_share: float = 0.4
+    """Share of its advantage over chance that a consumer keeps which learned from the vectors of a
+    week ago, relative to one that learned from these."""
     max_quality_loss: float = 0.01
     """How much worse than the champion the model may be, in the units of the comparison: a share
     of the champion's value in the platform's own."""
@@ -147,7 +158,12 @@ class GateRecord:
             ) from error
 
 
-def evidence_of(version: Version, quality: QualityComparison | None, policy: GatePolicy) -> str:
+def evidence_of(
+    version: Version,
+    quality: QualityComparison | None,
+    policy: GatePolicy,
+    consumer: ConsumerTask | None = None,
+) -> str:
     """Return the digest of what a verdict rests on, the figures themselves left out.
 
     So another figure for the same evaluation cannot buy another verdict.
@@ -157,6 +173,7 @@ def evidence_of(version: Version, quality: QualityComparison | None, policy: Gat
             "version": version.digest,
             "reference": version.manifest.reference,
             "evaluation": None if quality is None else quality.evidence,
+            "consumer": None if consumer is None else consumer.evidence,
             "policy": asdict(policy),
         }
     )
@@ -169,12 +186,13 @@ def judge(
     reference: Version | None,
     quality: QualityComparison | None,
     policy: GatePolicy,
+    consumer: ConsumerTask | None = None,
 ) -> GateRecord:
     """Return the durable record for this evidence, judging only where there is none yet.
 
     Failing is no error here: the record says so, and ``require_passed`` refuses.
     """
-    evidence = evidence_of(version, quality, policy)
+    evidence = evidence_of(version, quality, policy, consumer)
     while True:
         held = list(_records(store, version.digest))
         for record, _ in held:
@@ -188,6 +206,7 @@ def judge(
                 _coverage(version, policy),
                 valid,
                 *_against_reference(version, reference, policy, is_readable=valid.is_passed),
+                _last_week_consumer(store, version, consumer, policy, is_readable=valid.is_passed),
                 _quality(quality, policy, is_first=not store.state().versions),
             ),
             policy=policy,
@@ -319,8 +338,8 @@ def _against_reference(
         for name in thresholds:
             yield Gate(name=name, figure=None, threshold=None, is_passed=True, note=note)
         return
-    unread = Figure(None, "not measured: the vectors are not valid")
-    figures = measure(version, reference) if is_readable else dict.fromkeys(thresholds, unread)
+    unread = dict.fromkeys(thresholds, Figure(None, _UNREADABLE))
+    figures = measure(version, reference) if is_readable else unread
     for name, threshold in thresholds.items():
         figure = figures[name].value
         yield Gate(
@@ -330,6 +349,29 @@ def _against_reference(
             is_passed=figure is not None and figure >= threshold,
             note=figures[name].note,
         )
+
+
+def _last_week_consumer(
+    store: EmbeddingStore,
+    version: Version,
+    task: ConsumerTask | None,
+    policy: GatePolicy,
+    *,
+    is_readable: bool,
+) -> Gate:
+    """Passed without a figure where nobody learned from an older version, or could have."""
+    figure, note = None, "no version of an earlier day in this frame to learn from"
+    if task is not None and is_readable:
+        older = open_version(store.version_folder(task.trained_on))
+        found = transfer(version, older, task)
+        figure, note = None if found is None else found.share_kept, told(task, found)
+    return Gate(
+        name="last_week_consumer",
+        figure=figure,
+        threshold=None if figure is None else policy.min_consumer_share,
+        is_passed=is_readable and (figure is None or figure >= policy.min_consumer_share),
+        note=note if is_readable else _UNREADABLE,
+    )
 
 
 def _quality(quality: QualityComparison | None, policy: GatePolicy, *, is_first: bool) -> Gate:

@@ -3,6 +3,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from embedding_store.errors import CorruptVersionError, PublicationRefusedError, StoreError
 from embedding_store.gates import (
     GATE_NAMES,
+    Gate,
     GatePolicy,
     GateRecord,
     QualityComparison,
@@ -18,6 +20,7 @@ from embedding_store.gates import (
     published_record,
     require_passed,
 )
+from embedding_store.last_week import ConsumerTask
 from embedding_store.staging import ActiveUsers, stage
 from embedding_store.versions import Version, open_version
 from tests.unit.embedding_store.small_world import (
@@ -46,6 +49,7 @@ def verdict(
     version: Version,
     shown: QualityComparison | None = None,
     policy: GatePolicy = POLICY,
+    consumer: ConsumerTask | None = None,
 ) -> GateRecord:
     digest = version.manifest.reference
     return judge(
@@ -54,6 +58,7 @@ def verdict(
         reference=None if digest is None else open_version(world.store.version_folder(digest)),
         quality=shown or quality(),
         policy=policy,
+        consumer=consumer,
     )
 
 
@@ -65,7 +70,7 @@ def test_a_good_version_passes_every_gate(world: SmallWorld) -> None:
     record = verdict(world, candidate(world))
     assert {gate.name for gate in record.gates} == set(GATE_NAMES)
     assert record.is_passed
-    assert all(gate.figure is not None for gate in record.gates)
+    assert [gate.name for gate in record.gates if gate.figure is None] == ["last_week_consumer"]
     assert require_passed(world.store, record.digest)[0] == record
 
 
@@ -112,6 +117,53 @@ def test_a_drift_record_names_what_moved(world: SmallWorld) -> None:
     notes = {gate.name: gate.note for gate in verdict(world, version).gates}
     assert re.match(r"ratio of mean norms 3\.\d+ of users, 1\.\d+ of items", notes["norm_drift"])
     assert "second moments 8." in notes["covariance_drift"]
+
+
+def crowd(folder: Path) -> tuple[SmallWorld, ConsumerTask]:
+    """A world that serves two days, and a task that its vectors of the first day can learn."""
+    world = SmallWorld(folder, raw=raw_world(num_users=400))
+    world._serve((0, 1))
+    scores = world.raw.users @ world.raw.items[:4].T
+    return world, ConsumerTask(
+        definition="which items a user likes",
+        trained_on=world.opened(0).digest,
+        user_ids=world.raw.user_ids,
+        answers=scores > np.median(scores, axis=0),
+    )
+
+
+def of_consumer(record: GateRecord) -> Gate:
+    return next(gate for gate in record.gates if gate.name == "last_week_consumer")
+
+
+def test_a_consumer_of_an_older_version_reads_a_version_of_the_frame(tmp_path: Path) -> None:
+    world, task = crowd(tmp_path)
+    gate = of_consumer(verdict(world, world.staged(2), consumer=task))
+    assert gate.is_passed
+    assert gate.figure == pytest.approx(1, abs=0.02)
+    assert gate.note.startswith("mean AUC 0.9")
+
+
+def test_a_consumer_that_reads_other_coordinates_stops_the_version(tmp_path: Path) -> None:
+    world, task = crowd(tmp_path)
+    version = altered_version(world, tmp_path, lambda one: one @ TURN)
+    published = partial(world.publish, 2, stabilised=tmp_path / "altered")
+    with pytest.raises(PublicationRefusedError, match=r"last_week_consumer -?0\."):
+        published(evidence=world.evidence(consumer=task))
+    record = require_record(world, version)
+    assert not of_consumer(record).is_passed
+
+
+def require_record(world: SmallWorld, version: Version) -> GateRecord:
+    return GateRecord.from_bytes(world.store.objects.get(world.gate_key(version.digest)))
+
+
+def test_another_task_is_other_evidence(tmp_path: Path) -> None:
+    world, task = crowd(tmp_path)
+    version = world.staged(2)
+    records = [verdict(world, version, consumer=one) for one in (None, task)]
+    assert [of_consumer(one).figure is None for one in records] == [True, False]
+    assert records[0].evidence != records[1].evidence
 
 
 def test_a_damaged_file_fails_the_vectors(world: SmallWorld) -> None:
