@@ -11,18 +11,17 @@ gets ``is_found`` False and zeros (no published vector is zero). Every answer is
 """
 
 import json
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from embedding_store.answers import Embeddings, require_one_version
-from embedding_store.contracts import EMBEDDING, ID_COLUMNS, SIDES, Float32, Side
+from embedding_store.contracts import ID_COLUMNS, SIDES, Float32, Side
 from embedding_store.errors import MixedVersionsError
-from feature_repo.errors import NotServedError
+from feature_repo.errors import NoTableError, NotServedError
 from feature_repo.folder import FeastFolder
 from feature_repo.history import TrainingFrame, join_served
 from feature_repo.served import service_name
@@ -31,11 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureService, FeatureStore
 
-T = TypeVar("T")
+    from feature_repo.online_tables.layout import RowLayout
+    from feature_repo.online_tables.table import OnlineTable
 
-# one SELECT per chunk; SQLite takes 32,766 parameters since 3.32
-_CHUNK_IDS = 10_000
-_NO_TABLE = "no such table"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +85,7 @@ class Features:
         self._frame = frame
         self._alias = alias
         self._held = held
+        self._tables: dict[str, OnlineTable] = {}
 
     @property
     def version(self) -> str:
@@ -124,11 +123,8 @@ class Features:
 
         def read() -> Pairs:
             service = self.service()
-            asked: dict[Side, Sequence[str]] = {"user": user_ids, "item": item_ids}
-            answer = self._read(service, asked)
             return Pairs(
-                _embeddings("user", user_ids, answer, service.tags),
-                _embeddings("item", item_ids, answer, service.tags),
+                self._read(service, "user", user_ids), self._read(service, "item", item_ids)
             )
 
         pairs = self._again(read)
@@ -180,37 +176,41 @@ class Features:
             ) from error
 
     def _one_side(self, side: Side, ids: Sequence[str]) -> Embeddings:
-        def read() -> Embeddings:
-            service = self.service(side)
-            return _embeddings(side, ids, self._read(service, {side: ids}), service.tags)
+        return self._again(lambda: self._read(self.service(side), side, ids))
 
-        return self._again(read)
+    def _read(self, service: "FeatureService", side: Side, ids: Sequence[str]) -> Embeddings:
+        """Return what the rows behind the service's view of one side say.
 
-    def _read(
-        self, service: "FeatureService", asked: dict[Side, Sequence[str]]
-    ) -> dict[str, list[Any]]:
-        """Return the columns by the names that the service gives them.
-
-        The service's views are named one by one: Feast 0.67 remembers what a service means by its
+        Read by the view's own name: Feast 0.67 remembers what a service means by the service's
         name alone (``utils._get_cached_request_context``), also while it is switched.
         """
-        views = {one.name: str(one.name_alias) for one in service.feature_view_projections}
-        refs = [f"{view}:{name}" for view in views for name in (EMBEDDING, "version")]
-        columns: dict[str, list[Any]] = {}
-        total = len(next(iter(asked.values())))
-        for start in range(0, total, _CHUNK_IDS):
-            rows = {
-                ID_COLUMNS[side]: list(ids[start : start + _CHUNK_IDS])
-                for side, ids in asked.items()
-            }
-            answer = self._store.get_online_features(
-                features=refs, entity_rows=rows, full_feature_names=True
-            ).to_dict()
-            for view, name in views.items():
-                for feature in (EMBEDDING, "version"):
-                    values = answer[f"{view}__{feature}"]
-                    columns.setdefault(f"{name}__{feature}", []).extend(values)
-        return columns
+        from feature_repo.online_tables.layout import layout_of
+
+        alias = f"{side}_embedding"
+        view = next(v.name for v in service.feature_view_projections if v.name_alias == alias)
+        layout = layout_of(side, service.tags)
+        rows = self._table(view, layout).read(layout.keys(ids))
+        is_found = np.fromiter((row is not None for row in rows), bool, count=len(ids))
+        held = [row for row in rows if row is not None]
+        odd = {label for _, label in held} - {layout.label}
+        if odd:
+            raise MixedVersionsError(
+                f"{side} rows of {', '.join(sorted(map(layout.version_in, odd)))} answer for "
+                f"{layout.version}: run `marquee reconcile`"
+            )
+        vectors: Float32 = np.zeros((len(ids), layout.dim), dtype=np.float32)
+        if side == "user":
+            vectors[:] = np.asarray(json.loads(service.tags["default_user"]), dtype=np.float32)
+        if held:
+            vectors[is_found] = layout.vectors([value for value, _ in held])
+        return Embeddings(tuple(ids), is_found, vectors, layout.version)
+
+    def _table(self, view: str, layout: "RowLayout") -> "OnlineTable":
+        from feature_repo.online_tables.opening import open_table
+
+        if view not in self._tables:
+            self._tables[view] = open_table(self._store, view, layout)
+        return self._tables[view]
 
     def _again(self, read: Callable[[], T]) -> T:
         """Return ``read()``, once more on a fresh registry where its version was just retired."""
@@ -218,9 +218,7 @@ class Features:
 
         try:
             return read()
-        except (FeastObjectNotFoundException, sqlite3.OperationalError) as error:
-            if isinstance(error, sqlite3.OperationalError) and _NO_TABLE not in str(error):
-                raise
+        except (FeastObjectNotFoundException, NoTableError) as error:
             if self._held is not None:
                 raise NotServedError(
                     f"{self.version} has no online rows: it was retired, then open the features "
@@ -228,22 +226,5 @@ class Features:
                     "lost, then run `marquee reconcile`"
                 ) from error
             self._store.registry.refresh()
+            self._tables.clear()
             return read()
-
-
-def _embeddings(
-    side: Side, ids: Sequence[str], columns: dict[str, list[Any]], tags: "dict[str, str]"
-) -> Embeddings:
-    version, dim = tags["version"], int(tags["dim"])
-    vectors: Float32 = np.zeros((len(ids), dim), dtype=np.float32)
-    if side == "user":
-        vectors[:] = np.asarray(json.loads(tags["default_user"]), dtype=np.float32)
-    labels = columns.get(f"{side}_embedding__version", [])
-    is_found = np.fromiter((label is not None for label in labels), bool, count=len(ids))
-    odd = sorted({label for label in labels if label not in (None, version)})
-    if odd:
-        raise MixedVersionsError(f"{side} rows of {', '.join(odd)} answer for {version}: reconcile")
-    if is_found.any():
-        values = columns[f"{side}_embedding__embedding"]
-        vectors[is_found] = np.asarray([v for v in values if v is not None], dtype=np.float32)
-    return Embeddings(tuple(ids), is_found, vectors, version)
