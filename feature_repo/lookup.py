@@ -50,6 +50,16 @@ class Pairs:
         return products
 
 
+@dataclass(frozen=True, slots=True)
+class _ViewRows:
+    """Where a view's online rows lie, and what answers for who is not there."""
+
+    tags: "dict[str, str]"
+    layout: "RowLayout"
+    table: "OnlineTable"
+    default: Float32
+
+
 def open_features(feast_folder: Path, *, frame: int = 1, alias: str = "stable") -> "Features":
     """Return the embeddings of a frame under an alias, as the Feast folder serves them.
 
@@ -85,7 +95,7 @@ class Features:
         self._frame = frame
         self._alias = alias
         self._held = held
-        self._tables: dict[str, OnlineTable] = {}
+        self._rows: dict[str, _ViewRows] = {}
 
     @property
     def version(self) -> str:
@@ -184,33 +194,36 @@ class Features:
         Read by the view's own name: Feast 0.67 remembers what a service means by the service's
         name alone (``utils._get_cached_request_context``), also while it is switched.
         """
-        from feature_repo.online_tables.layout import layout_of
-
         alias = f"{side}_embedding"
         view = next(v.name for v in service.feature_view_projections if v.name_alias == alias)
-        layout = layout_of(side, service.tags)
-        rows = self._table(view, layout).read(layout.keys(ids))
-        is_found = np.fromiter((row is not None for row in rows), bool, count=len(ids))
-        held = [row for row in rows if row is not None]
-        odd = {label for _, label in held} - {layout.label}
+        rows = self._rows_of(view, side, service.tags)
+        read = rows.table.read(rows.layout.keys(ids))
+        is_found = np.fromiter((row is not None for row in read), bool, count=len(ids))
+        held = [row for row in read if row is not None]
+        odd = {label for _, label in held} - {rows.layout.label}
         if odd:
             raise MixedVersionsError(
-                f"{side} rows of {', '.join(sorted(map(layout.version_in, odd)))} answer for "
-                f"{layout.version}: run `marquee reconcile`"
+                f"{side} rows of {', '.join(sorted(map(rows.layout.version_in, odd)))} answer for "
+                f"{rows.layout.version}: run `marquee reconcile`"
             )
-        vectors: Float32 = np.zeros((len(ids), layout.dim), dtype=np.float32)
-        if side == "user":
-            vectors[:] = np.asarray(json.loads(service.tags["default_user"]), dtype=np.float32)
+        vectors = np.tile(rows.default, (len(ids), 1))
         if held:
-            vectors[is_found] = layout.vectors([value for value, _ in held])
-        return Embeddings(tuple(ids), is_found, vectors, layout.version)
+            vectors[is_found] = rows.layout.vectors([value for value, _ in held])
+        return Embeddings(tuple(ids), is_found, vectors, rows.layout.version)
 
-    def _table(self, view: str, layout: "RowLayout") -> "OnlineTable":
+    def _rows_of(self, view: str, side: Side, tags: "dict[str, str]") -> "_ViewRows":
+        from feature_repo.online_tables.layout import layout_of
         from feature_repo.online_tables.opening import open_table
 
-        if view not in self._tables:
-            self._tables[view] = open_table(self._store, view, layout)
-        return self._tables[view]
+        if (held := self._rows.get(view)) is not None and held.tags == tags:
+            return held
+        layout = layout_of(side, tags)
+        default = np.zeros(layout.dim, dtype=np.float32)
+        if side == "user":
+            default[:] = json.loads(tags["default_user"])
+        table = open_table(self._store, view, layout)
+        self._rows[view] = _ViewRows(dict(tags), layout, table, default)
+        return self._rows[view]
 
     def _again(self, read: Callable[[], T]) -> T:
         """Return ``read()``, once more on a fresh registry where its version was just retired."""
@@ -226,5 +239,5 @@ class Features:
                     "lost, then run `marquee reconcile`"
                 ) from error
             self._store.registry.refresh()
-            self._tables.clear()
+            self._rows.clear()
             return read()

@@ -68,7 +68,7 @@ class PostgresTable:
         query = self._sql(
             "SELECT entity_key, feature_name, value FROM {table} WHERE entity_key = ANY(%s)"
         )
-        found: dict[bytes, dict[str, bytes]] = {}
+        found: dict[str, dict[bytes, bytes]] = {feature: {} for feature in FEATURES}
         asked = list(dict.fromkeys(keys))
         try:
             with self.connect() as connection:
@@ -78,10 +78,9 @@ class PostgresTable:
         for key, feature, value in rows:
             assert isinstance(key, bytes)
             assert isinstance(value, bytes)
-            found.setdefault(key, {})[str(feature)] = value
-        embedding, version = FEATURES
-        held = (found.get(key) for key in keys)
-        return [None if row is None else (row[embedding], row[version]) for row in held]
+            found[str(feature)][key] = value
+        embeddings, versions = found.values()
+        return [(embeddings[key], versions[key]) if key in embeddings else None for key in keys]
 
     def keep_only(self, keys: Collection[bytes]) -> int:
         """Remove all rows but these, in one step."""

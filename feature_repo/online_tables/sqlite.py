@@ -58,19 +58,18 @@ class SqliteTable:
                 rows,
             )
 
-    def seal(self, num_rows: int) -> None:  # noqa: ARG002 - the protocol's
+    def seal(self, num_rows: int) -> None:
         """Do nothing: the table counts itself."""
 
     def read(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes] | None]:
         """Return embedding and version of each key, or None where the key has no row."""
-        found: dict[bytes, dict[str, bytes]] = {}
+        found: dict[str, dict[bytes, bytes]] = {feature: {} for feature in FEATURES}
         asked = list(dict.fromkeys(keys))
         for start in range(0, len(asked), _IDS_AT_ONCE):
             for key, feature, value in self._select(asked[start : start + _IDS_AT_ONCE]):
-                found.setdefault(key, {})[feature] = value
-        embedding, version = FEATURES
-        rows = (found.get(key) for key in keys)
-        return [None if row is None else (row[embedding], row[version]) for row in rows]
+                found[feature][key] = value
+        embeddings, versions = found.values()
+        return [(embeddings[key], versions[key]) if key in embeddings else None for key in keys]
 
     def keep_only(self, keys: Collection[bytes]) -> int:
         """Remove all rows but these, in one step."""
