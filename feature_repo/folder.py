@@ -152,11 +152,12 @@ class FeastFolder:
             with closing(sqlite3.connect(self.online)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
 
-    def require_settings(self) -> None:
-        """Raise OnlineStoreError unless the environment has all that the configuration names."""
-        left = _VARIABLE.findall(os.path.expandvars(self.configuration.read_text()))
+    def require_settings(self, kind: OnlineKind | None = None) -> None:
+        """Raise OnlineStoreError unless the environment has all that the online store needs."""
+        chosen = kind or self.online_kind()
+        left = _VARIABLE.findall(os.path.expandvars(_ONLINE[chosen]))
         if left:
             raise OnlineStoreError(
-                f"the online store of {self.path} is {self.online_kind()}: set "
+                f"the online store of {self.path} is to be {chosen}: set "
                 f"{', '.join(dict.fromkeys(left))} in the environment"
             )

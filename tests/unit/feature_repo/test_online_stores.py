@@ -17,6 +17,7 @@ from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feature_repo.errors import NotServedError, OnlineStoreError
 from feature_repo.folder import FeastFolder, OnlineKind
 from feature_repo.lookup import open_features
+from feature_repo.moving import move_online
 from feature_repo.online_tables.layout import RowLayout, layout_of
 from feature_repo.online_tables.opening import open_table
 from feature_repo.online_tables.table import OnlineTable
@@ -186,13 +187,44 @@ def test_a_retired_version_answers_nobody(shown: SmallWorld) -> None:
     assert following.users(["u5"]).version == "v2"
 
 
+def test_rows_move_from_one_store_to_another(
+    shown: SmallWorld, kind: OnlineKind, servers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other: OnlineKind = "postgres" if kind == "sqlite" else "sqlite"
+    for name, value in servers[other].items():
+        monkeypatch.setenv(name, value)
+    empty(other, servers)
+
+    moved = move_online(shown.root, other)
+
+    assert sum(moved.written.values()) == 52
+    assert open_features(shown.feast).users(["u5", "?"]).is_found.tolist() == [True, False]
+    if kind == "sqlite":
+        assert not list(shown.feast.glob("online.db*"))
+    else:
+        assert held(kind, servers, shown) == []
+    assert move_online(shown.root, other).is_noop
+
+
+def test_a_move_that_fails_leaves_the_old_store_in_use(
+    served: SmallWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARQUEE_REDIS", "127.0.0.1:1")  # nobody answers
+
+    with pytest.raises(redis.exceptions.ConnectionError):
+        move_online(served.root, "redis")
+
+    assert reconcile(served.root).is_noop
+    assert open_features(served.feast).users(["u5"]).is_found.all()
+
+
 @pytest.mark.parametrize("kind", ["redis", "postgres"])
 def test_a_missing_setting_is_named(world: SmallWorld, kind: OnlineKind) -> None:
     folder = FeastFolder.of(world.root)
     folder.prepare(kind)
     first = {"redis": "MARQUEE_REDIS", "postgres": "MARQUEE_POSTGRES_HOST"}[kind]
 
-    with pytest.raises(OnlineStoreError, match=f"online store of .* is {kind}: set {first}"):
+    with pytest.raises(OnlineStoreError, match=f"online store of .* to be {kind}: set {first}"):
         open_for_reading(folder)
 
 
