@@ -2,7 +2,7 @@
 
 ::
 
-    tombstones ─► artifacts rewritten ─► figures ─► pages and day splits removed ─► certificate
+    tombstones ─► artifacts rewritten ─► figures ─► pages removed ─► certificate
 
 Whoever is killed anywhere runs it again, also without naming anybody: the tombstones say who goes.
 Nothing is recomputed and nothing is told to the orchestrator: logical ids stay what they were.
@@ -77,7 +77,6 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
         pass  # each is written down before it happens
     done = rewritten_since(lake)
     _follow(workspace, done.values())
-    shutil.rmtree(workspace.cache_dir / "days", ignore_errors=True)
     workspace.sweep()
     requests = list(lake.storage.objects.list("erasures/requested"))
     certificate = _certified(workspace, _requested(workspace, requests), done.values(), at=at)

@@ -280,9 +280,6 @@ def test_pages_of_what_changed_are_removed(world: Workspace) -> None:
     for path in (pictures / f"{DAYS[0]}-x.png", other, docs, report):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"")
-    split = world.cache_dir / "days" / f"{os.getpid()}-x" / "part-0.arrow"
-    split.parent.mkdir(parents=True)
-    split.write_bytes(gone[0].encode())
 
     erase(world, gone, at=AT)
 
