@@ -69,9 +69,12 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
     an earlier call or a restored copy left of users with a tombstone is erased.
     """
     lake = workspace.lake
-    asked = lake.tombstones().add(user_ids)
+    tombstones, users = lake.tombstones(), set(user_ids)
+    asked = sorted(map(tombstones.hash_of, users))
     request = f"erasures/requested/{digest_json(asked)[:32]}.json"
+    # before the tombstones: a certificate names also those of whom nothing is found
     lake.storage.objects.put(request, json.dumps({"users": asked}).encode())
+    tombstones.add(users)
     workspace.sweep()
     for _ in erase_rows(lake, corrected, _tidied):
         pass  # each is written down before it happens
@@ -100,8 +103,10 @@ def certificate_key(certificate: Certificate) -> str:
 
 
 def _requested(workspace: Workspace, requests: Iterable[str]) -> set[str]:
+    """Return who was asked for, unless a kill came between the request and the tombstones."""
     objects = workspace.lake.storage.objects
-    return {user for key in requests for user in json.loads(objects.get(key))["users"]}
+    asked = {user for key in requests for user in json.loads(objects.get(key))["users"]}
+    return asked & workspace.lake.tombstones().hashes
 
 
 def _follow(workspace: Workspace, done: Iterable[Rewritten]) -> None:

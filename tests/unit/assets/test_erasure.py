@@ -331,11 +331,29 @@ def killed_after(root: Path, gone: list[str], writes: int) -> None:
     os._exit(0)
 
 
-def test_a_killed_erasure_is_finished_by_running_again(world: Workspace) -> None:
-    """Killed at ever later steps, until a call gets to its end."""
-    gone = users_of(world)[:40]
-    for writes in range(2, 100, 5):
-        process = get_context("spawn").Process(target=killed_after, args=(world.root, gone, writes))
+def certified(workspace: Workspace) -> tuple[set[str], set[tuple[str, str, str, int]]]:
+    """Return the users and the artifacts of all certificates."""
+    objects, users, artifacts = workspace.lake.storage.objects, set[str](), set()
+    for key in objects.list("erasures/certificates"):
+        told = json.loads(objects.get(key))
+        users.update(told["users"])
+        for one in told["artifacts"]:
+            artifacts.add((one["asset"], one["before"], one["after"], one["rows"]))
+    return users, artifacts
+
+
+def test_a_killed_erasure_is_finished_by_running_again(world: Workspace, tmp_path: Path) -> None:
+    """Killed at ever later steps, until a call gets to its end; once begun, by naming nobody."""
+    gone = [*users_of(world)[:40], "nobody-we-know"]
+    shutil.copytree(world.root, tmp_path / "whole")
+    whole = Workspace.open(tmp_path / "whole")
+    erase(whole, gone, at=AT)
+
+    for writes in range(1, 100, 5):
+        named = [] if world.lake.tombstones() else gone
+        process = get_context("spawn").Process(
+            target=killed_after, args=(world.root, named, writes)
+        )
         process.start()
         process.join()
         for one in world.lake.built():
@@ -345,5 +363,6 @@ def test_a_killed_erasure_is_finished_by_running_again(world: Workspace) -> None
     assert process.exitcode == 0
     assert writes > 5
     assert residue(world.root, gone) == {}
+    assert certified(world) == certified(whole)
     assert all(rows_divide(world, day) for day in DAYS)
     assert all(one.is_skipped for one in take_in(world))
