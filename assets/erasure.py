@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
     lake.storage.objects.put(request, json.dumps({"users": asked}).encode())
     tombstones.add(users)
     workspace.sweep()
-    for _ in erase_rows(lake, corrected, _tidied):
+    for _ in erase_rows(lake, partial(corrected, config=workspace.config), _tidied):
         pass  # each is written down before it happens
     done = rewritten_since(lake)
     _follow(workspace, done.values())
