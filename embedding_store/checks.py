@@ -8,7 +8,6 @@ from embedding_store.gates import published_record
 from embedding_store.history import is_part_of, part_path
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.store import EmbeddingStore
-from embedding_store.versions import open_version
 from lake.errors import LakeError
 
 
@@ -34,8 +33,7 @@ def _of_version(
     is_stable = stable is not None and stable.number == version.number
     instead = "rollback" if is_stable else f"retire {version.number}"
     try:
-        folder = store.version_folder(version.digest)
-        open_version(folder, manifest_sha256=version.manifest_sha256).verify()
+        store.open(version).verify()
     except StoreError as error:
         yield f"{version.name}: {error}, or run `marquee {instead}`"
     try:

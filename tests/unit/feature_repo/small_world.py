@@ -10,10 +10,10 @@ import pyarrow as pa
 from embedding_store.contracts import embedding_table
 from embedding_store.entries import (
     AliasSet,
-    Erased,
     VersionPublished,
     VersionRetired,
     VersionRolledBack,
+    VersionsErased,
     to_body,
 )
 from embedding_store.manifest import Coverage, FileRecord, Manifest, Origin
@@ -123,7 +123,9 @@ class SmallWorld:
             "digest": manifest.digest,
             "manifest_sha256": digest_bytes(manifest.to_bytes()),
         }
-        self._log(Erased(subject="somebody", replacements={before: after}), at=instant(99))
+        self._log(
+            VersionsErased(key="k", users=["hash"], replacements={before: after}), at=instant(99)
+        )
 
     def _write(self, number: int, frame: int) -> Manifest:
         content = self.contents[number]
