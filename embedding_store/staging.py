@@ -2,16 +2,18 @@
 
 import logging
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embedding_store.contracts import ID_COLUMNS, Ids, Side
+from embedding_store.contracts import ID_COLUMNS, Ids, Side, strings
 from embedding_store.errors import ContractError
 from embedding_store.manifest import Coverage, FileRecord, Manifest, Origin
 from embedding_store.parts import parts_of, read_default_user, shards
@@ -34,13 +36,24 @@ class ActiveUsers:
 
     def by_bucket(self, num_buckets: int) -> list[Ids]:
         """Return the distinct ids of each bucket."""
-        if isinstance(self.ids, Path):
-            column = pq.read_table(self.ids, columns=[ID_COLUMNS["user"]]).column(0)
-            distinct = np.array(column.unique().to_pylist(), dtype=object)
-        else:
-            distinct = np.array(sorted(set(self.ids)), dtype=object)
-        of = buckets(distinct.tolist(), num_buckets)
-        return [pa.array(distinct[of == bucket], pa.string()) for bucket in range(num_buckets)]
+        found: list[list[Ids]] = [[pa.array([], pa.string())] for _ in range(num_buckets)]
+        for ids in self._batches():
+            bucket_of = buckets(strings(ids), num_buckets)
+            order = np.argsort(bucket_of, kind="stable")
+            starts = np.searchsorted(bucket_of[order], np.arange(num_buckets + 1))
+            by_bucket = ids.take(order)
+            for bucket, (start, end) in enumerate(pairwise(starts.tolist())):
+                found[bucket].append(by_bucket[start:end])
+        return [pc.unique(pa.concat_arrays(arrays)) for arrays in found]
+
+    def _batches(self) -> Iterator[Ids]:
+        """Yield the ids in Arrow arrays: of millions, Python objects would take gigabytes."""
+        if not isinstance(self.ids, Path):
+            yield pa.array(list(self.ids), pa.string())
+            return
+        with pq.ParquetFile(self.ids) as file:
+            for batch in file.iter_batches(columns=[ID_COLUMNS["user"]]):
+                yield cast("Ids", batch.column(0))
 
 
 def stage(
