@@ -49,7 +49,7 @@ class OnlineRows:
         self._create_table()
         written = self._write()
         if self._count() != written:
-            self._remove_others()
+            self.remove_others()
         self.check()
         return written
 
@@ -123,12 +123,15 @@ class OnlineRows:
             written += len(rows)
         return written
 
-    def _remove_others(self) -> None:
+    def remove_others(self) -> None:
         """Remove rows of entities that the version no longer holds.
 
         Erasing rewrites a version's files without the user. Feast cannot delete one entity's rows,
         so this is the one place that changes a table itself: by Feast's own key, in one step.
+        Raises CorruptVersionError when a file is damaged.
         """
+        if self._count() is None:
+            return
         kept = {
             self._serialized(one)
             for record in self.version.manifest.parts(self.side)
