@@ -39,7 +39,19 @@ def served(world: SmallWorld) -> SmallWorld:
     world.roll_back(2, at=instant(4))
     world.retire(3)
     reconcile(world.root)
+    _leave_free_pages(world)
     return world
+
+
+def _leave_free_pages(world: SmallWorld) -> None:
+    """Drop a table as an SQLite does that is not built to overwrite what it deletes."""
+    with reading(world) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("CREATE TABLE marquee_user_embedding__f1__v9 (entity_key BLOB)")
+        rows = [(one.encode() * 9,) for one in GONE for _ in range(500)]
+        connection.executemany("INSERT INTO marquee_user_embedding__f1__v9 VALUES (?)", rows)
+        connection.execute("DROP TABLE marquee_user_embedding__f1__v9")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager
