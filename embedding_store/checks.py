@@ -23,7 +23,7 @@ def check(store: EmbeddingStore) -> list[str]:
         if not version.is_retired
         for problem in _of_version(store, state, version)
     ]
-    return problems + list(_of_history(store, state))
+    return problems + list(_of_erasures(store, state)) + list(_of_history(store, state))
 
 
 def _of_version(
@@ -42,6 +42,17 @@ def _of_version(
             yield f"{version.name}: its gate record did not pass: run `marquee {instead}`"
     except StoreError as error:
         yield f"{version.name}: {error}"
+
+
+def _of_erasures(store: EmbeddingStore, state: StoreState) -> Iterator[str]:
+    if not state.erasures:
+        return
+    replaced = set(state.digests) - {version.digest for version in state.versions.values()}
+    for digest in sorted(replaced.intersection(store.stored_versions())):
+        yield (
+            f"{store.url}/versions/{digest} holds users who were erased: run `marquee erase`, "
+            "which removes it"
+        )
 
 
 def _of_history(store: EmbeddingStore, state: StoreState) -> Iterator[str]:

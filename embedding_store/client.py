@@ -137,7 +137,9 @@ class EmbeddingClient:
             return replace(self._open(now), follow=pinned.follow)
 
     def _open(self, version: PublishedVersion) -> PinnedVersion:
-        return PinnedVersion(version, self.store.open(version))
+        opened = self.store.open(version)
+        successor = _as_store_errors(self.root)(opened.successor)  # is asked when a read needs it
+        return PinnedVersion(version, replace(opened, successor=successor))
 
 
 @contextmanager

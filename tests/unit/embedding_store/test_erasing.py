@@ -126,6 +126,21 @@ def test_the_same_erasure_again_does_nothing(world: SmallWorld) -> None:
     assert written == {path: path.stat().st_mtime_ns for path in written}
 
 
+def test_what_a_kill_or_a_backup_left_of_before_is_found_and_removed(world: SmallWorld) -> None:
+    (served,) = world.serve(0)
+    aside = world.folder / "backup"
+    shutil.copytree(world.store.version_folder(served.version.digest), aside)
+    erase(world, *GONE)
+    world.store.commit_version(aside, served.version.digest)
+
+    (problem,) = check(world.store)
+    assert "run `marquee erase`" in problem
+
+    assert erase(world, *GONE) is None
+    assert check(world.store) == []
+    assert ids_left(world, *GONE) == {}
+
+
 def test_a_second_erasure_leads_from_every_earlier_digest(world: SmallWorld) -> None:
     world.serve(0, 1)
     client = EmbeddingClient(world.store.root)
@@ -150,6 +165,17 @@ def test_a_second_erasure_leads_from_every_earlier_digest(world: SmallWorld) -> 
     assert all(path.exists() for path in by_number.files("user"))
     judged = {one.judged_against for one in state.versions.values()} - {None}
     assert {state.current_digest(one) for one in judged} == {state.version(1).digest}
+
+
+def test_a_reader_who_cannot_be_led_on_is_told_in_the_words_of_the_store(
+    world: SmallWorld,
+) -> None:
+    world.serve(0)
+    pinned = EmbeddingClient(world.store.root).pin()
+    erase(world, *GONE)
+    world.store.objects.put("log/00000000000000000003.json", b"damaged")
+    with pytest.raises(CorruptVersionError, match="log entry"):
+        pinned.users(GONE)
 
 
 def test_a_promotion_and_a_rollback_by_an_earlier_digest_go_on(world: SmallWorld) -> None:
