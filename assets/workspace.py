@@ -30,7 +30,6 @@ from lake.refs import ArtifactRef
 from lake.storage import locate
 from training.buckets import BucketMap, one_by_one
 from training.events.source import EventSource
-from training.events.sources import open_source
 
 FORMAT_VERSION = 1
 
@@ -192,6 +191,9 @@ class Workspace:
     @cached_property
     def source(self) -> EventSource:
         """Where events come from."""
+        # pandas behind the files of a log takes longer to import than what most commands do
+        from training.events.sources import open_source
+
         return open_source(self.config.source, self.config.source_parameters, cache=self.cache_dir)
 
     @property
@@ -221,6 +223,8 @@ class Workspace:
 
     def sweep(self) -> None:
         """Remove what killed runs left behind; what living ones are at stays."""
+        from training.events.day_split import sweep_splits
+
         self.lake.sweep()
         self.store.sweep()
 

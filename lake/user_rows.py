@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.errors import CorruptArtifactError, ErasureError
+from lake.row_groups import ROW_GROUP_ROWS
 
 USER_ID = "user_id"
 
 _Codec = Literal["gzip", "brotli", "lz4", "zstd", "snappy", "none"]
-_ROW_GROUP_ROWS = 1 << 17
 
 
 def users_of(folder: Path) -> set[str]:
@@ -148,7 +148,7 @@ def _copy_parquet(path: Path, gone: Collection[str], target: Path) -> int:
         target,
         compression=codecs,
         use_dictionary=[one.path_in_schema for one in columns if one.has_dictionary_page],  # type: ignore[arg-type]  # stubs know bool only
-        row_group_size=max(group.num_rows, _ROW_GROUP_ROWS),
+        row_group_size=max(group.num_rows, ROW_GROUP_ROWS),
     )
     return int(rows.num_rows - left.num_rows)
 

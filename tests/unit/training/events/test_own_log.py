@@ -414,6 +414,18 @@ def test_parts_of_a_file_that_state_other_times_are_skipped(folder: Path) -> Non
     assert len(day_rows(source, "action")) == 5
 
 
+def test_a_number_beyond_all_times_costs_its_row_alone(folder: Path) -> None:
+    frame = plays().with_columns(pl.col("played_at").cast(pl.UInt64))
+    far = frame.head(1).with_columns(played_at=pl.lit(2**64 - 1, dtype=pl.UInt64))
+    want = day_rows(opened(mapping(folder)), "occurred_at", "action")
+    pl.concat([frame, far]).write_parquet(folder / "plays.parquet")
+
+    source = opened(mapping(folder))
+
+    assert day_rows(source, "occurred_at", "action") == want
+    assert [one.num_untimed for one in source.days] == [1]
+
+
 @pytest.mark.parametrize(
     "times",
     [
