@@ -69,7 +69,7 @@ class GatePolicy:
     """One minus the relative distance of the second moments."""
     min_skew_overlap: float = 0.4
     """Share of ten items that somebody who mixes two versions sees of a list of one version."""
-    min_consumer_share: float = 0.4
+    min_consumer_share: float = 0.8
     """Share of its advantage over chance that a consumer keeps which learned from the vectors of a
     week ago, relative to one that learned from these."""
     max_quality_loss: float = 0.01
