@@ -90,8 +90,8 @@ class EmbeddingClient:
             state = self.store.state(as_of)
             chosen = _only_frame(state, self.store.url) if frame is None else frame
             version = _named(state, alias, chosen)
-            if as_of is not None:  # its files may have been rewritten since, by an erasure
-                return self._open(self.store.state().version(version.number))
+            if as_of is not None:
+                return self._open(version)
             return replace(self._open(version), follow=partial(self._follow, alias))
 
     def pin_number(self, number: int) -> PinnedVersion:
@@ -137,7 +137,9 @@ class EmbeddingClient:
             return replace(self._open(now), follow=pinned.follow)
 
     def _open(self, version: PublishedVersion) -> PinnedVersion:
-        return PinnedVersion(version, self.store.open(version))
+        opened = self.store.open(version)
+        successor = _as_store_errors(self.root)(opened.successor)  # is asked when a read needs it
+        return PinnedVersion(version, replace(opened, successor=successor))
 
 
 @contextmanager

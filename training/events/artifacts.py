@@ -300,11 +300,6 @@ def _without(erased: Container[str] | None, rows: pa.Table) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows["user_id"], value_set=pa.array(gone, pa.string()))))
 
 
-def event_figures(events: pa.Table) -> dict[str, Any]:
-    """Return what is counted of raw or valid events."""
-    return Counts.of(events).figures()
-
-
 def prefix_figures(prefix: pa.Table) -> dict[str, Any]:
     """Return what is counted of a history prefix."""
     items = pc.sum(pc.list_value_length(prefix["item_ids"])).as_py() or 0
