@@ -21,6 +21,7 @@ from embedding_store.gates import (
     require_passed,
 )
 from embedding_store.last_week import ConsumerTask
+from embedding_store.publisher import Publication
 from embedding_store.staging import ActiveUsers, stage
 from embedding_store.versions import Version, open_version
 from tests.unit.embedding_store.small_world import (
@@ -117,6 +118,29 @@ def test_a_drift_record_names_what_moved(world: SmallWorld) -> None:
     notes = {gate.name: gate.note for gate in verdict(world, version).gates}
     assert re.match(r"ratio of mean norms 3\.\d+ of users, 1\.\d+ of items", notes["norm_drift"])
     assert "second moments 8." in notes["covariance_drift"]
+
+
+def test_a_model_of_another_dim_opens_a_frame_beside(world: SmallWorld) -> None:
+    """Its gates have no reference; what frame 1 serves stays."""
+    world.serve(0, 1)
+    wider = SmallWorld(world.folder, raw=raw_world(dim=12), frame=2, bucket=world.bucket)
+    version = wider.publish(2, stabilised=wider.stabilised(2, name="-wider")).version
+    wider.promote(Publication(version, is_existing=False))
+    state = world.store.state()
+    stable = {frame: state.stable(frame) for frame in state.frames}
+    assert [one.day for one in stable.values() if one] == ["2024-03-02", "2024-03-03"]
+    gates = published_record(world.store, version).gates
+    assert {gate.note for gate in gates if gate.name in {"norm_drift", "version_skew"}} == {
+        "opens frame 2: nothing to be similar to"
+    }
+
+
+def test_no_common_item_is_another_frame(world: SmallWorld) -> None:
+    world.serve(0)
+    raw = drifted(world.raw, seed=1)
+    renamed = replace(raw, item_ids=[f"x-{one}" for one in raw.item_ids])
+    record = verdict(world, world.staged(1, raw=renamed, name="renamed"))
+    assert {"item_similarity", "neighbour_overlap", "version_skew"} <= set(failed(record))
 
 
 def crowd(folder: Path) -> tuple[SmallWorld, ConsumerTask]:
