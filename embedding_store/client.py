@@ -21,6 +21,7 @@ from embedding_store.errors import (
     UnknownEntryError,
     UnreachableStoreError,
 )
+from embedding_store.indexes import find_index
 from embedding_store.pinned import PinnedVersion
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.store import EmbeddingStore
@@ -137,7 +138,8 @@ class EmbeddingClient:
             return replace(self._open(now), follow=pinned.follow)
 
     def _open(self, version: PublishedVersion) -> PinnedVersion:
-        return PinnedVersion(version, self.store.open(version))
+        opened = self.store.open(version)
+        return PinnedVersion(version, opened, find_index=partial(find_index, self.store, opened))
 
 
 @contextmanager

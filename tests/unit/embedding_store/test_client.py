@@ -215,7 +215,7 @@ def test_a_search_in_blocks_is_one_search(
 ) -> None:
     users = pinned.users([f"user-{number}" for number in range(60)])
     whole = pinned.search_items(users, 3)
-    monkeypatch.setattr("embedding_store.pinned._BLOCK_SCORES", 40 * 7)
+    monkeypatch.setattr("embedding_store.item_search._BLOCK_SCORES", 40 * 7)
     blocks = pinned.search_items(users, 3)
     np.testing.assert_array_equal(blocks.ids, whole.ids)
     np.testing.assert_allclose(blocks.scores, whole.scores, rtol=1e-5)
@@ -280,9 +280,10 @@ def test_nothing_is_similar_to_an_unknown_item(pinned: PinnedVersion) -> None:
         pinned.similar_items("item-99", 3)
 
 
-def test_ties_go_to_the_smaller_id(pinned: PinnedVersion) -> None:
-    scores = np.zeros(40, dtype=np.float32)
-    ids = [one.item_id for one in pinned._best(scores, 40, set())]
+def test_ties_go_to_the_smaller_id(pinned: PinnedVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = replace(pinned.users(["user-1"]), vectors=np.zeros((1, 8), dtype=np.float32))
+    monkeypatch.setattr(PinnedVersion, "users", lambda *_: nobody)
+    ids = [one.item_id for one in pinned.top_items("user-1", 40)]
     assert ids == sorted(ids)
 
 
