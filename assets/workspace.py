@@ -30,9 +30,7 @@ from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 from lake.storage import locate
 from training.buckets import BucketMap, one_by_one
-from training.events.day_split import sweep_splits
 from training.events.source import EventSource
-from training.events.sources import open_source
 
 FORMAT_VERSION = 1
 
@@ -194,6 +192,9 @@ class Workspace:
     @cached_property
     def source(self) -> EventSource:
         """Where events come from."""
+        # pandas behind the files of a log takes longer to import than what most commands do
+        from training.events.sources import open_source
+
         return open_source(self.config.source, self.config.source_parameters, cache=self.cache_dir)
 
     @property
@@ -223,6 +224,8 @@ class Workspace:
 
     def sweep(self) -> None:
         """Remove what killed runs left behind; what living ones are at stays."""
+        from training.events.day_split import sweep_splits
+
         self.lake.sweep()
         self.store.sweep()
         sweep_splits(self.cache_dir)

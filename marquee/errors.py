@@ -2,12 +2,6 @@
 
 import sqlite3
 
-from assets.errors import PlatformError
-from embedding_store.errors import StoreError
-from feature_repo.errors import FeatureRepoError
-from lake.errors import LakeError
-from training.errors import TrainingError
-
 
 class CommandError(Exception):
     """A command cannot do what it was asked; the message says what to do instead."""
@@ -17,13 +11,24 @@ class RunFailedError(CommandError):
     """A run of the orchestrator failed; what was published stays."""
 
 
-EXPECTED = (
-    CommandError,
-    PlatformError,
-    StoreError,
-    FeatureRepoError,
-    LakeError,
-    TrainingError,
-    OSError,
-    sqlite3.DatabaseError,
-)
+def expected() -> tuple[type[Exception], ...]:
+    """Return what an error of the user's world may be.
+
+    It is asked for once something was raised: the packages take half a second to import.
+    """
+    from assets.errors import PlatformError
+    from embedding_store.errors import StoreError
+    from feature_repo.errors import FeatureRepoError
+    from lake.errors import LakeError
+    from training.errors import TrainingError
+
+    return (
+        CommandError,
+        PlatformError,
+        StoreError,
+        FeatureRepoError,
+        LakeError,
+        TrainingError,
+        OSError,
+        sqlite3.DatabaseError,
+    )

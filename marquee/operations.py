@@ -10,7 +10,7 @@ from assets.workspace import Workspace
 from embedding_store.publisher import Publisher
 from embedding_store.state import Switch
 from feature_repo.projection import Reconciled, confirm, reconcile, require_covering_log
-from marquee.errors import EXPECTED, CommandError
+from marquee.errors import CommandError, expected
 
 
 def roll_back(workspace: Workspace, *, to: int | None, by: str, why: str, console: Console) -> None:
@@ -131,7 +131,7 @@ def _logged_and_served(
         if workspace.store.state().stable(frame) is not None:
             confirm(workspace.root, frame=frame)
         follow_log(workspace)
-    except EXPECTED as error:
+    except expected() as error:
         if workspace.store.state().seq == before:
             raise
         raise CommandError(

@@ -7,6 +7,7 @@
     shared_ids.parquet      of raw events: ids that occur in more than one bucket, mostly none
     schema.json             EventSchema
 
+A day that was written before there were buckets lies in one file, and is read as one bucket.
 An event's bucket is its user's; what names no user lies in bucket 0. A bucket needs nothing of the
 others but the rows of shared ids, of which one alone may stay.
 """
@@ -30,6 +31,8 @@ from training.schema import EventSchema
 
 SHARED_IDS_FILE = "shared_ids.parquet"
 
+_WHOLE_FILE = "events.parquet"  # of days written before there were buckets
+
 _ROW_GROUP_ROWS = 1 << 17
 
 
@@ -41,6 +44,8 @@ def part_file(bucket: int) -> str:
 def part_paths(folder: Path) -> list[Path]:
     """Return the files of a folder, by bucket; raises SourceError when one is missing."""
     paths = sorted(folder.glob("events-*.parquet"))
+    if not paths and (folder / _WHOLE_FILE).is_file():
+        return [folder / _WHOLE_FILE]
     wanted = [folder / part_file(bucket) for bucket in range(len(paths) or 1)]
     if paths != wanted or len(paths) & (len(paths) - 1):
         missing = next(
@@ -104,6 +109,8 @@ def read_with_rivals(folder: Path, schema: EventSchema, bucket: int) -> tuple[pa
     """
     paths = part_paths(folder)
     own = read_part(paths[bucket])
+    if len(paths) == 1:  # there is nobody to share an id with
+        return own, own.num_rows
     shared = pq.read_table(folder / SHARED_IDS_FILE)["event_id"].combine_chunks()
     if len(shared):  # what this bucket does not have is the others' to settle
         is_ours: Column = pc.is_in(shared, value_set=ids_of(own, schema))
