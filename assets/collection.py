@@ -163,8 +163,7 @@ def _references(workspace: Workspace) -> dict[str, ArtifactRef]:
 def _unfinished(workspace: Workspace, *, is_rehearsal: bool) -> Iterator[Collected]:
     lake, store = workspace.root / "lake", workspace.root / "store"
     roots = (lake, lake / "cache", store, store / "cache")
-    scratch = [*(root / "tmp" for root in roots), workspace.cache_dir / "days"]
-    for folder in (one for place in scratch for one in abandoned(place)):
+    for folder in (one for root in roots for one in abandoned(root / "tmp")):
         yield _folder("unfinished work of killed processes", workspace, folder)
     if not is_rehearsal:
         workspace.sweep()

@@ -6,8 +6,7 @@
     lake/            artifacts by asset and partition
     store/           embedding versions, the commit log, the served history
     dagster/  mlflow/  feast/
-    cache/           what is known of the source's files, and a run's rows of them by day; removing
-                     it while nothing runs loses nothing
+    cache/           what is known of the source's files; removing it loses nothing
 """
 
 import json
@@ -228,7 +227,6 @@ class Workspace:
 
         self.lake.sweep()
         self.store.sweep()
-        sweep_splits(self.cache_dir)
 
     def served_at(self, day: str) -> datetime:
         """Return the instant at which a replayed day's version starts to serve."""

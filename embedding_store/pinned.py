@@ -216,6 +216,12 @@ class PinnedVersion:
         for record in self.version.manifest.parts(side):
             yield self.version.shard(record, side).table
 
+    def bucket_table(self, bucket: int) -> pa.Table:
+        """Return the users of one bucket, proven, as ``tables`` has them; nothing else is read."""
+        if not 0 <= bucket < self.num_buckets:
+            raise ContractError(f"bucket: want 0 to {self.num_buckets - 1}, got {bucket}")
+        return self.version.shard(self.version.manifest.parts("user")[bucket], "user").table
+
     def files(self, side: Side) -> tuple[Path, ...]:
         """Return the Parquet files on this machine, for other readers, in the order of ``tables``.
 

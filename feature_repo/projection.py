@@ -81,12 +81,14 @@ def reconcile(workspace: Path) -> Reconciled:
         folder.prepare()
         store, rendering = _opened(folder, readable)
         history = rebuild(embeddings)
-        served, written = _write_online(folder, store, rendering, readable)
+        served, written = _write_online(store, rendering, readable)
         from feature_repo.apply import apply_rendering
+        from feature_repo.online_tables.opening import forget_retired
         from feature_repo.rendering import render
 
         rendering = render(served.frames, log_seq=state.seq)
         live = [version.view(side) for version, side in live_sides(served.frames)]
+        forget_retired(store, set(live))
         is_applied = apply_rendering(store, rendering, live=live)
     report = Reconciled(
         log_seq=state.seq,
@@ -190,7 +192,7 @@ def _opened(folder: FeastFolder, served: Served) -> "tuple[FeatureStore, Renderi
 
 
 def _write_online(
-    folder: FeastFolder, store: "FeatureStore", rendering: "Rendering", served: Served
+    store: "FeatureStore", rendering: "Rendering", served: Served
 ) -> tuple[Served, dict[str, int]]:
     """Bring every live version's rows online and read them back, before any service names them.
 
@@ -202,7 +204,7 @@ def _write_online(
 
     def complete(version: ServedVersion, side: Side) -> None:
         view = rendering.views[version.view(side)]
-        rows = OnlineRows(folder=folder, store=store, version=version, side=side, view=view)
+        rows = OnlineRows(store=store, version=version, side=side, view=view)
         if num_rows := rows.complete():
             written[view.name] = num_rows
 

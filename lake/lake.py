@@ -109,15 +109,18 @@ class Lake:
             )
         return ref
 
-    def refs(self, asset: str, *, through: str | None = None) -> list[ArtifactRef]:
-        """Return the references of all partitions, or of those up to ``through``, in their order.
+    def refs(
+        self, asset: str, *, since: str | None = None, through: str | None = None
+    ) -> list[ArtifactRef]:
+        """Return the references of all partitions, or from one to another, in their order.
 
         Raises CorruptArtifactError, naming the file.
         """
         keys = [
             key
             for key in self.storage.objects.list(f"refs/{asset}")
-            if through is None or PurePosixPath(key).stem <= through
+            if (since is None or since <= PurePosixPath(key).stem)
+            and (through is None or PurePosixPath(key).stem <= through)
         ]
         found = get_all(self.storage.objects, keys)
         return [self._parsed_ref(key, data) for key, data in zip(keys, found, strict=True)]

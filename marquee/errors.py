@@ -1,6 +1,7 @@
 """What the command line reports as an error of the user's world, in one clear message."""
 
 import sqlite3
+import sys
 
 
 class CommandError(Exception):
@@ -22,7 +23,13 @@ def expected() -> tuple[type[Exception], ...]:
     from lake.errors import LakeError
     from training.errors import TrainingError
 
+    servers = [
+        getattr(sys.modules[module], name)
+        for module, name in (("redis.exceptions", "RedisError"), ("psycopg", "Error"))
+        if module in sys.modules  # else nobody can have raised it
+    ]
     return (
+        *servers,
         CommandError,
         PlatformError,
         StoreError,

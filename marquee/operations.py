@@ -10,6 +10,8 @@ from assets.consumer_registry import publisher_of
 from assets.workspace import Workspace
 from embedding_store.publisher import Publisher
 from embedding_store.state import Switch
+from feature_repo.folder import ONLINE_KINDS, FeastFolder
+from feature_repo.moving import move_online
 from feature_repo.projection import Reconciled, confirm, reconcile, require_covering_log
 from marquee.errors import CommandError, expected
 
@@ -100,6 +102,19 @@ def republish_day(workspace: Workspace, day: str, *, why: str, console: Console)
 def reconcile_features(workspace: Workspace, console: Console) -> None:
     """Make registry, online rows and served history what the log says."""
     console.print(sentence(reconcile(workspace.root)))
+    follow_log(workspace)
+
+
+def choose_online(workspace: Workspace, kind: str | None, console: Console) -> None:
+    """Move the online rows to a store of ``kind``; without one, say where they are."""
+    folder = FeastFolder.of(workspace.root)
+    if kind is None:
+        console.print(f"online rows lie in {folder.online_kind()}")
+        return
+    chosen = next((one for one in ONLINE_KINDS if one == kind), None)
+    if chosen is None:
+        raise CommandError(f"online store: want one of {', '.join(ONLINE_KINDS)}, got {kind!r}")
+    console.print(sentence(move_online(workspace.root, chosen)))
     follow_log(workspace)
 
 

@@ -124,3 +124,18 @@ def reconcile(workspace: WorkspaceName = "simulated") -> None:
 
     with opened.writing():
         reconcile_features(opened, console)
+
+
+@command()
+def online(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="sqlite, redis or postgres.")
+    ] = None,
+    workspace: WorkspaceName = "simulated",
+) -> None:
+    """Say which store holds the online rows, or move them to another."""
+    opened = open_workspace(workspace)
+    from marquee.operations import choose_online
+
+    with opened.writing():
+        choose_online(opened, kind, console)

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.hashing import buckets
+from lake.row_groups import ROW_GROUP_ROWS
 from training.codes import Column, coded, of_each_row, plain
 from training.contracts import Int32
 from training.errors import SourceError
@@ -32,8 +33,6 @@ from training.schema import EventSchema
 SHARED_IDS_FILE = "shared_ids.parquet"
 
 _WHOLE_FILE = "events.parquet"  # of days written before there were buckets
-
-_ROW_GROUP_ROWS = 1 << 17
 
 
 def part_file(bucket: int) -> str:
@@ -57,23 +56,19 @@ def part_paths(folder: Path) -> list[Path]:
 
 def write_parts(events: pa.Table, folder: Path, *, num_buckets: int) -> None:
     """Write events by bucket, in the order in which they stand."""
-    bucket_of = _bucket_of_rows(events, num_buckets)
-    for bucket in range(num_buckets):
-        inside = events.take(np.flatnonzero(bucket_of == bucket))
-        write_parquet(inside, folder / part_file(bucket))
+    _write_buckets(events, _bucket_of_rows(events, num_buckets), folder, num_buckets=num_buckets)
 
 
 def write_raw_parts(
     events: pa.Table, schema: EventSchema, folder: Path, *, num_buckets: int
 ) -> None:
     """Write raw events by bucket, and the ids that occur in more than one."""
-    write_parts(events, folder, num_buckets=num_buckets)
+    bucket_of = _bucket_of_rows(events, num_buckets)
+    _write_buckets(events, bucket_of, folder, num_buckets=num_buckets)
     # hashes find the few candidates in a tenth of the time that texts take
     ids = pl.Series("event_id", ids_of(events, schema))
     found = np.flatnonzero(ids.hash().is_duplicated().to_numpy())
-    some = pl.DataFrame(
-        {"event_id": ids.gather(found), "bucket": _bucket_of_rows(events, num_buckets)[found]}
-    )
+    some = pl.DataFrame({"event_id": ids.gather(found), "bucket": bucket_of[found]})
     several = (
         some.group_by("event_id").agg(pl.col("bucket").n_unique()).filter(pl.col("bucket") > 1)
     )
@@ -141,7 +136,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
         rows,
         unfinished,
         compression="zstd",
-        row_group_size=_ROW_GROUP_ROWS,
+        row_group_size=ROW_GROUP_ROWS,
         use_dictionary=_repeating(rows.schema),  # type: ignore[arg-type]  # stubs know bool only
     )
     unfinished.replace(path)
@@ -155,6 +150,12 @@ def _repeating(schema: pa.Schema) -> list[str]:
     texts = [field.name for field in schema if field.type == pa.string()]
     lists = [f"{field.name}.list.element" for field in schema if pa.types.is_list(field.type)]
     return [name for name in (*texts, *lists) if name != "event_id"]
+
+
+def _write_buckets(events: pa.Table, bucket_of: Int32, folder: Path, *, num_buckets: int) -> None:
+    for bucket in range(num_buckets):
+        inside = events.take(np.flatnonzero(bucket_of == bucket))
+        write_parquet(inside, folder / part_file(bucket))
 
 
 def _bucket_of_rows(events: pa.Table, num_buckets: int) -> Int32:

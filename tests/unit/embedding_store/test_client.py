@@ -517,3 +517,17 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_every_error_of_a_consumer_is_a_store_error() -> None:
     for error in (UnreachableStoreError, NoVersionError, CorruptVersionError, MixedVersionsError):
         assert issubclass(error, StoreError)
+
+
+def test_one_bucket_of_users_is_read_alone(world: SmallWorld) -> None:
+    world.serve(0)
+    pinned = EmbeddingClient(world.store.root).pin()
+    every = list(pinned.tables("user"))
+    for path in pinned.files("user")[1:]:
+        path.write_bytes(b"damaged")
+    assert pinned.bucket_table(0).equals(every[0])
+    with pytest.raises(CorruptVersionError):
+        pinned.bucket_table(1)
+    for bucket in (-1, BUCKETS):
+        with pytest.raises(ContractError, match=f"bucket: want 0 to {BUCKETS - 1}, got"):
+            pinned.bucket_table(bucket)
