@@ -223,8 +223,6 @@ class Workspace:
 
     def sweep(self) -> None:
         """Remove what killed runs left behind; what living ones are at stays."""
-        from training.events.day_split import sweep_splits
-
         self.lake.sweep()
         self.store.sweep()
 
