@@ -120,8 +120,9 @@ def require_promises_kept(
 
 
 def _is_above_zero(value: object) -> bool:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and 0 < value < math.inf
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 < value < math.inf
 
 
 def _require(key: str, value: object, holds: object, wanted: str) -> None:
