@@ -54,7 +54,7 @@ def next_title_ranker(
         code_of=RANKER,
         as_of=end_of(day),
         inputs=events,
-        parameters={"served": [[at.isoformat(), version.digest] for at, version in served]},
+        parameters={"served": [[at.isoformat(), one.published_digest] for at, one in served]},
     )
     return materialized(built, metadata=previews.of_ranker(workspace, built.ref))
 

@@ -97,7 +97,7 @@ def _late(ref: ArtifactRef, folder: Path, *, complete_at: datetime) -> dict[str,
     taken, too_late = 0, artifacts.num_too_late(folder)
     for events in _buckets(folder, ["received_at"]):
         is_late = pc.greater_equal(events["received_at"], pa.scalar(complete_at, type=TIMESTAMP))
-        taken += pc.sum(is_late).as_py() or 0
+        taken += int(is_late.fill_null(fill_value=False).to_numpy().sum())
     return {"late": awaited + taken + too_late, "late_taken": taken, "too_late": too_late}
 
 

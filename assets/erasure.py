@@ -3,6 +3,7 @@
 ::
 
     tombstones ─► artifacts rewritten ─► figures ─► pages removed ─► certificate
+                                                └► versions, what is served ─┘
 
 Whoever is killed anywhere runs it again, also without naming anybody: the tombstones say who goes.
 Nothing is recomputed and nothing is told to the orchestrator: logical ids stay what they were.
@@ -21,10 +22,10 @@ from typing import Any
 from assets.erased_figures import DEPENDENT, corrected, corrections
 from assets.pages import docs_folder, pages_of_artifacts
 from assets.workspace import Workspace
-from embedding_store.errors import StoreError
+from feature_repo.erasure import PublishedErasure, erase_published
 from lake.digests import digest_json
 from lake.erasing import Rewritten, erase_rows, rewritten_since
-from lake.user_rows import users_of
+from lake.lake import Lake
 from training.events.artifacts import read_schema
 from training.events.parts import SHARED_IDS_FILE, narrow_shared_ids
 
@@ -55,6 +56,8 @@ class Certificate:
     """Those of whom the lake held nothing."""
     rows: int
     artifacts: Sequence[Rewritten]
+    published: Sequence[PublishedErasure]
+    """What the store's log says of versions since the last certificate."""
     left: Sequence[Left]
 
     def to_json(self) -> dict[str, Any]:
@@ -64,7 +67,7 @@ class Certificate:
 
 
 def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Certificate:
-    """Erase users from everything but published versions; return the certificate, which is kept.
+    """Erase users from the lake and from what is published; return the certificate, which is kept.
 
     Whoever calls holds the workspace and knows that no run is in progress. With nobody named, what
     an earlier call or a restored copy left of users with a tombstone is erased.
@@ -81,9 +84,12 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
         pass  # each is written down before it happens
     done = rewritten_since(lake)
     _follow(workspace, done.values())
+    published = erase_published(workspace.root, lake.tombstones(), at=at)
     workspace.sweep()
     requests = list(lake.storage.objects.list("erasures/requested"))
-    certificate = _certified(workspace, _requested(workspace, requests), done.values(), at=at)
+    certificate = _certified(
+        workspace, _requested(workspace, requests), done.values(), _untold(lake, published), at=at
+    )
     data = (json.dumps(certificate.to_json(), indent=1, sort_keys=True) + "\n").encode()
     lake.storage.objects.put(certificate_key(certificate), data)
     for key in (*done, *requests):
@@ -101,6 +107,14 @@ def certificate_key(certificate: Certificate) -> str:
     """Return where the lake keeps a certificate."""
     at = datetime.fromisoformat(certificate.erased_at).strftime("%Y%m%dT%H%M%SZ")
     return f"erasures/certificates/{at}-{digest_json(certificate.to_json())[:8]}.json"
+
+
+def _untold(lake: Lake, published: Iterable[PublishedErasure]) -> list[PublishedErasure]:
+    """Return the erasures of the log that no certificate has."""
+    objects = lake.storage.objects
+    kept = (json.loads(objects.get(key)) for key in objects.list("erasures/certificates"))
+    told = {one["log_entry"] for certificate in kept for one in certificate.get("published", ())}
+    return [one for one in published if one.log_entry not in told]
 
 
 def _requested(workspace: Workspace, requests: Iterable[str]) -> set[str]:
@@ -127,7 +141,12 @@ def _follow(workspace: Workspace, done: Iterable[Rewritten]) -> None:
 
 
 def _certified(
-    workspace: Workspace, asked: set[str], done: Iterable[Rewritten], *, at: datetime
+    workspace: Workspace,
+    asked: set[str],
+    done: Iterable[Rewritten],
+    published: Sequence[PublishedErasure],
+    *,
+    at: datetime,
 ) -> Certificate:
     artifacts = sorted(done, key=lambda one: (one.asset, one.partition, one.before))
     found = {user for one in artifacts for user in one.users}
@@ -139,18 +158,12 @@ def _certified(
         users_without_rows=sorted(asked - found),
         rows=sum(one.rows for one in artifacts),
         artifacts=artifacts,
-        left=list(_left(workspace)),
+        published=published,
+        left=list(_left()),
     )
 
 
-def _left(workspace: Workspace) -> Iterable[Left]:
-    holding = versions_with_erased(workspace)
-    if holding:
-        yield Left(
-            what=f"{len(holding)} published versions ({', '.join(holding)}), their rows in the "
-            "served history and online",
-            why="versions are rewritten by an erasure of their own, from the same tombstones",
-        )
+def _left() -> Iterable[Left]:
     yield Left(
         what="the weights of trained models",
         why="they hold no ids; what the users did keeps its influence until the next pretraining",
@@ -164,17 +177,3 @@ def _left(workspace: Workspace) -> Iterable[Left]:
         what="the source's own files, copies and backups of the workspace, other machines' caches",
         why="Marquee does not own or reach them; erased users are not taken in again from there",
     )
-
-
-def versions_with_erased(workspace: Workspace) -> list[str]:
-    """Return the names of the published versions with rows of users who have a tombstone."""
-    tombstones, store = workspace.lake.tombstones(), workspace.store
-    found = []
-    for version in store.state().versions.values():
-        try:
-            folder = store.version_folder(version.digest)
-        except StoreError:
-            continue  # gone: `marquee doctor` says so
-        if tombstones.among(users_of(folder)):
-            found.append(version.name)
-    return found

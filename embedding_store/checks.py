@@ -8,7 +8,6 @@ from embedding_store.gates import published_record
 from embedding_store.history import is_part_of, part_path
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.store import EmbeddingStore
-from embedding_store.versions import open_version
 from lake.errors import LakeError
 
 
@@ -24,7 +23,7 @@ def check(store: EmbeddingStore) -> list[str]:
         if not version.is_retired
         for problem in _of_version(store, state, version)
     ]
-    return problems + list(_of_history(store, state))
+    return problems + list(_of_erasures(store, state)) + list(_of_history(store, state))
 
 
 def _of_version(
@@ -34,8 +33,7 @@ def _of_version(
     is_stable = stable is not None and stable.number == version.number
     instead = "rollback" if is_stable else f"retire {version.number}"
     try:
-        folder = store.version_folder(version.digest)
-        open_version(folder, manifest_sha256=version.manifest_sha256).verify()
+        store.open(version).verify()
     except StoreError as error:
         yield f"{version.name}: {error}, or run `marquee {instead}`"
     try:
@@ -44,6 +42,17 @@ def _of_version(
             yield f"{version.name}: its gate record did not pass: run `marquee {instead}`"
     except StoreError as error:
         yield f"{version.name}: {error}"
+
+
+def _of_erasures(store: EmbeddingStore, state: StoreState) -> Iterator[str]:
+    if not state.erasures:
+        return
+    replaced = set(state.digests) - {version.digest for version in state.versions.values()}
+    for digest in sorted(replaced.intersection(store.stored_versions())):
+        yield (
+            f"{store.url}/versions/{digest} holds users who were erased: run `marquee erase`, "
+            "which removes it"
+        )
 
 
 def _of_history(store: EmbeddingStore, state: StoreState) -> Iterator[str]:

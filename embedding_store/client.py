@@ -91,8 +91,8 @@ class EmbeddingClient:
             state = self.store.state(as_of)
             chosen = _only_frame(state, self.store.url) if frame is None else frame
             version = _named(state, alias, chosen)
-            if as_of is not None:  # its files may have been rewritten since, by an erasure
-                return self._open(self.store.state().version(version.number))
+            if as_of is not None:
+                return self._open(version)
             return replace(self._open(version), follow=partial(self._follow, alias))
 
     def pin_number(self, number: int) -> PinnedVersion:
@@ -139,7 +139,11 @@ class EmbeddingClient:
 
     def _open(self, version: PublishedVersion) -> PinnedVersion:
         opened = self.store.open(version)
-        return PinnedVersion(version, opened, find_index=partial(find_index, self.store, opened))
+        successor = _as_store_errors(self.root)(opened.successor)  # is asked when a read needs it
+        readable = replace(opened, successor=successor)
+        return PinnedVersion(
+            version, readable, find_index=partial(find_index, self.store, readable)
+        )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Bodies are strict in both directions: a field that is missing or unknown means t
 wrote the entry, and guessing would fork the state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
@@ -93,14 +93,19 @@ class ConsumerRegistered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Erased:
-    """A user's rows were rewritten away; triggers nothing."""
+class VersionsErased:
+    """Users are in no version from here on; triggers nothing.
 
-    kind: ClassVar[str] = "erased"
-    subject: str
-    """Keyed hash of the user id."""
-    replacements: Mapping[str, Mapping[str, str]]
-    """By digest before: ``{"digest": ..., "manifest_sha256": ...}`` after."""
+    One entry for all versions: it does not tell which of them held whom.
+    """
+
+    kind: ClassVar[str] = "versions_erased"
+    key: str
+    """Fingerprint of the key of the hashes."""
+    users: Sequence[str]
+    """Keyed hashes: no version that has one of them may be published any more."""
+    replacements: Mapping[str, Mapping[str, Any]]
+    """By digest before: ``{"digest": ..., "manifest_sha256": ..., "rows": <how many less>}``."""
 
 
 AnyBody = (
@@ -110,7 +115,7 @@ AnyBody = (
     | VersionRolledBack
     | VersionRetired
     | ConsumerRegistered
-    | Erased
+    | VersionsErased
 )
 
 KINDS: Mapping[str, type[AnyBody]] = {
@@ -122,7 +127,7 @@ KINDS: Mapping[str, type[AnyBody]] = {
         VersionRolledBack,
         VersionRetired,
         ConsumerRegistered,
-        Erased,
+        VersionsErased,
     )
 }
 

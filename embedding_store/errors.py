@@ -67,6 +67,10 @@ class StableMovedError(PublicationRefusedError):
     """``stable`` is no longer what the version was judged against: stabilise and gate again."""
 
 
+class ErasedUsersError(PublicationRefusedError):
+    """The vectors are of users who were erased since: run the day again."""
+
+
 class UnknownItemError(StoreError, KeyError):
     """The version holds no such item."""
 

@@ -14,12 +14,14 @@ other rows follow the version's parts. A projection: ``rebuild`` makes exactly w
 import json
 import logging
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embedding_store.contracts import (
@@ -36,7 +38,6 @@ from embedding_store.manifest import Manifest
 from embedding_store.parts import ROW_GROUP, open_part
 from embedding_store.state import PublishedVersion, StoreState, Switch
 from embedding_store.store import EmbeddingStore
-from embedding_store.versions import open_version
 from lake.atomic import staged_folder, sync_folder
 
 logger = logging.getLogger(__name__)
@@ -142,9 +143,7 @@ def _label(switch: Switch, version: PublishedVersion) -> bytes:
 def _write(
     store: EmbeddingStore, path: Path, switch: Switch, version: PublishedVersion, side: Side
 ) -> None:
-    source = open_version(
-        store.version_folder(version.digest), manifest_sha256=version.manifest_sha256
-    )
+    source = store.open(version)
     schema = history_schema(side).with_metadata({_KEY: _label(switch, version)})
     with staged_folder(store.scratch) as folder:
         temporary = folder / path.name
@@ -156,6 +155,22 @@ def _write(
                 shard = source.shard(record, side)
                 rows = _rows(shard.ids, shard.vectors, at, version.name, schema)
                 writer.write_table(rows, row_group_size=ROW_GROUP)
+        _commit(temporary, path)
+
+
+def remove_rows(path: Path, side: Side, gone: Collection[str], *, scratch: Path) -> None:
+    """Take the rows of some ids out of a part whose version is no more."""
+    with pq.ParquetFile(path) as file:
+        table, schema = (
+            file.read(),
+            history_schema(side).with_metadata({_KEY: (file.metadata.metadata or {})[_KEY]}),
+        )
+    others = pc.invert(pc.is_in(table[ID_COLUMNS[side]], pa.array(sorted(gone), pa.string())))
+    with staged_folder(scratch) as folder:
+        temporary = folder / path.name
+        with open_part(temporary, schema) as writer:
+            left = table.filter(others).cast(schema)
+            writer.write_table(left.replace_schema_metadata(schema.metadata), ROW_GROUP)
         _commit(temporary, path)
 
 

@@ -6,11 +6,12 @@ every file, so whoever trusts the name can prove every byte below it.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from embedding_store.errors import CorruptVersionError, UnknownEntryError
-from lake.digests import digest_json
+from lake.digests import digest_file, digest_json
 
 FORMAT_VERSION = 1
 
@@ -41,6 +42,12 @@ class FileRecord:
     sha256: str
     bytes: int
 
+    @classmethod
+    def of(cls, folder: Path, path: str, *, rows: int) -> "FileRecord":
+        """Return the record of a file that lies below a version's ``folder``."""
+        file = folder / path
+        return cls(path=path, rows=rows, sha256=digest_file(file), bytes=file.stat().st_size)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
@@ -54,6 +61,15 @@ class Coverage:
     def share(self) -> float:
         """Covered over required users; 1 when nobody is required."""
         return self.covered / self.required if self.required else 1.0
+
+    def without(self, num_users: int) -> "Coverage":
+        """Return the coverage once users that were covered are gone.
+
+        Who was required is not kept: each counts as one who was. Where coverage was full, its share
+        stays right; otherwise it is a lower bound.
+        """
+        gone = min(num_users, self.covered)
+        return replace(self, required=self.required - gone, covered=self.covered - gone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -227,7 +227,8 @@ class PinnedVersion:
 
         ``verify`` proves them.
         """
-        return tuple(self.version.folder / one.path for one in self.version.manifest.parts(side))
+        version = self.version.standing()
+        return tuple(version.folder / one.path for one in version.manifest.parts(side))
 
     def verify(self) -> None:
         """Prove every file by its checksum; raises CorruptVersionError."""

@@ -4,6 +4,7 @@
 
     publish:  stage ─► verify ─► gate record ─► log: version_published
     promote:  log: alias_set ─► served history           rollback:  log ─► served history
+    erase:    versions rewritten ─► log: versions_erased ─► served history ─► old files removed
 
 Each decision is made on a fold and appended behind it (``after_seq``): when somebody else appended
 in between, it is made again on the new fold, so two publishers cannot both win. Every call can be
@@ -34,7 +35,14 @@ from embedding_store.entries import (
     VersionPublished,
     VersionRetired,
     VersionRolledBack,
+    VersionsErased,
     to_body,
+)
+from embedding_store.erasing import (
+    due_erasure,
+    erase_orphaned_history,
+    remove_erased_versions,
+    require_nobody_erased,
 )
 from embedding_store.errors import (
     CorruptVersionError,
@@ -57,6 +65,7 @@ from embedding_store.transform import STABILISATION_FILE, Stabilisation
 from embedding_store.versions import Version, open_version
 from lake.digests import digest_bytes
 from lake.errors import LogMovedError
+from lake.tombstones import Tombstones
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +143,7 @@ class Publisher:
         Raises:
             AlreadyPublishedError: the day has a version of other work; ``republish`` makes another.
             StableMovedError: the vectors were not stabilised onto the frame's ``stable``.
+            ErasedUsersError: the vectors are of users who were erased since.
             PublicationRefusedError: a gate failed, now or in an earlier run.
             ContractError: the vectors break the contract.
         """
@@ -145,15 +155,19 @@ class Publisher:
                 check_stable(state, transform.frame, transform.reference)
             return held
 
-        if held := check(self.store.state()):
+        state = self.store.state()
+        if held := check(state):
             return Publication(held, is_existing=True)
+        remove_erased_versions(self.store, state)
         version = stage(self.store, stabilised, origin=origin, active_users=evidence.active_users)
+        require_nobody_erased(self.store, state, version)
         version.verify()
         gate_sha256 = self._judge(version, evidence)
 
         def decide(state: StoreState) -> VersionPublished | None:
             if check(state):
                 return None
+            require_nobody_erased(self.store, state, version)
             return VersionPublished(
                 digest=version.digest,
                 number=state.next_number,
@@ -267,6 +281,29 @@ class Publisher:
         self._append(decide, effective_at, why)
         return self.store.state().version(number)
 
+    def erase(
+        self, tombstones: Tombstones, *, effective_at: datetime, why: str
+    ) -> VersionsErased | None:
+        """Take erased users out of every version; return what was logged, None when nothing was.
+
+        Versions that were published meanwhile are rewritten as well, and of those that come later
+        none may have these users. Readers are not disturbed: see ``EmbeddingStore.open``.
+
+        Raises CorruptVersionError where a version is not as it was published.
+        """
+
+        def decide(state: StoreState) -> VersionsErased | None:
+            return due_erasure(self.store, state, tombstones.read())
+
+        is_ours = self._append(decide, effective_at, why)
+        logger.info("step erasure-logged: %s", is_ours)
+        rebuild(self.store)
+        state = self.store.state()
+        erase_orphaned_history(self.store, state)
+        remove_erased_versions(self.store, state)
+        self.store.sweep()
+        return state.erasures[-1] if is_ours else None
+
     def register_consumer(
         self, consumer: ConsumerRegistered, *, effective_at: datetime, why: str
     ) -> None:
@@ -279,9 +316,7 @@ class Publisher:
 
     def open(self, version: PublishedVersion) -> Version:
         """Return the version's folder, its manifest proven."""
-        return open_version(
-            self.store.version_folder(version.digest), manifest_sha256=version.manifest_sha256
-        )
+        return self.store.open(version)
 
     def _prove(self, version: PublishedVersion) -> None:
         """Raise CorruptVersionError unless every file of the version is as it was published."""

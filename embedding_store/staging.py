@@ -20,7 +20,6 @@ from embedding_store.parts import parts_of, read_default_user, shards
 from embedding_store.store import EmbeddingStore
 from embedding_store.transform import STABILISATION_FILE, Stabilisation
 from embedding_store.versions import DEFAULT_USER_FILE, MANIFEST_FILE, Version, open_version
-from lake.digests import digest_file
 from lake.hashing import buckets
 
 logger = logging.getLogger(__name__)
@@ -124,4 +123,4 @@ def _copy(source: Path, folder: Path, name: str, *, rows: int) -> FileRecord:
     target = folder / name
     target.parent.mkdir(exist_ok=True)
     shutil.copyfile(source / name, target)
-    return FileRecord(path=name, rows=rows, sha256=digest_file(target), bytes=target.stat().st_size)
+    return FileRecord.of(folder, name, rows=rows)

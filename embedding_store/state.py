@@ -7,7 +7,7 @@
 Entries are folded in the log's own order; those that take effect after ``as_of`` are left out.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,12 +17,12 @@ from embedding_store.entries import (
     AliasSet,
     AnyBody,
     ConsumerRegistered,
-    Erased,
     ModelAccepted,
     Role,
     VersionPublished,
     VersionRetired,
     VersionRolledBack,
+    VersionsErased,
     parse,
 )
 from embedding_store.errors import NoBaseModelError, NoVersionError
@@ -96,7 +96,8 @@ class StoreState:
     """By frame: the versions that ``stable`` rests on, the current one last."""
     canaries: Mapping[int, int] = field(default_factory=dict)
     consumers: Mapping[str, ConsumerRegistered] = field(default_factory=dict)
-    erasures: tuple[Erased, ...] = ()
+    erasures: tuple[VersionsErased, ...] = ()
+    """All of them, whatever ``as_of``: what was erased is gone for every instant."""
     digests: Mapping[str, int] = field(default_factory=dict)
     """Version number by every digest that it ever had."""
 
@@ -216,6 +217,16 @@ class StoreState:
             for switch in self.stable_switches(frame)
         ]
 
+    @property
+    def erased_users(self) -> frozenset[str]:
+        """Keyed hashes of the users that no version may hold."""
+        return frozenset(user for one in self.erasures for user in one.users)
+
+    def current_digest(self, digest: str) -> str:
+        """Return what a version's digest is now; one that was never published is its own."""
+        number = self.digests.get(digest)
+        return digest if number is None else self.versions[number].digest
+
     def is_same(self, digest: str | None, version: PublishedVersion | None) -> bool:
         """Return whether a digest names the version, also by a digest from before an erasure."""
         if digest is None or version is None:
@@ -226,12 +237,17 @@ class StoreState:
 def fold(entries: Iterable[Entry], as_of: datetime | None = None) -> StoreState:
     """Return the state that the entries imply, of those in effect at ``as_of`` (inclusive).
 
-    Raises UnknownEntryError for entries of a newer release, whatever their instant.
+    Erasures are in effect at every instant. Raises UnknownEntryError for entries of a newer
+    release, whatever their instant.
     """
-    state = StoreState()
+    state, published = StoreState(), set[str]()
     for entry in entries:
         body = parse(entry)
-        if as_of is None or datetime.fromisoformat(entry.effective_at) <= as_of:
+        if isinstance(body, VersionPublished):
+            published.add(body.digest)
+        elif isinstance(body, VersionsErased):
+            published.update(_after(entry, body, published))
+        if as_of is None or isinstance(body, VersionsErased) or _instant(entry) <= as_of:
             state = _APPLY[type(body)](state, entry, body)
         state = replace(state, seq=entry.seq)
     return state
@@ -357,22 +373,31 @@ def _registered(state: StoreState, _: Entry, body: ConsumerRegistered) -> StoreS
     return replace(state, consumers={**state.consumers, body.name: body})
 
 
-def _erased(state: StoreState, entry: Entry, body: Erased) -> StoreState:
-    versions = dict(state.versions)
-    digests = dict(state.digests)
-    for before, after in body.replacements.items():
-        number = digests.get(before)
-        if number is None:
+def _after(entry: Entry, body: VersionsErased, published: Collection[str]) -> list[str]:
+    for before in body.replacements:
+        if before not in published:
             raise NoVersionError(
                 f"log entry {entry.seq} erases from {before[:12]}, which was not published before "
                 "it: the log is damaged, restore it from a copy"
             )
-        digests[after["digest"]] = number
-        versions[number] = replace(
-            versions[number],
-            digest=after["digest"],
-            manifest_sha256=after["manifest_sha256"],
-        )
+    return [after["digest"] for after in body.replacements.values()]
+
+
+def _erased(state: StoreState, _: Entry, body: VersionsErased) -> StoreState:
+    versions = dict(state.versions)
+    for number, version in state.versions.items():  # a republished one may share its digest
+        if after := body.replacements.get(version.digest):
+            versions[number] = replace(
+                version, digest=after["digest"], manifest_sha256=after["manifest_sha256"]
+            )
+    digests = {
+        **state.digests,
+        **{
+            after["digest"]: state.digests[before]
+            for before, after in body.replacements.items()
+            if before in state.digests  # not of a version that is published after ``as_of``
+        },
+    }
     return replace(state, versions=versions, digests=digests, erasures=(*state.erasures, body))
 
 
@@ -383,5 +408,5 @@ _APPLY: Mapping[type[AnyBody], Callable[[StoreState, Entry, Any], StoreState]] =
     VersionRolledBack: _rolled_back,
     VersionRetired: _retired,
     ConsumerRegistered: _registered,
-    Erased: _erased,
+    VersionsErased: _erased,
 }

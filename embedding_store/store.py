@@ -16,7 +16,7 @@ that this machine wrote or read in ``cache/``; the history is a projection that 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from embedding_store.contracts import Side
@@ -29,6 +29,8 @@ from lake.folders import Folders
 from lake.log import CommitLog
 from lake.objects import Objects
 from lake.storage import Storage, open_storage
+
+_VERSIONS = "versions"
 
 
 @dataclass(frozen=True)
@@ -71,20 +73,70 @@ class EmbeddingStore:
         return self.root / "tmp"
 
     def version_folder(self, digest: str) -> Path:
-        """Return the version's folder on this machine; raises CorruptVersionError."""
+        """Return the version's folder on this machine; raises CorruptVersionError.
+
+        By a digest from before an erasure, it is the folder of what was put in its place.
+        """
+        try:
+            return self._folder(digest)
+        except CorruptVersionError:
+            current = self.state().current_digest(digest)
+            if current == digest:
+                raise
+            return self._folder(current)
+
+    def open(self, version: PublishedVersion) -> Version:
+        """Return a published version, its manifest proven; raises CorruptVersionError.
+
+        An erasure that rewrites it, before or after, takes nothing away but rows of erased users.
+        """
+        try:
+            return self._open(version)
+        except CorruptVersionError:
+            rewritten = self._rewritten(version)
+            if rewritten is None:
+                raise
+            return rewritten
+
+    def _open(self, version: PublishedVersion) -> Version:
+        folder = self._folder(version.digest)
+        is_copy = self.url != str(self.root)
+        remedy = (
+            f"remove {folder}, a copy, and pin again: {self.url} has it" if is_copy else RESTORE
+        )
+        return open_version(
+            folder,
+            manifest_sha256=version.manifest_sha256,
+            remedy=remedy,
+            successor=partial(self._rewritten, version),
+        )
+
+    def _rewritten(self, version: PublishedVersion) -> Version | None:
+        """Return what an erasure put in the version's place since it was looked up, if one did."""
+        now = self.state().versions.get(version.number)
+        return None if now is None or now.digest == version.digest else self.open(now)
+
+    def _folder(self, digest: str) -> Path:
         try:
             return self._storage.folders.path(_version(digest))
         except MissingArtifactError as error:
             raise CorruptVersionError(f"{error}: restore the folder, or roll back") from error
 
-    def open(self, version: PublishedVersion) -> Version:
-        """Return a published version, its manifest proven; raises CorruptVersionError."""
-        folder = self.version_folder(version.digest)
-        is_copy = self.url != str(self.root)
-        remedy = (
-            f"remove {folder}, a copy, and pin again: {self.url} has it" if is_copy else RESTORE
-        )
-        return open_version(folder, manifest_sha256=version.manifest_sha256, remedy=remedy)
+    def stored_versions(self) -> list[str]:
+        """Return the digests of all versions whose files are kept, named by the log or not.
+
+        Some may be half there: being written, or half removed.
+        """
+        names = self._storage.folders.names(_VERSIONS, depth=1)
+        return [name.removeprefix(f"{_VERSIONS}/") for name in names]
+
+    def has_version(self, digest: str) -> bool:
+        """Return whether a version's folder is there, whole."""
+        return self._storage.folders.exists(_version(digest))
+
+    def remove_version(self, digest: str) -> None:
+        """Remove a version's files for good; whoever calls knows that nothing names them."""
+        self._storage.folders.remove(_version(digest))
 
     def staged_version(self) -> AbstractContextManager[Path]:
         """Give an empty folder for a version."""
@@ -107,4 +159,4 @@ class EmbeddingStore:
 
 
 def _version(digest: str) -> str:
-    return f"versions/{digest}"
+    return f"{_VERSIONS}/{digest}"

@@ -6,6 +6,7 @@
                       user/part-<bucket>.parquet  item/part-<n>.parquet
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,10 @@ DEFAULT_USER_FILE = "user_default.parquet"
 RESTORE = "restore it from a copy"
 
 
+def _no_successor() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Version:
     """An opened version: the folder's name proves its manifest, and that each file read."""
@@ -31,18 +36,35 @@ class Version:
     manifest: Manifest
     remedy: str = RESTORE
     """What helps where a file is missing or changed."""
+    successor: Callable[[], "Version | None"] = _no_successor
+    """Returns what an erasure put in its place, if one did."""
 
     @cached_property
     def digest(self) -> str:
         """The content digest."""
         return self.manifest.digest
 
+    def standing(self) -> "Version":
+        """Return this version, or what an erasure put in its place."""
+        is_there = (self.folder / MANIFEST_FILE).exists()
+        return self if is_there else self.successor() or self
+
+    def record(self, path: str) -> FileRecord:
+        """Return the record of a file by its path."""
+        return next(one for one in self.manifest.files if one.path == path)
+
     def read(self, record: FileRecord) -> pa.Buffer:
-        """Return a file's bytes, proven; raises CorruptVersionError, UnreachableStoreError."""
+        """Return a file's bytes, proven; raises CorruptVersionError, UnreachableStoreError.
+
+        When an erasure rewrote the version meanwhile, the bytes are those of the rewritten file:
+        the same rows, but for those of erased users.
+        """
         path = self.folder / record.path
         try:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            if (rewritten := self.successor()) is not None:
+                return rewritten.read(rewritten.record(record.path))
             raise CorruptVersionError(f"{path} is missing: {self.remedy}") from error
         except OSError as error:
             raise UnreachableStoreError.of(error, path) from error
@@ -70,7 +92,11 @@ class Version:
 
 
 def open_version(
-    folder: Path, *, manifest_sha256: str | None = None, remedy: str = RESTORE
+    folder: Path,
+    *,
+    manifest_sha256: str | None = None,
+    remedy: str = RESTORE,
+    successor: Callable[[], Version | None] = _no_successor,
 ) -> Version:
     """Return the version in ``folder``, its manifest proven by the folder's name and the log.
 
@@ -92,4 +118,4 @@ def open_version(
             f"{path}: want content with the digest {folder.name}, as the folder is named, got "
             f"{manifest.digest}: {remedy}"
         )
-    return Version(folder, manifest, remedy)
+    return Version(folder, manifest, remedy, successor)

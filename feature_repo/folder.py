@@ -7,6 +7,7 @@
     <workspace>/feast/definitions.py      what ``feast apply`` in this folder applies
     <workspace>/feast/registry.db         the registry, one protobuf file
     <workspace>/feast/online.db           online rows, SQLite in WAL mode, unless a server has them
+    <workspace>/feast/erasures.txt        erasures that went through a server's online rows
     <workspace>/feast/apply.lock          held by the one writer
 
 Every path in the configuration and in the registry is relative to the folder: Feast resolves them
@@ -111,6 +112,11 @@ class FeastFolder:
     def online(self) -> Path:
         """The online store's file."""
         return self.path / "online.db"
+
+    @property
+    def erasures(self) -> Path:
+        """How many erasures went through the online store, where it is a server."""
+        return self.path / "erasures.txt"
 
     @property
     def lock(self) -> Path:

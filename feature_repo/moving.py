@@ -30,6 +30,8 @@ def move_online(workspace: Path, kind: OnlineKind) -> Reconciled:
     folder.require_settings(kind)
     before = folder.online_kind()
     old_tables = _tables(folder) if before != kind and folder.registry.exists() else []
+    if before != kind:
+        folder.erasures.unlink(missing_ok=True)  # said of the old store
     folder.prepare(kind)
     try:
         report = reconcile(workspace)

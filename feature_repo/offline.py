@@ -90,6 +90,8 @@ class _Part:
     """The rows of one file that belong to an id that was asked for."""
 
     path: Path
+    label: Any
+    """What the file says of itself: another one may take its place while it is read."""
     rows: Int64
     codes: Int64
     """Which id each row is of: its place among the ids asked for."""
@@ -115,13 +117,12 @@ def _joined(
     folder = Path(FileSource.get_uri_for_file_path(repo_path, source.path))
     ids = table[key].cast(pa.string()).combine_chunks()
     asked = pc.unique(ids)
-    parts = [_read_keys(path, key, source.timestamp_field, asked) for path in _files(folder)]
-    chosen = _newest(
-        parts,
-        _codes(ids, asked),
-        np.asarray(table[_EVENT_TIMESTAMP].cast(_INSTANT).cast(pa.int64()), dtype=np.int64),
-    )
-    answer = _take(parts, chosen, list(names))
+    instants = np.asarray(table[_EVENT_TIMESTAMP].cast(_INSTANT).cast(pa.int64()), dtype=np.int64)
+    answer = None
+    while answer is None:  # again when an erasure rewrote a part between its keys and its vectors
+        parts = [_read_keys(path, key, source.timestamp_field, asked) for path in _files(folder)]
+        chosen = _newest(parts, _codes(ids, asked), instants)
+        answer = _take(parts, chosen, list(names))
     for name, column in names.items():
         table = table.append_column(column, answer[name])
     return table
@@ -135,11 +136,12 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read_keys(path: Path, key: str, timestamp: str, asked: "pa.Array[Any]") -> _Part:
-    table = pq.ParquetFile(path).read(columns=[key, timestamp])
+    file = pq.ParquetFile(path)
+    table = file.read(columns=[key, timestamp])
     code = _codes(table[key], asked)
     rows = np.flatnonzero(code >= 0)
     instants = np.asarray(table[timestamp].cast(_INSTANT).cast(pa.int64()), dtype=np.int64)
-    return _Part(path, rows, code[rows], instants[rows])
+    return _Part(path, _label(file), rows, code[rows], instants[rows])
 
 
 def _codes(ids: Any, asked: "pa.Array[Any]") -> Int64:
@@ -167,8 +169,15 @@ def _newest(parts: Sequence[_Part], codes: Int64, instants: Int64) -> Int64:
     return np.where(is_own, found, -1)
 
 
-def _take(parts: Sequence[_Part], chosen: Int64, names: list[str]) -> pa.Table:
-    """Return the chosen rows' columns, nulls where -1, reading only what is needed of each part."""
+def _label(file: pq.ParquetFile) -> Any:
+    return file.metadata.metadata, file.metadata.num_rows
+
+
+def _take(parts: Sequence[_Part], chosen: Int64, names: list[str]) -> pa.Table | None:
+    """Return the chosen rows' columns, nulls where -1, reading only what is needed of each part.
+
+    None when one of them is another file by now.
+    """
     needed = np.unique(chosen[chosen >= 0])
     ends = np.cumsum([len(part.rows) for part in parts])
     taken = []
@@ -176,7 +185,10 @@ def _take(parts: Sequence[_Part], chosen: Int64, names: list[str]) -> pa.Table:
         begin = end - len(part.rows)
         inside = needed[(needed >= begin) & (needed < end)] - begin
         if len(inside):
-            table = pq.ParquetFile(part.path).read(columns=names)
+            file = pq.ParquetFile(part.path)
+            if _label(file) != part.label:
+                return None
+            table = file.read(columns=names)
             taken.append(table.take(pa.array(part.rows[inside])).replace_schema_metadata())
     if not taken:
         schema = pq.read_schema(parts[0].path).remove_metadata()

@@ -48,7 +48,7 @@ class OnlineRows:
         self._create_table()
         written = self._write()
         if held:
-            self._remove_others()
+            self.remove_others()
         self._table.seal(written)
         self.check()
         return written
@@ -98,14 +98,22 @@ class OnlineRows:
             written += len(keys)
         return written
 
-    def _remove_others(self) -> None:
-        """Remove rows of entities that the version no longer holds, as after an erasure."""
+    def remove_others(self) -> None:
+        """Remove rows of entities that the version no longer holds, as after an erasure.
+
+        Raises CorruptVersionError when a file is damaged.
+        """
+        held = self._table.count()
+        if held is None:
+            return
         kept = {
             key
             for record in self.version.manifest.parts(self.side)
             for key in self._layout.keys(strings(self.version.files.shard(record, self.side).ids))
         }
-        self._table.keep_only(kept)
+        removed = self._table.keep_only(kept)
+        if held > 0:
+            self._table.seal(held - removed)
 
     @cached_property
     def _layout(self) -> RowLayout:

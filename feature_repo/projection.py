@@ -4,6 +4,8 @@
 
     log ──fold──► state ──► history parts ──► online rows, read back ──► one apply ──► confirm
 
+After an erasure, what the log no longer means is removed: old files, rows, and their traces.
+
 Nothing here decides anything; whatever a crash leaves behind, the next ``reconcile`` completes.
 """
 
@@ -17,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embedding_store.contracts import EMBEDDING, ID_COLUMNS, SIDES, Float32, Side
+from embedding_store.erasing import remove_erased_versions
 from embedding_store.history import rebuild
 from embedding_store.store import EmbeddingStore
 from feature_repo.errors import NotServedError, OnlineRowsError
 from feature_repo.folder import FeastFolder
+from feature_repo.forgetting import forget, is_due
 from feature_repo.lookup import open_features
 from feature_repo.served import (
     Served,
@@ -81,7 +85,8 @@ def reconcile(workspace: Path) -> Reconciled:
         folder.prepare()
         store, rendering = _opened(folder, readable)
         history = rebuild(embeddings)
-        served, written = _write_online(store, rendering, readable)
+        has_erased = is_due(folder, len(state.erasures))
+        served, written = _write_online(store, rendering, readable, has_erased=has_erased)
         from feature_repo.apply import apply_rendering
         from feature_repo.online_tables.opening import forget_retired
         from feature_repo.rendering import render
@@ -90,6 +95,9 @@ def reconcile(workspace: Path) -> Reconciled:
         live = [version.view(side) for version, side in live_sides(served.frames)]
         forget_retired(store, set(live))
         is_applied = apply_rendering(store, rendering, live=live)
+        if has_erased:
+            remove_erased_versions(embeddings, state)
+            forget(folder, live, len(state.erasures))
     report = Reconciled(
         log_seq=state.seq,
         history=tuple(path.relative_to(embeddings.root).as_posix() for path in history.written),
@@ -192,7 +200,7 @@ def _opened(folder: FeastFolder, served: Served) -> "tuple[FeatureStore, Renderi
 
 
 def _write_online(
-    store: "FeatureStore", rendering: "Rendering", served: Served
+    store: "FeatureStore", rendering: "Rendering", served: Served, *, has_erased: bool
 ) -> tuple[Served, dict[str, int]]:
     """Bring every live version's rows online and read them back, before any service names them.
 
@@ -205,6 +213,8 @@ def _write_online(
     def complete(version: ServedVersion, side: Side) -> None:
         view = rendering.views[version.view(side)]
         rows = OnlineRows(store=store, version=version, side=side, view=view)
+        if has_erased:
+            rows.remove_others()
         if num_rows := rows.complete():
             written[view.name] = num_rows
 

@@ -9,7 +9,7 @@ from embedding_store.errors import CorruptVersionError, StoreError
 from embedding_store.manifest import Manifest
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.store import EmbeddingStore
-from embedding_store.versions import Version, open_version
+from embedding_store.versions import Version
 from feature_repo.errors import RenderingError
 from lake.errors import LakeError
 
@@ -176,7 +176,4 @@ def read_state(store: EmbeddingStore) -> StoreState:
 
 
 def _opened(store: EmbeddingStore, version: PublishedVersion) -> ServedVersion:
-    files = open_version(
-        store.version_folder(version.digest), manifest_sha256=version.manifest_sha256
-    )
-    return ServedVersion(published=version, files=files)
+    return ServedVersion(published=version, files=store.open(version))

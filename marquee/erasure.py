@@ -78,14 +78,16 @@ def erase_users(workspace: Workspace, users: set[str], console: Console) -> None
 
 
 def _said(workspace: Workspace, certificate: Certificate) -> Iterator[str]:
-    if certificate.artifacts:
+    versions = sum(len(one.versions) for one in certificate.published)
+    if certificate.artifacts or versions:
         yield (
             f"erased {_counted(len(certificate.users), 'user')}: "
             f"{_counted(certificate.rows, 'row')} removed from "
-            f"{_counted(len(certificate.artifacts), 'artifact')}; nothing was recomputed"
+            f"{_counted(len(certificate.artifacts), 'artifact')}, and whatever they had in "
+            f"{_counted(versions, 'published version')}; nothing was recomputed"
         )
     else:
-        yield "nothing was left to erase: no retained artifact holds a row of an erased user"
+        yield "nothing was left to erase: no artifact and no version holds a row of an erased user"
     if unknown := len(certificate.users_without_rows):
         yield (
             f"{_counted(unknown, 'user')} had no row here; what arrives of theirs is not taken in "

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from embedding_store.entries import ModelAccepted
 from embedding_store.errors import StoreError
+from lake.objects import MemoryObjects
+from lake.tombstones import Tombstones
 from tests.unit.embedding_store.small_world import SmallWorld, instant
 
 CONTEXT = get_context("forkserver")
@@ -118,3 +120,13 @@ def accept_models(folder: Path, name: str, count: int, barrier: Barrier) -> None
             partition="p", role="daily", digest="d", uri="u", logical_id=f"{name}-{number}"
         )
         world.publisher.accept_model(model, effective_at=instant(0), why="race")
+
+
+def erase_users(folder: Path, users: list[str], plan: tuple[Callable[..., None], ...]) -> None:
+    """Erase users; ``plan`` says where to die."""
+    how, *args = plan
+    how(*args)
+    tombstones = Tombstones(MemoryObjects())
+    tombstones.add(users)
+    world = SmallWorld(folder)
+    world.publisher.erase(tombstones, effective_at=instant(50), why="asked for")

@@ -15,7 +15,7 @@ import pytest
 
 from embedding_store.answers import require_one_version
 from embedding_store.client import EmbeddingClient
-from embedding_store.entries import Erased, to_body
+from embedding_store.entries import VersionsErased, to_body
 from embedding_store.errors import (
     ContractError,
     CorruptVersionError,
@@ -401,8 +401,8 @@ def test_an_instant_before_an_erasure_is_read_without_the_erased(world: SmallWor
         store.commit_version(staged, after.digest)
     shutil.rmtree(folder)
     rewritten = {"digest": after.digest, "manifest_sha256": digest_bytes(after.to_bytes())}
-    erased = Erased(subject="hash", replacements={before.digest: rewritten})
-    store.log.append("erased", to_body(erased), effective_at=instant(9), by="test", why="asked")
+    erased = VersionsErased(key="k", users=["hash"], replacements={before.digest: rewritten})
+    store.log.append(erased.kind, to_body(erased), effective_at=instant(9), by="test", why="asked")
 
     client = EmbeddingClient(store.root)
 

@@ -5,11 +5,11 @@ from embedding_store.entries import (
     AliasSet,
     AnyBody,
     ConsumerRegistered,
-    Erased,
     ModelAccepted,
     VersionPublished,
     VersionRetired,
     VersionRolledBack,
+    VersionsErased,
     parse,
     to_body,
 )
@@ -43,7 +43,11 @@ BODIES: list[AnyBody] = [
     VersionRolledBack(frame=1, from_number=2, to_number=1, to_version="d"),
     VersionRetired(number=1, version="d"),
     ConsumerRegistered(name="ranker", frame=1, contact="team"),
-    Erased(subject="h", replacements={"d": {"digest": "e", "manifest_sha256": "s"}}),
+    VersionsErased(
+        key="k",
+        users=["h"],
+        replacements={"d": {"digest": "e", "manifest_sha256": "s", "rows": 1}},
+    ),
 ]
 
 

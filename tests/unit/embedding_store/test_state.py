@@ -9,11 +9,11 @@ from embedding_store.entries import (
     AliasSet,
     AnyBody,
     ConsumerRegistered,
-    Erased,
     ModelAccepted,
     VersionPublished,
     VersionRetired,
     VersionRolledBack,
+    VersionsErased,
     to_body,
 )
 from embedding_store.errors import NoBaseModelError, NoVersionError, UnknownEntryError
@@ -218,7 +218,7 @@ def test_an_erasure_changes_the_digest_and_nothing_else() -> None:
     folded = state(
         (instant(1), published(1)),
         (instant(2), promoted(1)),
-        (instant(3), Erased(subject="h", replacements=after)),
+        (instant(3), VersionsErased(key="k", users=["h"], replacements=after)),
     )
     stable = folded.stable(1)
     assert (stable.number, stable.digest, stable.manifest_sha256) == (
@@ -235,7 +235,7 @@ def test_an_erasure_changes_the_digest_and_nothing_else() -> None:
 def test_an_erasure_from_an_unpublished_version_is_a_damaged_log() -> None:
     after = {"digest-7": {"digest": "rewritten", "manifest_sha256": "rewritten manifest"}}
     with pytest.raises(NoVersionError, match=r"entry 1 erases from digest-7.*from a copy"):
-        state((instant(0), Erased(subject="h", replacements=after)))
+        state((instant(0), VersionsErased(key="k", users=["h"], replacements=after)))
 
 
 def test_consumers_are_known_by_name() -> None:
@@ -335,3 +335,34 @@ def test_an_entry_whose_number_and_digest_disagree_is_damage(changed: AnyBody) -
     served = [(instant(1), published(1)), (instant(2), published(2)), (instant(2), promoted(1))]
     with pytest.raises(NoVersionError, match=r"not that version's .*: the log is damaged"):
         state(*served, (instant(3), promoted(2)), (instant(4), changed))
+
+
+def test_an_erasure_is_in_effect_at_every_instant() -> None:
+    after = {
+        f"digest-{n}": {"digest": f"left-{n}", "manifest_sha256": f"s-{n}", "rows": 1}
+        for n in (1, 2)
+    }
+    entries = (
+        (instant(1), published(1)),
+        (instant(1, 1), promoted(1)),
+        (instant(3), published(2, 2)),
+        (instant(50), VersionsErased(key="k", users=["h"], replacements=after)),
+    )
+    then = state(*entries, as_of=instant(2))
+    assert then.stable(1).digest == "left-1"
+    assert set(then.versions) == {1}
+    assert then.erased_users == {"h"}
+    assert state(*entries).current_digest("digest-2") == "left-2"
+
+
+def test_versions_of_one_digest_are_erased_from_together() -> None:
+    again = published(2, digest="digest-1")
+    after = {"digest-1": {"digest": "left", "manifest_sha256": "s", "rows": 1}}
+    folded = state(
+        (instant(1), published(1)),
+        (instant(2), VersionRetired(number=1, version="digest-1")),
+        (instant(3), again),
+        (instant(4), VersionsErased(key="k", users=["h"], replacements=after)),
+    )
+    assert {version.digest for version in folded.versions.values()} == {"left"}
+    assert folded.current_digest("digest-1") == "left"

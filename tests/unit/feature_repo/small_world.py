@@ -10,7 +10,6 @@ import pyarrow as pa
 from embedding_store.contracts import embedding_table
 from embedding_store.entries import (
     AliasSet,
-    Erased,
     VersionPublished,
     VersionRetired,
     VersionRolledBack,
@@ -18,9 +17,12 @@ from embedding_store.entries import (
 )
 from embedding_store.manifest import Coverage, FileRecord, Manifest, Origin
 from embedding_store.parts import write_part
+from embedding_store.publisher import Publisher
 from embedding_store.store import EmbeddingStore
 from lake.digests import digest_bytes, digest_file
 from lake.hashing import buckets
+from lake.objects import MemoryObjects
+from lake.tombstones import Tombstones
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -113,17 +115,15 @@ class SmallWorld:
     def retire(self, number: int) -> None:
         self._log(VersionRetired(number=number, version=self.digests[number]), at=instant(99))
 
-    def erase(self, number: int, user: str, *, frame: int = 1) -> None:
-        """Rewrite a version without a user."""
-        before = self.digests[number]
-        del self.contents[number].users[user]
-        manifest = self._write(number, frame)
-        self.digests[number] = manifest.digest
-        after = {
-            "digest": manifest.digest,
-            "manifest_sha256": digest_bytes(manifest.to_bytes()),
-        }
-        self._log(Erased(subject="somebody", replacements={before: after}), at=instant(99))
+    def erase(self, *users: str) -> None:
+        """Rewrite every version without some users."""
+        tombstones = Tombstones(MemoryObjects())
+        tombstones.add(users)
+        Publisher(self.store, by="test").erase(tombstones, effective_at=instant(99), why="test")
+        for number, version in self.store.state().versions.items():
+            self.digests[number] = version.digest
+            for user in users:
+                self.contents[number].users.pop(user, None)
 
     def _write(self, number: int, frame: int) -> Manifest:
         content = self.contents[number]

@@ -85,7 +85,7 @@ def test_a_message_about_a_user_does_not_name_them(served: SmallWorld) -> None:
 
 
 def test_an_erased_user_leaves_the_online_rows(served: SmallWorld) -> None:
-    served.erase(1, "u7")
+    served.erase("u7")
 
     reconcile(served.root)
 
