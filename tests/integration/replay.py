@@ -6,10 +6,10 @@ from pathlib import Path
 from assets.workspace import Workspace
 from marquee.cli import describe
 from marquee.demo import run_demo
-from marquee.errors import EXPECTED
+from marquee.errors import expected
 
 if __name__ == "__main__":
     try:
         run_demo(Workspace.open(Path(sys.argv[1])))
-    except EXPECTED as error:
+    except expected() as error:
         sys.exit(f"error: {describe(error)}")
