@@ -4,9 +4,9 @@ SQLite keeps nothing, once an erasure went through it.
 
 A deleted row stays readable in free pages, in the free space of pages, and in the write-ahead log.
 So after an erasure the file is written anew and the log is emptied; the header's ``user_version``
-says after which erasure that was done last, so whoever is killed before does it again. A server's
-snapshots, logs and dead rows are the server's (docs/erasure-and-retention.md): only the number of the
-last erasure is noted here, in a file.
+says after which erasure that was done last, so whoever is killed before does it again.
+Snapshots, logs and dead rows of a server are the server's (docs/erasure-and-retention.md): of those
+only the number of the last erasure is noted, in a file.
 """
 
 import sqlite3

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lake.atomic import sweep_temporaries
 from lake.digests import digest_folder, digest_json
 from lake.errors import CorruptArtifactError, LakeError, MissingArtifactError
 from lake.lock import exclusive_lock
@@ -289,6 +290,8 @@ class Lake:
     def sweep(self) -> None:
         """Remove the unfinished work of killed runs."""
         self.storage.folders.sweep()
+        for folder in ("refs", "replaced", "tombstones", "erasures"):
+            sweep_temporaries(self.root / folder)
 
     def _is_there(self, ref: ArtifactRef) -> bool:
         return self.storage.folders.exists(ref.uri)

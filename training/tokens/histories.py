@@ -146,7 +146,7 @@ def _read_day(
     """Return the folder's day and tokens; None when the day is empty or not before ``before``."""
     day, tokens = None, []
     for bucket, users in wanted:
-        rows = open_bucket(folder / bucket_file(bucket))
+        rows = open_bucket(folder / bucket_file(bucket), is_proven=True)
         day = day_of(rows)
         if day is None or day >= before:
             return None, []

@@ -152,7 +152,7 @@ def test_rows_that_were_lost_are_written_again(shown: SmallWorld, kind: OnlineKi
 def test_an_erased_user_leaves_the_rows(
     shown: SmallWorld, kind: OnlineKind, servers: dict[str, Any]
 ) -> None:
-    shown.erase(1, "u7")
+    shown.erase("u7")
 
     reconcile(shown.root)
 

@@ -17,7 +17,7 @@ from training.events.artifacts import write_catalogue, write_quarantined, write_
 from training.events.parts import part_file
 from training.events.simulated import SimulatedWorld
 from training.events.world import WorldParameters
-from training.ray_buckets import on_ray
+from training.ray_buckets import _start, on_ray
 from training.tokens.config import TokenizerConfig
 from training.tokens.storage import write_tokens
 
@@ -133,3 +133,15 @@ def test_whoever_is_refused_gets_the_error_when_no_worker_writes_any_more(
 
 def test_results_come_in_the_order_of_buckets(two_workers: BucketMap) -> None:
     assert two_workers(lambda bucket: bucket * bucket, 5) == [0, 1, 4, 9, 16]
+
+
+@pytest.mark.parametrize("fault", [ConnectionError("timeout"), ValueError("no address")])
+def test_a_cluster_that_does_not_answer_is_named(fault: Exception) -> None:
+    class Unreachable:
+        def init(self, **_: object) -> None:
+            raise fault
+
+    with pytest.raises(
+        EngineError, match=r"no cluster answers at ray://nowhere:1 \(.*\): start it"
+    ):
+        _start(Unreachable(), "ray://nowhere:1", None)
