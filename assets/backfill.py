@@ -14,7 +14,7 @@ and told again only where the orchestrator knows another version of it.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 
 import dagster as dg
@@ -58,6 +58,10 @@ _READS = {
     "item_statistics": "interaction_tokens",
 }
 """What each asset of a day reads of the day's events."""
+
+_LOOK_BACK_DAYS = 32
+"""Settled days in a row behind which nothing is looked for: a month of refreshes that found no
+more to do there, whatever the length of the log."""
 
 NUM_LINES = 20
 """Lines of progress of a long run; a short one has a line for five days."""
@@ -155,17 +159,34 @@ def build_day(
 def final_days(workspace: Workspace, as_of_day: str) -> list[str]:
     """Return the day whose lateness ended at a day's watermark, and those that missed theirs.
 
-    Only days that stand: one that was never taken in is nobody's to take in again.
+    Only days that stand: one that was never taken in is nobody's to take in again. A day that is
+    settled stays so, so this looks back until ``_LOOK_BACK_DAYS`` in a row are; what could not be
+    taken in before these is for a person to run.
     """
-    last = day_before(as_of_day, days_to_final(workspace.config))
+    last = through = day_before(as_of_day, days_to_final(workspace.config))
+    found: list[str] = []
+    while through >= workspace.config.first_day.isoformat():
+        since = day_before(through, _LOOK_BACK_DAYS - 1)
+        missed = [day for day in _unsettled(workspace, since, through) if day != last]
+        found = missed + found
+        if not missed:
+            break
+        through = day_before(since, 1)
+    return [*found, last] if workspace.lake.find("raw_events", last) else found
+
+
+def _unsettled(workspace: Workspace, since: str, through: str) -> list[str]:
+    """Return the days that await late events, or whose artifacts do not know them yet."""
     made = {
-        asset: {ref.partition: ref for ref in workspace.lake.refs(asset, through=last)}
+        asset: {
+            ref.partition: ref for ref in workspace.lake.refs(asset, since=since, through=through)
+        }
         for asset in ("raw_events", *_READS)
     }
     return [
         day
         for day, raw in made["raw_events"].items()
-        if day == last or num_awaited(raw) or _is_unfinished({a: made[a].get(day) for a in made})
+        if num_awaited(raw) or _is_unfinished({asset: made[asset].get(day) for asset in made})
     ]
 
 
@@ -182,12 +203,15 @@ def _is_unfinished(of_day: Mapping[str, ArtifactRef | None]) -> bool:
     return False
 
 
-def told_versions(instance: dg.DagsterInstance, asset: str) -> dict[str, str | None]:
-    """Return the data version that the orchestrator knows of each partition."""
+def told_versions(
+    instance: dg.DagsterInstance, asset: str, days: Sequence[str] | None = None
+) -> dict[str, str | None]:
+    """Return the data version that the orchestrator knows of each partition, or of some."""
+    wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), days)
     versions: dict[str, str | None] = {}
     cursor, has_more = None, True
     while has_more:
-        page = instance.fetch_materializations(dg.AssetKey(asset), _PAGE_RECORDS, cursor)
+        page = instance.fetch_materializations(wanted, _PAGE_RECORDS, cursor)
         for record in page.records:  # the newest first
             made = record.asset_materialization
             if made is not None and made.partition is not None:

@@ -74,13 +74,7 @@ def collect_workspace(
     ago = partial(_ago, now)
     yield from _unfinished(workspace, is_rehearsal=is_rehearsal)
     references = _references(workspace)
-    needs = Needs(
-        is_needed=_Needed.of(workspace, references.values()),
-        folders={model.uri for model in workspace.store.state().models}
-        | registered_folders(workspace.mlflow_dir, REGISTERED_NAME),
-        replaced_after=ago(policy.replaced_days),
-        unnamed_after=ago(policy.unnamed_days),
-    )
+    needs = _needs(workspace, references.values(), policy, now)
     for one in collect(workspace.lake, needs, is_rehearsal=is_rehearsal):
         references.pop(one.name, None)  # so that a rehearsal goes on as if it were gone
         yield one
@@ -104,6 +98,22 @@ def collect_workspace(
 
 def _ago(now: datetime, days: int) -> datetime:
     return now - timedelta(days=days)
+
+
+def _needs(
+    workspace: Workspace,
+    references: Collection[ArtifactRef],
+    policy: RetentionPolicy,
+    now: datetime,
+) -> Needs:
+    """Return what of the lake stays, and for how long what nothing needs does."""
+    return Needs(
+        is_needed=_Needed.of(workspace, references),
+        folders={model.uri for model in workspace.store.state().models}
+        | registered_folders(workspace.mlflow_dir, REGISTERED_NAME),
+        replaced_after=_ago(now, policy.replaced_days),
+        unnamed_after=_ago(now, policy.unnamed_days),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +160,7 @@ def _references(workspace: Workspace) -> dict[str, ArtifactRef]:
 def _unfinished(workspace: Workspace, *, is_rehearsal: bool) -> Iterator[Collected]:
     lake, store = workspace.root / "lake", workspace.root / "store"
     roots = (lake, lake / "cache", store, store / "cache")
-    scratch = [*(root / "tmp" for root in roots), workspace.cache_dir / "days"]
-    for folder in (one for place in scratch for one in abandoned(place)):
+    for folder in (one for root in roots for one in abandoned(root / "tmp")):
         yield _folder("unfinished work of killed processes", workspace, folder)
     if not is_rehearsal:
         workspace.sweep()

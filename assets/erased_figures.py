@@ -5,9 +5,11 @@ there. Only counts follow, so that rows in = valid + quarantined + duplicates ho
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assets.events import num_awaited
+from assets.watermark import watermark_of
+from assets.workspace import WorkspaceConfig
 from lake.digests import digest_folder
 from lake.lake import Lake
 from lake.refs import ArtifactRef
 from lake.user_rows import count_rows
 from training.errors import TrainingError
 from training.events import artifacts
+from training.events.counts import Counts
+from training.schema import TIMESTAMP
 from training.tokens.config import TokenizerConfig
 from training.tokens.partial import CONFIG_FILE, open_bucket
 from training.tokens.storage import write_tokens
@@ -34,9 +41,13 @@ DEPENDENT = ("valid_events", *sorted(TOKENIZERS))
 """Assets of a day whose figures tell of other assets, in the order in which they do."""
 
 
-def corrected(ref: ArtifactRef, folder: Path, removed: int) -> ArtifactRef:
+def corrected(
+    ref: ArtifactRef, folder: Path, removed: int, *, config: WorkspaceConfig
+) -> ArtifactRef:
     """Return the reference with the rows and figures of ``folder``, which lost some rows."""
     figures = {**ref.figures, **_figures(ref, folder, removed)}
+    if ref.asset == "raw_events":
+        figures.update(_late(ref, folder, complete_at=watermark_of(config, ref.partition)))
     if ref.asset in TOKENIZERS:  # which has a row of its table for each user
         return replace(ref, rows=_num_tokens(folder), figures=figures)
     if ref.asset == "raw_events":  # whose late rows are none of the day's
@@ -63,30 +74,43 @@ def _figures(ref: ArtifactRef, folder: Path, removed: int) -> dict[str, Any]:
     """Return the counts that an artifact's own folder tells."""
     match ref.asset:
         case "raw_events":
-            counts = artifacts.event_figures(_events(folder))
-            too_late = artifacts.num_too_late(folder)
-            gone = ref.figures.get("too_late", 0) - too_late
-            late = {"late": ref.figures.get("late", 0) - gone, "too_late": too_late}
-            return {**counts, **late, "erased": ref.figures.get("erased", 0) + removed}
+            return {**_counted(folder), "erased": ref.figures.get("erased", 0) + removed}
         case "history_prefix":
             counts = artifacts.prefix_figures(artifacts.read_prefix(folder))
             return {**counts, "erased": ref.figures.get("erased", 0) + removed}
         case "valid_events":
-            return artifacts.event_figures(_events(folder))
+            return _counted(folder)
         case "quarantined_events":
-            events = _events(folder)
-            by_rule = dict(pl.Series(events["rule"]).value_counts().iter_rows())
-            known = {rule: by_rule.get(rule, 0) for rule in ref.figures["by_rule"]}
-            return {"rows": events.num_rows, "by_rule": known}
+            by_rule = Counter[str]()
+            for events in _buckets(folder, ["rule"]):
+                by_rule.update(dict(pl.Series(events["rule"]).value_counts().iter_rows()))
+            known = {rule: by_rule[rule] for rule in ref.figures["by_rule"]}
+            return {"rows": by_rule.total(), "by_rule": known}
         case "user_embeddings":
             return {"users": ref.figures["users"] - removed}
     return {}
 
 
-def _events(folder: Path) -> pa.Table:
-    """Return the events of a folder, also as an earlier release laid them out."""
-    tables = [pq.read_table(path) for path in sorted(folder.glob("events*.parquet"))]
-    return pa.concat_tables(tables).combine_chunks()
+def _late(ref: ArtifactRef, folder: Path, *, complete_at: datetime) -> dict[str, int]:
+    """Count again what came late, but for what is still awaited: nothing here has those rows."""
+    awaited = num_awaited(ref)
+    taken, too_late = 0, artifacts.num_too_late(folder)
+    for events in _buckets(folder, ["received_at"]):
+        is_late = pc.greater_equal(events["received_at"], pa.scalar(complete_at, type=TIMESTAMP))
+        taken += int(is_late.fill_null(fill_value=False).to_numpy().sum())
+    return {"late": awaited + taken + too_late, "late_taken": taken, "too_late": too_late}
+
+
+def _counted(folder: Path) -> dict[str, Any]:
+    """Return what is counted of raw or valid events."""
+    buckets = _buckets(folder, ["user_id", "item_id", "action"])
+    return Counts.total(map(Counts.of, buckets)).figures()
+
+
+def _buckets(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """Yield columns of the events of a folder, a file after the other, however it is laid out."""
+    for path in sorted(folder.glob("events*.parquet")):
+        yield pq.read_table(path, columns=columns)
 
 
 def _valid(lake: Lake, ref: ArtifactRef) -> ArtifactRef:

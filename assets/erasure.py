@@ -2,8 +2,8 @@
 
 ::
 
-    tombstones ─► artifacts rewritten ─► figures ─► pages and day splits removed ─► certificate
-                                                   └► versions, what is served ─┘
+    tombstones ─► artifacts rewritten ─► figures ─► pages removed ─► certificate
+                                                └► versions, what is served ─┘
 
 Whoever is killed anywhere runs it again, also without naming anybody: the tombstones say who goes.
 Nothing is recomputed and nothing is told to the orchestrator: logical ids stay what they were.
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,17 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
     an earlier call or a restored copy left of users with a tombstone is erased.
     """
     lake = workspace.lake
-    asked = lake.tombstones().add(user_ids)
+    tombstones, users = lake.tombstones(), set(user_ids)
+    asked = sorted(map(tombstones.hash_of, users))
     request = f"erasures/requested/{digest_json(asked)[:32]}.json"
+    # before the tombstones: a certificate names also those of whom nothing is found
     lake.storage.objects.put(request, json.dumps({"users": asked}).encode())
+    tombstones.add(users)
     workspace.sweep()
-    for _ in erase_rows(lake, corrected, _tidied):
+    for _ in erase_rows(lake, partial(corrected, config=workspace.config), _tidied):
         pass  # each is written down before it happens
     done = rewritten_since(lake)
     _follow(workspace, done.values())
-    shutil.rmtree(workspace.cache_dir / "days", ignore_errors=True)
     published = erase_published(workspace.root, lake.tombstones(), at=at)
     workspace.sweep()
     requests = list(lake.storage.objects.list("erasures/requested"))
@@ -115,8 +118,10 @@ def _untold(lake: Lake, published: Iterable[PublishedErasure]) -> list[Published
 
 
 def _requested(workspace: Workspace, requests: Iterable[str]) -> set[str]:
+    """Return who was asked for, unless a kill came between the request and the tombstones."""
     objects = workspace.lake.storage.objects
-    return {user for key in requests for user in json.loads(objects.get(key))["users"]}
+    asked = {user for key in requests for user in json.loads(objects.get(key))["users"]}
+    return asked & workspace.lake.tombstones().hashes
 
 
 def _follow(workspace: Workspace, done: Iterable[Rewritten]) -> None:

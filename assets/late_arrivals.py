@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.backfill import DATA_VERSION_TAG, OF_A_DAY, build_day, final_days, materialization
+from assets.backfill import OF_A_DAY, build_day, final_days, materialization, told_versions
 from assets.events import VALIDATION
 from assets.pages import docs_folder
 from assets.partitions import daily, the_day_that_is_final
@@ -87,19 +87,12 @@ def _taken_again(
             workspace, day, now=now, as_of_day=context.partition_key, has_pages=has_pages
         ):
             taken[built.ref.asset] = built
-            if _told_version(context.instance, built) != built.ref.digest:
+            told = told_versions(context.instance, built.ref.asset, [day])
+            if told.get(day) != built.ref.digest:
                 context.log_event(materialization(built))
     except OF_A_DAY as error:
         raise dg.Failure(f"{day}, with its late events: {error}") from error
     return taken
-
-
-def _told_version(instance: dg.DagsterInstance, built: Built) -> str | None:
-    wanted = dg.AssetRecordsFilter(dg.AssetKey(built.ref.asset), [built.ref.partition])
-    for record in instance.fetch_materializations(wanted, limit=1).records:
-        made = record.asset_materialization
-        return (made.tags or {}).get(DATA_VERSION_TAG) if made else None
-    return None
 
 
 def _figures(day: str, taken: Mapping[str, Built]) -> dict[str, Any]:

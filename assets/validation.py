@@ -146,35 +146,40 @@ def validate_day(
     limits = limits or Limits()
     sample = sample_of(events)
     aggregates = aggregates_of(events, schema, sample)
-    judged = {
-        f"{schema.name}_day": _of_figures(
-            [
-                column_figure(events.collect_schema(), schema),
-                *day_figures(
-                    aggregates, schema=schema, day=day.isoformat(), arrived=arrived, limits=limits
-                ),
-            ]
+    of_day = [
+        column_figure(events.collect_schema(), schema),
+        *day_figures(
+            aggregates, schema=schema, day=day.isoformat(), arrived=arrived, limits=limits
         ),
-        f"{schema.name}_drift": _of_figures(
-            drift_figures(aggregates, week, schema=schema, limits=limits)
-        ),
-        f"{schema.name}_values": _of_values(aggregates, schema, day, limits),
-        f"{schema.name}_sample": (sample_rules(schema), _sample_frame(sample)),
-    }
-    expectations: list[Expectation] = []
-    engine_results = []
-    for name, (rules, frame) in judged.items():
-        result = engine.evaluate(name, rules, frame)
-        engine_results.append(result)
-        expectations += _read(result, rules)
+    ]
+    drift = drift_figures(aggregates, week, schema=schema, limits=limits)
+    expectations, engine_results = _evaluated(
+        {
+            f"{schema.name}_day": _of_figures(of_day),
+            f"{schema.name}_drift": _of_figures(drift),
+            f"{schema.name}_values": _of_values(aggregates, schema, day, limits),
+            f"{schema.name}_sample": (sample_rules(schema), _sample_frame(sample)),
+        }
+    )
     return DayValidation(
         day=day,
         schema=schema.name,
         aggregates=aggregates,
         arrived=arrived,
-        expectations=tuple(expectations),
-        engine_results=tuple(engine_results),
+        expectations=expectations,
+        engine_results=engine_results,
     )
+
+
+def _evaluated(
+    suites: Mapping[str, tuple[Sequence[Rule], "pd.DataFrame"]],
+) -> tuple[tuple[Expectation, ...], tuple[Mapping[str, Any], ...]]:
+    """Return how the rules of every suite came out, and the engine's own account of each."""
+    results = {name: engine.evaluate(name, *suite) for name, suite in suites.items()}
+    expectations = [
+        one for name, (rules, _) in suites.items() for one in _read(results[name], rules)
+    ]
+    return tuple(expectations), tuple(results.values())
 
 
 def render_data_docs(validation: DayValidation, folder: Path) -> tuple[Path, ...]:

@@ -6,8 +6,7 @@
     lake/            artifacts by asset and partition
     store/           embedding versions, the commit log, the served history
     dagster/  mlflow/  feast/
-    cache/           what is known of the source's files, and a run's rows of them by day; removing
-                     it while nothing runs loses nothing
+    cache/           what is known of the source's files; removing it loses nothing
 """
 
 import json
@@ -30,9 +29,7 @@ from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
 from lake.storage import locate
 from training.buckets import BucketMap, one_by_one
-from training.events.day_split import sweep_splits
 from training.events.source import EventSource
-from training.events.sources import open_source
 
 FORMAT_VERSION = 1
 
@@ -194,6 +191,9 @@ class Workspace:
     @cached_property
     def source(self) -> EventSource:
         """Where events come from."""
+        # pandas behind the files of a log takes longer to import than what most commands do
+        from training.events.sources import open_source
+
         return open_source(self.config.source, self.config.source_parameters, cache=self.cache_dir)
 
     @property
@@ -225,7 +225,6 @@ class Workspace:
         """Remove what killed runs left behind; what living ones are at stays."""
         self.lake.sweep()
         self.store.sweep()
-        sweep_splits(self.cache_dir)
 
     def served_at(self, day: str) -> datetime:
         """Return the instant at which a replayed day's version starts to serve."""

@@ -37,7 +37,7 @@ def _rendered(workspace: Path) -> Rendering:
     check_log_covers(state, tags, log_seq=registered_log_seq(store))
     for version, side in live_sides(served.frames):
         view = rendering.views[version.view(side)]
-        OnlineRows(folder=folder, store=store, version=version, side=side, view=view).check()
+        OnlineRows(store=store, version=version, side=side, view=view).check()
     return rendering
 
 

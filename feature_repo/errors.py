@@ -17,6 +17,14 @@ class OnlineRowsError(FeatureRepoError):
     """A version's online rows are not those that it publishes: run ``marquee reconcile``."""
 
 
+class NoTableError(FeatureRepoError):
+    """A view has no online rows at all: it was retired, or they are lost."""
+
+
+class OnlineStoreError(FeatureRepoError):
+    """The online store cannot be used as it is configured: the message says what to set."""
+
+
 class NotServedError(FeatureRepoError):
     """Nothing is served under that name: publish and promote a version first."""
 

@@ -6,7 +6,8 @@
     <workspace>/feast/feature_store.yaml  Feast's configuration
     <workspace>/feast/definitions.py      what ``feast apply`` in this folder applies
     <workspace>/feast/registry.db         the registry, one protobuf file
-    <workspace>/feast/online.db           online rows, SQLite in WAL mode
+    <workspace>/feast/online.db           online rows, SQLite in WAL mode, unless a server has them
+    <workspace>/feast/erasures.txt        erasures that went through a server's online rows
     <workspace>/feast/apply.lock          held by the one writer
 
 Every path in the configuration and in the registry is relative to the folder: Feast resolves them
@@ -14,21 +15,52 @@ against the folder that holds ``feature_store.yaml`` (a file registry does, an S
 not), so a workspace can be moved or mounted elsewhere.
 """
 
+import os
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, cast
 
+import yaml
+
+from feature_repo.errors import OnlineStoreError
 from lake.atomic import replace_file
 
 PROJECT = "marquee"
 WORKSPACE_VARIABLE = "MARQUEE_WORKSPACE"
 """Environment variable with the path of the workspace, for the ``feast`` command line."""
 
+OnlineKind = Literal["sqlite", "redis", "postgres"]
+ONLINE_KINDS: tuple[OnlineKind, ...] = ("sqlite", "redis", "postgres")
+
+# What is secret, and where servers are, stays in the environment: Feast fills it in when it reads,
+# before it parses, hence the quotes: a password of digits is text too.
+_ONLINE: dict[OnlineKind, str] = {
+    "sqlite": """\
+  type: sqlite
+  path: online.db""",
+    "redis": """\
+  type: redis
+  connection_string: '${MARQUEE_REDIS}'""",
+    "postgres": """\
+  type: postgres
+  host: '${MARQUEE_POSTGRES_HOST}'
+  port: ${MARQUEE_POSTGRES_PORT}
+  database: '${MARQUEE_POSTGRES_DATABASE}'
+  db_schema: '${MARQUEE_POSTGRES_SCHEMA}'
+  user: '${MARQUEE_POSTGRES_USER}'
+  password: '${MARQUEE_POSTGRES_PASSWORD}'
+  sslmode: '${MARQUEE_POSTGRES_SSLMODE}'""",
+}
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
 # Readers see a new registry file by its time of change at once; the time to live bounds how long
 # one stays on an old registry that was replaced between its reading and its look at the clock.
 _CONFIGURATION = f"""\
-# Written by marquee; the same in every workspace, edits are overwritten.
+# Written by marquee; edits are overwritten, but for the type of the online store.
 project: {PROJECT}
 provider: local
 registry:
@@ -36,8 +68,7 @@ registry:
   path: registry.db
   cache_ttl_seconds: 5
 online_store:
-  type: sqlite
-  path: online.db
+{{online_store}}
 offline_store:
   type: dask
 entity_key_serialization_version: 3
@@ -83,22 +114,56 @@ class FeastFolder:
         return self.path / "online.db"
 
     @property
+    def erasures(self) -> Path:
+        """How many erasures went through the online store, where it is a server."""
+        return self.path / "erasures.txt"
+
+    @property
     def lock(self) -> Path:
         """What the one writer holds."""
         return self.path / "apply.lock"
 
-    def prepare(self) -> None:
-        """Write the configuration where it differs; make the online store one that never blocks.
+    @property
+    def configuration(self) -> Path:
+        """Feast's configuration."""
+        return self.path / "feature_store.yaml"
 
-        In WAL mode readers see the last commit while a writer works; the mode stays with the file.
+    def online_kind(self) -> OnlineKind:
+        """Return which online store the configuration names; raises OnlineStoreError."""
+        if not self.configuration.exists():
+            return "sqlite"
+        found = yaml.safe_load(self.configuration.read_text())["online_store"]["type"]
+        if found not in ONLINE_KINDS:
+            raise OnlineStoreError(
+                f"{self.configuration}: want an online store of type {', '.join(ONLINE_KINDS)}, "
+                f"got {found!r}"
+            )
+        return cast("OnlineKind", found)
+
+    def prepare(self, online: OnlineKind | None = None) -> None:
+        """Write the configuration where it differs, for another online store if one is named.
+
+        In WAL mode SQLite's readers see the last commit while a writer works; the mode stays with
+        the file.
         """
+        kind = online or self.online_kind()
         self.path.mkdir(parents=True, exist_ok=True)
-        for name, text in (
-            ("feature_store.yaml", _CONFIGURATION),
-            ("definitions.py", _DEFINITIONS),
+        for path, text in (
+            (self.configuration, _CONFIGURATION.format(online_store=_ONLINE[kind])),
+            (self.path / "definitions.py", _DEFINITIONS),
         ):
-            path = self.path / name
             if not path.exists() or path.read_text() != text:
                 replace_file(path, text.encode())
-        with closing(sqlite3.connect(self.online)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+        if kind == "sqlite":
+            with closing(sqlite3.connect(self.online)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+
+    def require_settings(self, kind: OnlineKind | None = None) -> None:
+        """Raise OnlineStoreError unless the environment has all that the online store needs."""
+        chosen = kind or self.online_kind()
+        left = _VARIABLE.findall(os.path.expandvars(_ONLINE[chosen]))
+        if left:
+            raise OnlineStoreError(
+                f"the online store of {self.path} is to be {chosen}: set "
+                f"{', '.join(dict.fromkeys(left))} in the environment"
+            )

@@ -11,18 +11,17 @@ gets ``is_found`` False and zeros (no published vector is zero). Every answer is
 """
 
 import json
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from embedding_store.answers import Embeddings, require_one_version
-from embedding_store.contracts import EMBEDDING, ID_COLUMNS, SIDES, Float32, Side
+from embedding_store.contracts import ID_COLUMNS, SIDES, Float32, Side
 from embedding_store.errors import MixedVersionsError
-from feature_repo.errors import NotServedError
+from feature_repo.errors import NoTableError, NotServedError
 from feature_repo.folder import FeastFolder
 from feature_repo.history import TrainingFrame, join_served
 from feature_repo.served import service_name
@@ -31,11 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureService, FeatureStore
 
-T = TypeVar("T")
+    from feature_repo.online_tables.layout import RowLayout
+    from feature_repo.online_tables.table import OnlineTable
 
-# one SELECT per chunk; SQLite takes 32,766 parameters since 3.32
-_CHUNK_IDS = 10_000
-_NO_TABLE = "no such table"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,16 @@ class Pairs:
         """float32[N]: the inner products, which are the model's logits."""
         products: Float32 = np.einsum("nd,nd->n", self.users.vectors, self.items.vectors)
         return products
+
+
+@dataclass(frozen=True, slots=True)
+class _ViewRows:
+    """Where a view's online rows lie, and what answers for who is not there."""
+
+    tags: "dict[str, str]"
+    layout: "RowLayout"
+    table: "OnlineTable"
+    default: Float32
 
 
 def open_features(feast_folder: Path, *, frame: int = 1, alias: str = "stable") -> "Features":
@@ -87,6 +95,7 @@ class Features:
         self._frame = frame
         self._alias = alias
         self._held = held
+        self._rows: dict[str, _ViewRows] = {}
 
     @property
     def version(self) -> str:
@@ -124,11 +133,8 @@ class Features:
 
         def read() -> Pairs:
             service = self.service()
-            asked: dict[Side, Sequence[str]] = {"user": user_ids, "item": item_ids}
-            answer = self._read(service, asked)
             return Pairs(
-                _embeddings("user", user_ids, answer, service.tags),
-                _embeddings("item", item_ids, answer, service.tags),
+                self._read(service, "user", user_ids), self._read(service, "item", item_ids)
             )
 
         pairs = self._again(read)
@@ -180,37 +186,44 @@ class Features:
             ) from error
 
     def _one_side(self, side: Side, ids: Sequence[str]) -> Embeddings:
-        def read() -> Embeddings:
-            service = self.service(side)
-            return _embeddings(side, ids, self._read(service, {side: ids}), service.tags)
+        return self._again(lambda: self._read(self.service(side), side, ids))
 
-        return self._again(read)
+    def _read(self, service: "FeatureService", side: Side, ids: Sequence[str]) -> Embeddings:
+        """Return what the rows behind the service's view of one side say.
 
-    def _read(
-        self, service: "FeatureService", asked: dict[Side, Sequence[str]]
-    ) -> dict[str, list[Any]]:
-        """Return the columns by the names that the service gives them.
-
-        The service's views are named one by one: Feast 0.67 remembers what a service means by its
+        Read by the view's own name: Feast 0.67 remembers what a service means by the service's
         name alone (``utils._get_cached_request_context``), also while it is switched.
         """
-        views = {one.name: str(one.name_alias) for one in service.feature_view_projections}
-        refs = [f"{view}:{name}" for view in views for name in (EMBEDDING, "version")]
-        columns: dict[str, list[Any]] = {}
-        total = len(next(iter(asked.values())))
-        for start in range(0, total, _CHUNK_IDS):
-            rows = {
-                ID_COLUMNS[side]: list(ids[start : start + _CHUNK_IDS])
-                for side, ids in asked.items()
-            }
-            answer = self._store.get_online_features(
-                features=refs, entity_rows=rows, full_feature_names=True
-            ).to_dict()
-            for view, name in views.items():
-                for feature in (EMBEDDING, "version"):
-                    values = answer[f"{view}__{feature}"]
-                    columns.setdefault(f"{name}__{feature}", []).extend(values)
-        return columns
+        alias = f"{side}_embedding"
+        view = next(v.name for v in service.feature_view_projections if v.name_alias == alias)
+        rows = self._rows_of(view, side, service.tags)
+        read = rows.table.read(rows.layout.keys(ids))
+        is_found = np.fromiter((row is not None for row in read), bool, count=len(ids))
+        held = [row for row in read if row is not None]
+        odd = {label for _, label in held} - {rows.layout.label}
+        if odd:
+            raise MixedVersionsError(
+                f"{side} rows of {', '.join(sorted(map(rows.layout.version_in, odd)))} answer for "
+                f"{rows.layout.version}: run `marquee reconcile`"
+            )
+        vectors = np.tile(rows.default, (len(ids), 1))
+        if held:
+            vectors[is_found] = rows.layout.vectors([value for value, _ in held])
+        return Embeddings(tuple(ids), is_found, vectors, rows.layout.version)
+
+    def _rows_of(self, view: str, side: Side, tags: "dict[str, str]") -> "_ViewRows":
+        from feature_repo.online_tables.layout import layout_of
+        from feature_repo.online_tables.opening import open_table
+
+        if (held := self._rows.get(view)) is not None and held.tags == tags:
+            return held
+        layout = layout_of(side, tags)
+        default = np.zeros(layout.dim, dtype=np.float32)
+        if side == "user":
+            default[:] = json.loads(tags["default_user"])
+        table = open_table(self._store, view, layout)
+        self._rows[view] = _ViewRows(dict(tags), layout, table, default)
+        return self._rows[view]
 
     def _again(self, read: Callable[[], T]) -> T:
         """Return ``read()``, once more on a fresh registry where its version was just retired."""
@@ -218,9 +231,7 @@ class Features:
 
         try:
             return read()
-        except (FeastObjectNotFoundException, sqlite3.OperationalError) as error:
-            if isinstance(error, sqlite3.OperationalError) and _NO_TABLE not in str(error):
-                raise
+        except (FeastObjectNotFoundException, NoTableError) as error:
             if self._held is not None:
                 raise NotServedError(
                     f"{self.version} has no online rows: it was retired, then open the features "
@@ -228,22 +239,5 @@ class Features:
                     "lost, then run `marquee reconcile`"
                 ) from error
             self._store.registry.refresh()
+            self._rows.clear()
             return read()
-
-
-def _embeddings(
-    side: Side, ids: Sequence[str], columns: dict[str, list[Any]], tags: "dict[str, str]"
-) -> Embeddings:
-    version, dim = tags["version"], int(tags["dim"])
-    vectors: Float32 = np.zeros((len(ids), dim), dtype=np.float32)
-    if side == "user":
-        vectors[:] = np.asarray(json.loads(tags["default_user"]), dtype=np.float32)
-    labels = columns.get(f"{side}_embedding__version", [])
-    is_found = np.fromiter((label is not None for label in labels), bool, count=len(ids))
-    odd = sorted({label for label in labels if label not in (None, version)})
-    if odd:
-        raise MixedVersionsError(f"{side} rows of {', '.join(odd)} answer for {version}: reconcile")
-    if is_found.any():
-        values = columns[f"{side}_embedding__embedding"]
-        vectors[is_found] = np.asarray([v for v in values if v is not None], dtype=np.float32)
-    return Embeddings(tuple(ids), is_found, vectors, version)

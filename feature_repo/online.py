@@ -1,25 +1,24 @@
 """Online rows of one version: written in bulk, read back, repaired.
 
-Every version has tables of its own, so nothing that is served is ever changed. Rows go through
-Feast's own ``online_write_batch``, one transaction per parquet part; writing a part again changes
+Every version has rows of its own, so nothing that is served is ever changed. They are written in
+Feast's layout by ``online_tables`` and read back through Feast itself; writing them again changes
 nothing.
 """
 
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from feast import FeatureStore, FeatureView
-from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import FloatList, Value
+from feast.protos.feast.types.Value_pb2 import Value
 
 from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32, Side, strings
 from feature_repo.errors import OnlineRowsError
-from feature_repo.folder import PROJECT, FeastFolder
+from feature_repo.folder import PROJECT
+from feature_repo.online_tables.layout import RowLayout, layout_of
+from feature_repo.online_tables.opening import open_table
+from feature_repo.online_tables.table import OnlineTable
 from feature_repo.served import ServedVersion
 from lake.hashing import keyed_hash
 
@@ -27,11 +26,10 @@ SAMPLE_ROWS = 64
 """Rows per side that are read back and compared bit by bit."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class OnlineRows:
     """The online rows of one side of one version, behind its view."""
 
-    folder: FeastFolder
     store: FeatureStore
     version: ServedVersion
     side: Side
@@ -46,10 +44,12 @@ class OnlineRows:
         if self._fault(num_parts=1) is None:
             return 0
         self.version.files.verify()
+        held = self._table.count()
         self._create_table()
         written = self._write()
-        if self._count() != written:
+        if held:
             self.remove_others()
+        self._table.seal(written)
         self.check()
         return written
 
@@ -60,7 +60,7 @@ class OnlineRows:
             raise OnlineRowsError(f"{self.view.name}: {fault}: run `marquee reconcile`")
 
     def _fault(self, *, num_parts: int | None = None) -> str | None:
-        want, got = self.version.manifest.rows(self.side), self._count()
+        want, got = self.version.manifest.rows(self.side), self._table.count()
         if got != want:
             return f"want {want} online rows, got {'no table' if got is None else got}"
         ids, vectors = sample_rows(self.version, self.side, num_parts=num_parts)
@@ -89,73 +89,43 @@ class OnlineRows:
             partial=True,
         )
 
-    def _count(self) -> int | None:
-        """Return how many entities have rows, or None without a table."""
-        with closing(sqlite3.connect(self.folder.online)) as connection:
-            try:
-                # an entity has both features or none: Feast commits a part at once
-                found = connection.execute(
-                    f'SELECT count(*) FROM "{self._table}" WHERE feature_name = ?',  # noqa: S608
-                    ("version",),
-                ).fetchone()
-            except sqlite3.OperationalError as error:
-                if "no such table" not in str(error):
-                    raise
-                return None
-        return int(found[0])
-
     def _write(self) -> int:
-        as_of = datetime.fromisoformat(self.version.published.as_of)
-        label = Value(string_val=self.version.published.name)
         written = 0
         for record in self.version.manifest.parts(self.side):
             shard = self.version.files.shard(record, self.side)
-            rows: list[Any] = [
-                (
-                    self._key(one),
-                    {EMBEDDING: Value(float_list_val=FloatList(val=vector)), "version": label},
-                    as_of,
-                    None,
-                )
-                for one, vector in zip(strings(shard.ids), shard.vectors.tolist(), strict=True)
-            ]
-            self.store.provider.online_write_batch(self.store.config, self.view, rows, None)
-            written += len(rows)
+            keys = self._layout.keys(strings(shard.ids))
+            self._table.write(keys, self._layout.values(shard.vectors))
+            written += len(keys)
         return written
 
     def remove_others(self) -> None:
-        """Remove rows of entities that the version no longer holds.
+        """Remove rows of entities that the version no longer holds, as after an erasure.
 
-        Erasing rewrites a version's files without the user. Feast cannot delete one entity's rows,
-        so this is the one place that changes a table itself: by Feast's own key, in one step.
         Raises CorruptVersionError when a file is damaged.
         """
-        if self._count() is None:
+        held = self._table.count()
+        if held is None:
             return
         kept = {
-            self._serialized(one)
+            key
             for record in self.version.manifest.parts(self.side)
-            for one in strings(self.version.files.shard(record, self.side).ids)
+            for key in self._layout.keys(strings(self.version.files.shard(record, self.side).ids))
         }
-        with closing(sqlite3.connect(self.folder.online)) as connection, connection:
-            held = connection.execute(f'SELECT DISTINCT entity_key FROM "{self._table}"')  # noqa: S608
-            gone = [(key,) for (key,) in held if key not in kept]
-            connection.executemany(
-                f'DELETE FROM "{self._table}" WHERE entity_key = ?',  # noqa: S608
-                gone,
-            )
+        removed = self._table.keep_only(kept)
+        if held > 0:
+            self._table.seal(held - removed)
 
-    @property
-    def _table(self) -> str:
-        return f"{PROJECT}_{self.view.name}"
+    @cached_property
+    def _layout(self) -> RowLayout:
+        return layout_of(self.side, self.view.tags)
+
+    @cached_property
+    def _table(self) -> OnlineTable:
+        return open_table(self.store, self.view.name, self._layout)
 
     def _key(self, one: str) -> EntityKey:
         column = ID_COLUMNS[self.side]
         return EntityKey(join_keys=[column], entity_values=[Value(string_val=one)])
-
-    def _serialized(self, one: str) -> bytes:
-        version = self.store.config.entity_key_serialization_version
-        return serialize_entity_key(self._key(one), entity_key_serialization_version=version)
 
 
 def sample_rows(

@@ -86,12 +86,14 @@ def reconcile(workspace: Path) -> Reconciled:
         store, rendering = _opened(folder, readable)
         history = rebuild(embeddings)
         has_erased = is_due(folder, len(state.erasures))
-        served, written = _write_online(folder, store, rendering, readable, has_erased=has_erased)
+        served, written = _write_online(store, rendering, readable, has_erased=has_erased)
         from feature_repo.apply import apply_rendering
+        from feature_repo.online_tables.opening import forget_retired
         from feature_repo.rendering import render
 
         rendering = render(served.frames, log_seq=state.seq)
         live = [version.view(side) for version, side in live_sides(served.frames)]
+        forget_retired(store, set(live))
         is_applied = apply_rendering(store, rendering, live=live)
         if has_erased:
             remove_erased_versions(embeddings, state)
@@ -198,12 +200,7 @@ def _opened(folder: FeastFolder, served: Served) -> "tuple[FeatureStore, Renderi
 
 
 def _write_online(
-    folder: FeastFolder,
-    store: "FeatureStore",
-    rendering: "Rendering",
-    served: Served,
-    *,
-    has_erased: bool,
+    store: "FeatureStore", rendering: "Rendering", served: Served, *, has_erased: bool
 ) -> tuple[Served, dict[str, int]]:
     """Bring every live version's rows online and read them back, before any service names them.
 
@@ -215,7 +212,7 @@ def _write_online(
 
     def complete(version: ServedVersion, side: Side) -> None:
         view = rendering.views[version.view(side)]
-        rows = OnlineRows(folder=folder, store=store, version=version, side=side, view=view)
+        rows = OnlineRows(store=store, version=version, side=side, view=view)
         if has_erased:
             rows.remove_others()
         if num_rows := rows.complete():

@@ -50,4 +50,5 @@ def open_plainly(folder: FeastFolder) -> FeatureStore:
 
 
 def _config(folder: FeastFolder) -> RepoConfig:
-    return load_repo_config(folder.path, folder.path / "feature_store.yaml")
+    folder.require_settings()
+    return load_repo_config(folder.path, folder.configuration)

@@ -125,8 +125,8 @@ def abandoned(scratch: Path, *, older_than: timedelta = timedelta(0)) -> list[Pa
 
 
 def sweep_temporaries(folder: Path) -> None:
-    """Remove the unfinished files of processes that are gone, right below ``folder``."""
-    for path in folder.glob(".*-*.tmp"):
+    """Remove the unfinished files of processes that are gone, anywhere below ``folder``."""
+    for path in folder.rglob(".*-*.tmp"):
         if _is_gone(path.name.split(".")[-2].partition("-")[0]):
             path.unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ with rows of erased users that no reference names is removed.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def _rewrite(
         rows = copy_without(folder, gone, staged)
         tidied(asset, staged)
         after = digest_folder(staged)
-        done = Rewritten(
+        about_to_be = Rewritten(
             asset=asset,
             partition=partition,
             logical_ids=tuple(sorted({ref.logical_id for ref in named.values()})),
@@ -128,7 +129,7 @@ def _rewrite(
             rows=rows,
             users=_hashes(lake.tombstones(), gone),
         )
-        _record(lake, done)
+        done = _recorded(lake, about_to_be)
         if named:
             place = folder_of(asset, partition, after)
             corrections = {
@@ -146,14 +147,17 @@ def _hashes(tombstones: Tombstones, users: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(map(tombstones.hash_of, users)))
 
 
-def _record(lake: Lake, done: Rewritten) -> None:
-    """Write down what is about to be done; what a killed process already did stays as it wrote."""
-    key = f"{_OPEN}/{done.asset}.{done.partition}.{done.before[:16]}.json"
-    data = json.dumps({"format_version": FORMAT_VERSION, **asdict(done)}, indent=1, sort_keys=True)
-    if done.after is None:
-        lake.storage.objects.put_if_absent(key, data.encode())
-    else:
-        lake.storage.objects.put(key, data.encode())
+def _recorded(lake: Lake, one: Rewritten) -> Rewritten:
+    """Write down what is about to be done, beside what a killed process did of it; return both."""
+    key = f"{_OPEN}/{one.asset}.{one.partition}.{one.before[:16]}.json"
+    objects = lake.storage.objects
+    with suppress(MissingArtifactError):
+        begun = _read(objects.get(key))  # some references may already name what took its place
+        named = sorted({*begun.logical_ids, *one.logical_ids})
+        one = replace(one, logical_ids=tuple(named), after=one.after or begun.after)
+    data = json.dumps({"format_version": FORMAT_VERSION, **asdict(one)}, indent=1, sort_keys=True)
+    objects.put(key, data.encode())
+    return one
 
 
 def _read(data: bytes) -> Rewritten:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lake.atomic import sweep_temporaries
 from lake.digests import digest_folder, digest_json
 from lake.errors import CorruptArtifactError, LakeError, MissingArtifactError
 from lake.lock import exclusive_lock
@@ -109,15 +110,18 @@ class Lake:
             )
         return ref
 
-    def refs(self, asset: str, *, through: str | None = None) -> list[ArtifactRef]:
-        """Return the references of all partitions, or of those up to ``through``, in their order.
+    def refs(
+        self, asset: str, *, since: str | None = None, through: str | None = None
+    ) -> list[ArtifactRef]:
+        """Return the references of all partitions, or from one to another, in their order.
 
         Raises CorruptArtifactError, naming the file.
         """
         keys = [
             key
             for key in self.storage.objects.list(f"refs/{asset}")
-            if through is None or PurePosixPath(key).stem <= through
+            if (since is None or since <= PurePosixPath(key).stem)
+            and (through is None or PurePosixPath(key).stem <= through)
         ]
         found = get_all(self.storage.objects, keys)
         return [self._parsed_ref(key, data) for key, data in zip(keys, found, strict=True)]
@@ -286,6 +290,8 @@ class Lake:
     def sweep(self) -> None:
         """Remove the unfinished work of killed runs."""
         self.storage.folders.sweep()
+        for folder in ("refs", "replaced", "tombstones", "erasures"):
+            sweep_temporaries(self.root / folder)
 
     def _is_there(self, ref: ArtifactRef) -> bool:
         return self.storage.folders.exists(ref.uri)

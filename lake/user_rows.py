@@ -8,6 +8,7 @@ byte by byte, what would have been written without these users.
 import base64
 import shutil
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.errors import CorruptArtifactError, ErasureError
+from lake.row_groups import ROW_GROUP_ROWS
 
 USER_ID = "user_id"
 
 _Codec = Literal["gzip", "brotli", "lz4", "zstd", "snappy", "none"]
-_ROW_GROUP_ROWS = 1 << 17
 
 
 def users_of(folder: Path) -> set[str]:
@@ -147,7 +148,7 @@ def _copy_parquet(path: Path, gone: Collection[str], target: Path) -> int:
         target,
         compression=codecs,
         use_dictionary=[one.path_in_schema for one in columns if one.has_dictionary_page],  # type: ignore[arg-type]  # stubs know bool only
-        row_group_size=max(group.num_rows, _ROW_GROUP_ROWS),
+        row_group_size=max(group.num_rows, ROW_GROUP_ROWS),
     )
     return int(rows.num_rows - left.num_rows)
 
@@ -159,32 +160,76 @@ def _codec(name: str) -> _Codec:
 
 
 def _copy_arrow(path: Path, gone: Collection[str], target: Path) -> int:
-    """Write the file again batch by batch; dictionaries lose what only these users had."""
+    """Write the file again batch by batch; dictionaries lose what only these users had.
+
+    An Arrow file has one dictionary for all batches of a column, so they are looked at twice.
+    """
     removed = 0
+    found: list[_Dictionary] = []
     with pa.memory_map(str(path)) as source:
         file = pa.ipc.open_file(source)
+        for batch in _batches(source):
+            left = _others(batch, gone)
+            here = [one for column in left.columns for one in _dictionaries(column)]
+            found = [a.joined(b) for a, b in zip(found or here, here, strict=True)]
         with pa.ipc.new_file(str(target), file.schema) as writer:
             for batch in _batches(source):
                 left = _others(batch, gone)
                 removed += batch.num_rows - left.num_rows
-                columns = [_compact(left.column(n)) for n in range(left.num_columns)]
+                in_order = iter(found)
+                columns = [_compact(column, in_order) for column in left.columns]
                 writer.write_batch(pa.record_batch(columns, schema=file.schema))
     return removed
 
 
-def _compact(column: Any) -> Any:
-    """Return the column without values of dictionaries that nothing refers to, in their order."""
+@dataclass(frozen=True, slots=True)
+class _Dictionary:
+    """A dictionary of a column, and those of its codes that occur."""
+
+    values: Any
+    codes: Any
+
+    def joined(self, other: "_Dictionary") -> "_Dictionary":
+        """Return what occurs in either; a batch that has no value may have no dictionary."""
+        codes = pc.unique(pa.concat_arrays([self.codes, other.codes])).sort()
+        return _Dictionary(max(self.values, other.values, key=len), codes)
+
+
+def _dictionaries(column: Any) -> Iterator[_Dictionary]:
+    """Yield the dictionaries of a column, in the order in which ``_compact`` takes them."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        used = pc.unique(column.indices.drop_null()).sort()
-        codes = pc.index_in(column.indices, value_set=used).cast(kind.index_type)
-        return pa.DictionaryArray.from_arrays(codes, column.dictionary.take(used))
+        yield _Dictionary(column.dictionary, pc.unique(column.indices.drop_null()))
+    elif pa.types.is_struct(kind):
+        for part in column.flatten():
+            yield from _dictionaries(part)
+    elif _is_list(kind):
+        yield from _dictionaries(column.flatten())
+
+
+def _compact(column: Any, used: Iterator[_Dictionary]) -> Any:
+    """Return the column with what occurs of its dictionaries, in their order."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        known = next(used)
+        codes = pc.index_in(column.indices, value_set=known.codes).cast(kind.index_type)
+        values = known.values.take(known.codes)
+        return pa.DictionaryArray.from_arrays(codes, values, ordered=kind.ordered)
+    nothing = column.is_null() if column.null_count else None
     if pa.types.is_struct(kind):
-        parts = [_compact(part) for part in column.flatten()]
-        return pa.StructArray.from_arrays(parts, fields=list(kind))
-    if pa.types.is_large_list(kind):
+        parts = [_compact(part, used) for part in column.flatten()]
+        return pa.StructArray.from_arrays(parts, fields=list(kind), mask=nothing)
+    if _is_list(kind):
         # a filter leaves whole lists, but their values may still begin elsewhere
+        is_large = pa.types.is_large_list(kind)
         ends = pc.cumulative_sum(pc.list_value_length(column).fill_null(0))
-        offsets = pa.concat_arrays([pa.array([0], pa.int64()), ends.cast(pa.int64())])
-        return pa.LargeListArray.from_arrays(offsets, _compact(column.flatten()), type=kind)
+        size = pa.int64() if is_large else pa.int32()
+        offsets = pa.concat_arrays([pa.array([0], size), ends.cast(size)])
+        made = pa.LargeListArray if is_large else pa.ListArray
+        values = _compact(column.flatten(), used)
+        return made.from_arrays(offsets, values, type=kind, mask=nothing)
     return column
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)

@@ -16,7 +16,7 @@ from rich.markup import escape
 from assets.workspace import Workspace
 from embedding_store.checks import check
 from lake.errors import LakeError
-from marquee.errors import EXPECTED
+from marquee.errors import expected
 
 LIBRARIES = ("dagster", "feast", "great-expectations", "mlflow", "pyarrow", "torch")
 
@@ -35,7 +35,7 @@ def examine(root: Path, console: Console) -> bool:
     answers = [_show("the installation", _installation, console)]
     try:
         workspace = Workspace.open(root)
-    except EXPECTED as error:
+    except expected() as error:
         _print("the workspace", Answer("", (str(error),)), console)
         return False
     questions: dict[str, Callable[[Workspace], Answer]] = {
@@ -53,7 +53,7 @@ def examine(root: Path, console: Console) -> bool:
 def _show(question: str, ask: Callable[[], Answer], console: Console) -> Answer:
     try:
         answer = ask()
-    except EXPECTED as error:
+    except expected() as error:
         answer = Answer("", (str(error),))
     _print(question, answer, console)
     return answer

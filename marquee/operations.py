@@ -9,8 +9,10 @@ from assets.acceptance import follow_log
 from assets.workspace import Workspace
 from embedding_store.publisher import Publisher
 from embedding_store.state import Switch
+from feature_repo.folder import ONLINE_KINDS, FeastFolder
+from feature_repo.moving import move_online
 from feature_repo.projection import Reconciled, confirm, reconcile, require_covering_log
-from marquee.errors import EXPECTED, CommandError
+from marquee.errors import CommandError, expected
 
 
 def roll_back(workspace: Workspace, *, to: int | None, by: str, why: str, console: Console) -> None:
@@ -102,6 +104,19 @@ def reconcile_features(workspace: Workspace, console: Console) -> None:
     follow_log(workspace)
 
 
+def choose_online(workspace: Workspace, kind: str | None, console: Console) -> None:
+    """Move the online rows to a store of ``kind``; without one, say where they are."""
+    folder = FeastFolder.of(workspace.root)
+    if kind is None:
+        console.print(f"online rows lie in {folder.online_kind()}")
+        return
+    chosen = next((one for one in ONLINE_KINDS if one == kind), None)
+    if chosen is None:
+        raise CommandError(f"online store: want one of {', '.join(ONLINE_KINDS)}, got {kind!r}")
+    console.print(sentence(move_online(workspace.root, chosen)))
+    follow_log(workspace)
+
+
 def sentence(report: Reconciled) -> str:
     """Return what a reconciliation did, for people."""
     done = [
@@ -131,7 +146,7 @@ def _logged_and_served(
         if workspace.store.state().stable(frame) is not None:
             confirm(workspace.root, frame=frame)
         follow_log(workspace)
-    except EXPECTED as error:
+    except expected() as error:
         if workspace.store.state().seq == before:
             raise
         raise CommandError(

@@ -16,8 +16,11 @@ from lake.hashing import keyed_hash
 from lake.refs import ArtifactRef
 from marquee.errors import CommandError
 from training.events.artifacts import scan_events
+from training.repeats import contents
+from training.schema import EventSchema
 
 _NUM_SAMPLES = 3
+_ROW = ["event_id", "content"]
 
 
 def show_quarantine(workspace: Workspace, days: Sequence[str], console: Console) -> None:
@@ -39,7 +42,7 @@ def release_days(workspace: Workspace, days: Sequence[str], console: Console) ->
 
     Models and versions that were made of the days stay what they are. Raises RunFailedError.
     """
-    before = {ref.partition: _rules(workspace, ref) for ref in _refs(workspace, days) if ref.rows}
+    before = {ref.partition: _refused(workspace, ref) for ref in _refs(workspace, days) if ref.rows}
     from marquee.runs import Orchestrator
 
     orchestrator = Orchestrator(workspace)
@@ -61,14 +64,16 @@ class Fate:
 
 
 def _fate(workspace: Workspace, day: str, before: pl.DataFrame) -> Fate:
-    """Follow rows by their event ids."""
-    now = _rules(workspace, workspace.lake.require("quarantined_events", day))
-    why = now.unique("event_id", keep="first", maintain_order=True).rename({"rule": "rule now"})
-    followed = before.join(why, on="event_id", how="left")
-    _, events = scan_events(workspace.lake.path(workspace.lake.require("valid_events", day)))
-    free = followed.filter(pl.col("rule now").is_null())
-    valid = free.lazy().join(events.select("event_id"), on="event_id", how="semi").collect()
-    still = followed.filter(pl.col("rule now").is_not_null())
+    """Follow each row by its id and content, which no two rows of a day share."""
+    now = _refused(workspace, workspace.lake.require("quarantined_events", day))
+    followed = before.join(now.rename({"rule": "rule now"}), on=_ROW, how="left")
+    is_free = pl.col("rule now").is_null()
+    schema, events = scan_events(workspace.lake.path(workspace.lake.require("valid_events", day)))
+    free = followed.filter(is_free)
+    # contents are computed for the few events that bear an id of a row that was refused
+    candidates = events.join(free.lazy(), on="event_id", how="semi").collect()
+    valid = free.join(_with_content(candidates, schema), on=_ROW, how="semi")
+    still = followed.filter(~is_free)
     return Fate(
         Counter(before["rule"].to_list()),
         Counter(valid["rule"].to_list()),
@@ -110,9 +115,14 @@ def _by_rule(ref: ArtifactRef) -> dict[str, int]:
     return {rule: count for rule, count in ref.figures["by_rule"].items() if count}
 
 
-def _rules(workspace: Workspace, ref: ArtifactRef) -> pl.DataFrame:
-    _, rows = scan_events(workspace.lake.path(ref))
-    return rows.select("event_id", "rule").collect()
+def _refused(workspace: Workspace, ref: ArtifactRef) -> pl.DataFrame:
+    """Return the id, the content and the rule of each row in quarantine."""
+    schema, rows = scan_events(workspace.lake.path(ref))
+    return _with_content(rows.collect(), schema).select(*_ROW, "rule")
+
+
+def _with_content(rows: pl.DataFrame, schema: EventSchema) -> pl.DataFrame:
+    return rows.with_columns(pl.Series("content", contents(rows.to_arrow(), schema)))
 
 
 def _samples(workspace: Workspace, ref: ArtifactRef) -> dict[str, list[str]]:

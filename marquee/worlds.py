@@ -9,14 +9,12 @@ from typing import Any
 from assets.timeline import end_of_month, month_of
 from assets.workspace import WorkspaceConfig
 from marquee.errors import CommandError
+from marquee.source_names import SOURCES
 from training.events.mapping import LogMapping
 from training.events.mapping_file import read_mapping
 from training.events.own_log import OwnLog
 from training.events.published_logs import PUBLISHED, published_mapping
 from training.recipes import load_recipe
-
-SOURCES = ("simulated", "kuairand", "parquet", *PUBLISHED)
-_NAME_BYTES = 255  # of one name, on every file system in use
 
 
 def simulated() -> WorkspaceConfig:
@@ -136,25 +134,3 @@ def _world(source: str, data: Path | None) -> WorkspaceConfig:
         case name if name in PUBLISHED:
             return published(name, data)
     raise CommandError(f"--source: want {', '.join(SOURCES)}; got {source!r}")
-
-
-def workspace_folder(home: Path, name: str) -> Path:
-    """Return where the workspace ``name`` lies; raises CommandError unless it names one folder."""
-    is_utf8 = not any("\ud800" <= one <= "\udfff" for one in name)
-    # a database's address ends at "?", and "%" begins another character in it
-    if name in {"", ".", ".."} or set(name) & set("/\0?%") or not is_utf8:
-        raise CommandError(
-            f"--workspace: want the plain name of a folder below {home}, without / ? %, got "
-            f"{_shortened(name)}"
-        )
-    if (size := len(name.encode())) > _NAME_BYTES:
-        raise CommandError(
-            f"--workspace: want at most {_NAME_BYTES} bytes, which is what a folder's name may "
-            f"have, got {size}: {_shortened(name)}"
-        )
-    return home / name
-
-
-def _shortened(text: str, limit: int = 40) -> str:
-    """Return ``text`` in quotes for a message, without the end of a long one."""
-    return repr(text if len(text) <= limit else text[:limit] + "…")

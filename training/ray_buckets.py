@@ -62,7 +62,13 @@ def _let_end(ray: Any, pending: list[Any]) -> None:
 def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing here phones home
     if address:
-        ray.init(address=address)
+        try:
+            ray.init(address=address)
+        except (ConnectionError, ValueError) as error:
+            raise EngineError(
+                f"ray: no cluster answers at {address} ({error}): start it, or mend "
+                "MARQUEE_RAY_ADDRESS"
+            ) from error
         return
     ray.init(
         num_cpus=num_cpus,

@@ -59,14 +59,18 @@ class Vocabulary:
     @classmethod
     def from_parquet(cls, path: Path) -> "Vocabulary":
         """Read what ``write`` wrote; raises ContractError."""
-        with pq.ParquetFile(path) as file:
-            metadata = file.schema_arrow.metadata or {}
-            version = metadata.get(b"format_version", b"none").decode()
-            if version != str(FORMAT_VERSION):
-                raise ContractError(
-                    f"vocabulary {path}: read format {FORMAT_VERSION}, got {version}"
-                )
-            return cls(file.read().combine_chunks())
+        try:
+            with pq.ParquetFile(path) as file:
+                table = file.read().combine_chunks()
+            table.validate(full=True)
+        except (OSError, pa.ArrowException) as error:
+            raise ContractError(
+                f"vocabulary {path}: missing or damaged ({error}): restore it from a copy"
+            ) from error
+        version = (table.schema.metadata or {}).get(b"format_version", b"none").decode()
+        if version != str(FORMAT_VERSION):
+            raise ContractError(f"vocabulary {path}: read format {FORMAT_VERSION}, got {version}")
+        return cls(table)
 
     def write(self, path: Path) -> None:
         """Write the rows; equal vocabularies give equal bytes."""

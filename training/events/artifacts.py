@@ -87,7 +87,8 @@ def write_raw(  # noqa: PLR0913 - all but the first four are keywords
     # what is taken in is not too late, whatever a caller's instants are
     is_too_late = ~is_raw & ~_is_received_before(arrived, lateness.final_at)
     if arrived.num_rows and not is_raw.any():
-        raise NoDataError(f"{source.name} {day}: no events arrived before {received_before}")
+        # whether a day may be without events is the source's to say: it raises NoDataError or not
+        source.read_day(day, received_before=received_before)
     figures = {
         "late": int((~is_early).sum()),
         "late_taken": int((is_raw & ~is_early).sum()),
@@ -297,11 +298,6 @@ def _without(erased: Container[str] | None, rows: pa.Table) -> pa.Table:
     if not gone:
         return rows
     return rows.filter(pc.invert(pc.is_in(rows["user_id"], value_set=pa.array(gone, pa.string()))))
-
-
-def event_figures(events: pa.Table) -> dict[str, Any]:
-    """Return what is counted of raw or valid events."""
-    return Counts.of(events).figures()
 
 
 def prefix_figures(prefix: pa.Table) -> dict[str, Any]:

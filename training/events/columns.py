@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from training.errors import SourceError
 from training.events.mapping import Condition, DurationUnit, FacetColumn, InstantColumn, TimeUnit
@@ -31,6 +32,8 @@ PER_SECOND = {
 }
 """How many of a unit are a second, for the units that count."""
 _BOUND_S = int((_BOUND - _EPOCH).total_seconds())
+_DAY_S = 86_400
+_TICKS = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _MAX_MS = 1 << 53  # whole numbers beyond are not exact as float64
 _MAX_FLOAT32 = 1 << 24
 _ZONE = r"\s*(?:UTC|[Zz]|([+-])(\d{2}):?(\d{2})?)$"
@@ -50,7 +53,7 @@ def instants(schema: Schema, spec: InstantColumn) -> pl.Expr:
         raise SourceError(f"column {spec.column!r} is {dtype}: want {fit}, got {spec.unit.value!r}")
     if is_timestamp:
         assert isinstance(dtype, pl.Datetime)
-        found = _of_timestamps(column, dtype, spec)
+        found = _of_timestamps(_near(column, dtype), dtype, spec)
     elif spec.unit is TimeUnit.ISO:
         if dtype != pl.String:
             raise SourceError(f"column {spec.column!r} is {dtype}: want text for 'iso'")
@@ -62,6 +65,14 @@ def instants(schema: Schema, spec: InstantColumn) -> pl.Expr:
     micros = found.cast(INSTANT).to_physical()  # numbers: polars 2.1 takes long over instants
     in_bounds = micros.is_between(0, _BOUND_S * 1_000_000 - 1)
     return pl.when(in_bounds).then(found).cast(INSTANT)
+
+
+def _near(column: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
+    """Return timestamps within a day of the bounds: others overflow, or have no local time."""
+    per_second = _TICKS[dtype.time_unit]
+    ticks = column.to_physical()
+    is_near = ticks.is_between(-_DAY_S * per_second, (_BOUND_S + _DAY_S) * per_second)
+    return pl.when(is_near).then(column)
 
 
 def _of_timestamps(column: pl.Expr, dtype: pl.Datetime, spec: InstantColumn) -> pl.Expr:
@@ -126,9 +137,13 @@ def identifiers(schema: Schema, column: str) -> pl.Expr:
         whole = value.cast(pl.Int64, strict=False)
         text = pl.when(whole == value).then(whole.cast(pl.String)).otherwise(value.cast(pl.String))
         return pl.when(value.is_not_nan()).then(text)
-    if dtype.is_nested():
-        raise SourceError(f"column {column!r} is {dtype}: want one value per row")
+    _require_one_value(dtype, column)
     return value.cast(pl.String, strict=False)
+
+
+def _require_one_value(dtype: pl.DataType | DataTypeClass, column: str, per: str = "row") -> None:
+    if dtype.is_nested():
+        raise SourceError(f"column {column!r} is {dtype}: want one value per {per}")
 
 
 def durations(schema: Schema, column: str, unit: DurationUnit) -> pl.Expr:
@@ -166,7 +181,9 @@ def sets(schema: Schema, column: str, separator: str | None) -> pl.Expr:
     """Return sets of words, of a column of lists or of text; null where there is none."""
     dtype, value = schema[column], pl.col(column)
     if isinstance(dtype, (pl.List, pl.Array)):
+        _require_one_value(dtype.inner, column, per="member of a list")
         return value.cast(pl.List(pl.String))
+    _require_one_value(dtype, column)
     text = value.cast(pl.String, strict=False)
     if separator is None:
         return pl.when(text.is_not_null()).then(pl.concat_list(text))
@@ -194,6 +211,7 @@ def facet(schema: Schema, spec: FacetColumn) -> pl.Expr:
 def holds(schema: Schema, condition: Condition) -> pl.Expr:
     """Return whether a row satisfies a condition; a missing value satisfies none."""
     value, wanted = pl.col(condition.column), condition.value
+    _require_one_value(schema[condition.column], condition.column)
     number = value.cast(pl.Float64, strict=False)
     if condition.test in {"at_least", "below"}:
         bound = pl.lit(wanted, dtype=pl.Float64)

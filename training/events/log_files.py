@@ -25,6 +25,12 @@ _READAHEAD = 4
 _LINE = "line"
 # separates nothing in a text file: the whole line is one column
 _NO_DELIMITER = "\x1f"
+_BYTES = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+    pa.types.is_fixed_size_binary,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,8 @@ class LogFile:
     path: Path
     layout: FileSet
     schema: pa.Schema
-    """Columns and types as they are read: everything in CSV is text, and so are dictionaries of it.
+    """Columns and types as they are read: everything in CSV is text, and so are dictionaries of it;
+    instants are UTC. Columns of types that nothing here is made of are left out.
     """
     stored: pa.Schema
     """Columns and types as the file has them."""
@@ -50,13 +57,18 @@ class LogFile:
         self.require(columns)
         try:
             yield from self._frames(list(dict.fromkeys(columns)), only)
-        except (pa.ArrowException, UnicodeError) as error:
+        except (pa.ArrowException, UnicodeError, OSError) as error:
             raise SourceError(f"{self.path}: {_told(error)}") from error
 
     def require(self, columns: Sequence[str]) -> None:
         """Raise SourceError unless the file has the columns."""
         for name in columns:
             if name not in self.schema.names:
+                if name in self.stored.names:
+                    raise SourceError(
+                        f"{self.path}: column {name!r} is {self.stored.field(name).type}: want "
+                        "text, numbers, times or lists of text"
+                    )
                 raise SourceError(
                     f"{self.path}: column {name!r} is missing; there are: "
                     f"{', '.join(self.schema.names)}"
@@ -88,9 +100,20 @@ class LogFile:
             fragment_readahead=1,
         ).to_batches()
         for batch in batches:
+            self._require_utf8(batch)
             rows = pl.from_arrow(batch)
             assert isinstance(rows, pl.DataFrame)
             yield _split(rows, self.layout).select(columns) if is_split else rows
+
+    def _require_utf8(self, batch: pa.RecordBatch) -> None:
+        """Raise SourceError where text is none: nobody looks at its bytes again."""
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise SourceError(
+                    f"{self.path}: column {name!r}: {error}: write the file again in UTF-8"
+                ) from error
 
     @property
     def _is_split_here(self) -> bool:
@@ -110,19 +133,25 @@ def log_files(layout: FileSet) -> tuple[LogFile, ...]:
 
 def _log_file(path: Path, layout: FileSet) -> LogFile:
     stored = _columns(path, layout)
-    return LogFile(path, layout, schema=_without_dictionaries(stored), stored=stored)
+    kinds = {field.name: _as_read(field.type) for field in stored}
+    schema = pa.schema([(name, kind) for name, kind in kinds.items() if kind is not None])
+    return LogFile(path, layout, schema=schema, stored=stored)
 
 
-def _without_dictionaries(stored: pa.Schema) -> pa.Schema:
-    """Return columns of values where the file has codes of them: a code is no number to read."""
-    return pa.schema(
-        [
-            field.with_type(field.type.value_type)
-            if isinstance(field.type, pa.DictionaryType)
-            else field
-            for field in stored
-        ]
-    )
+def _as_read(kind: pa.DataType) -> pa.DataType | None:
+    """Return the type that values are read as, None where they are nothing to read."""
+    if isinstance(kind, pa.DictionaryType):
+        return _as_read(kind.value_type)  # a code is no number to read
+    if isinstance(kind, pa.TimestampType) and kind.tz:
+        return pa.timestamp(kind.unit, "UTC")  # polars 2.1 panics at a zone that is an offset
+    if pa.types.is_string_view(kind) or any(test(kind) for test in _BYTES):
+        return pa.string()  # pyarrow 25 filters no views; text that a writer did not mark as such
+    if isinstance(kind, (pa.ListType, pa.LargeListType)):
+        inner = _as_read(kind.value_type)
+        return pa.list_(inner) if inner else None
+    # polars 2.1 panics at decimals of 256 bits
+    is_refused = isinstance(kind, (pa.BaseExtensionType, pa.Decimal256Type, pa.MapType))
+    return None if is_refused else kind
 
 
 def _below(path: Path, kind: FileFormat) -> list[Path]:
@@ -148,10 +177,11 @@ def _columns(path: Path, layout: FileSet) -> pa.Schema:
         return _texts(path, layout.columns)
     try:
         schema = _format(layout).inspect(str(path), filesystem=LocalFileSystem())
+        names = schema.names  # decoded only now
     except (pa.ArrowException, UnicodeError, OSError) as error:
         raise SourceError(f"{path}: want a {layout.format} file, got: {_told(error)}") from error
     if layout.format is FileFormat.CSV:
-        return _texts(path, schema.names)
+        return _texts(path, names)
     return _unrepeated(path, schema)
 
 

@@ -243,7 +243,7 @@ def _only_around(file: LogFile, spec: InstantColumn, day: date) -> pc.Expression
     if isinstance(kind, pa.TimestampType):
         local = (one if kind.tz else one.replace(tzinfo=None) for one in bounds)
         low, high = (pa.scalar(one, pa.timestamp("us", kind.tz)).cast(kind) for one in local)
-    elif pa.types.is_integer(kind) and spec.unit in columns.PER_SECOND:
+    elif pa.types.is_signed_integer(kind) and spec.unit in columns.PER_SECOND:
         second = columns.PER_SECOND[spec.unit]
         low, high = (pa.scalar((one - _EPOCH) // timedelta(seconds=1) * second) for one in bounds)
     else:

@@ -7,6 +7,7 @@
     shared_ids.parquet      of raw events: ids that occur in more than one bucket, mostly none
     schema.json             EventSchema
 
+A day that was written before there were buckets lies in one file, and is read as one bucket.
 An event's bucket is its user's; what names no user lies in bucket 0. A bucket needs nothing of the
 others but the rows of shared ids, of which one alone may stay.
 """
@@ -22,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.hashing import buckets
+from lake.row_groups import ROW_GROUP_ROWS
 from training.codes import Column, coded, of_each_row, plain
 from training.contracts import Int32
 from training.errors import SourceError
@@ -30,7 +32,7 @@ from training.schema import EventSchema
 
 SHARED_IDS_FILE = "shared_ids.parquet"
 
-_ROW_GROUP_ROWS = 1 << 17
+_WHOLE_FILE = "events.parquet"  # of days written before there were buckets
 
 
 def part_file(bucket: int) -> str:
@@ -41,6 +43,8 @@ def part_file(bucket: int) -> str:
 def part_paths(folder: Path) -> list[Path]:
     """Return the files of a folder, by bucket; raises SourceError when one is missing."""
     paths = sorted(folder.glob("events-*.parquet"))
+    if not paths and (folder / _WHOLE_FILE).is_file():
+        return [folder / _WHOLE_FILE]
     wanted = [folder / part_file(bucket) for bucket in range(len(paths) or 1)]
     if paths != wanted or len(paths) & (len(paths) - 1):
         missing = next(
@@ -52,23 +56,19 @@ def part_paths(folder: Path) -> list[Path]:
 
 def write_parts(events: pa.Table, folder: Path, *, num_buckets: int) -> None:
     """Write events by bucket, in the order in which they stand."""
-    bucket_of = _bucket_of_rows(events, num_buckets)
-    for bucket in range(num_buckets):
-        inside = events.take(np.flatnonzero(bucket_of == bucket))
-        write_parquet(inside, folder / part_file(bucket))
+    _write_buckets(events, _bucket_of_rows(events, num_buckets), folder, num_buckets=num_buckets)
 
 
 def write_raw_parts(
     events: pa.Table, schema: EventSchema, folder: Path, *, num_buckets: int
 ) -> None:
     """Write raw events by bucket, and the ids that occur in more than one."""
-    write_parts(events, folder, num_buckets=num_buckets)
+    bucket_of = _bucket_of_rows(events, num_buckets)
+    _write_buckets(events, bucket_of, folder, num_buckets=num_buckets)
     # hashes find the few candidates in a tenth of the time that texts take
     ids = pl.Series("event_id", ids_of(events, schema))
     found = np.flatnonzero(ids.hash().is_duplicated().to_numpy())
-    some = pl.DataFrame(
-        {"event_id": ids.gather(found), "bucket": _bucket_of_rows(events, num_buckets)[found]}
-    )
+    some = pl.DataFrame({"event_id": ids.gather(found), "bucket": bucket_of[found]})
     several = (
         some.group_by("event_id").agg(pl.col("bucket").n_unique()).filter(pl.col("bucket") > 1)
     )
@@ -104,6 +104,8 @@ def read_with_rivals(folder: Path, schema: EventSchema, bucket: int) -> tuple[pa
     """
     paths = part_paths(folder)
     own = read_part(paths[bucket])
+    if len(paths) == 1:  # there is nobody to share an id with
+        return own, own.num_rows
     shared = pq.read_table(folder / SHARED_IDS_FILE)["event_id"].combine_chunks()
     if len(shared):  # what this bucket does not have is the others' to settle
         is_ours: Column = pc.is_in(shared, value_set=ids_of(own, schema))
@@ -134,7 +136,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
         rows,
         unfinished,
         compression="zstd",
-        row_group_size=_ROW_GROUP_ROWS,
+        row_group_size=ROW_GROUP_ROWS,
         use_dictionary=_repeating(rows.schema),  # type: ignore[arg-type]  # stubs know bool only
     )
     unfinished.replace(path)
@@ -148,6 +150,12 @@ def _repeating(schema: pa.Schema) -> list[str]:
     texts = [field.name for field in schema if field.type == pa.string()]
     lists = [f"{field.name}.list.element" for field in schema if pa.types.is_list(field.type)]
     return [name for name in (*texts, *lists) if name != "event_id"]
+
+
+def _write_buckets(events: pa.Table, bucket_of: Int32, folder: Path, *, num_buckets: int) -> None:
+    for bucket in range(num_buckets):
+        inside = events.take(np.flatnonzero(bucket_of == bucket))
+        write_parquet(inside, folder / part_file(bucket))
 
 
 def _bucket_of_rows(events: pa.Table, num_buckets: int) -> Int32:

@@ -96,6 +96,10 @@ class SimulatedWorld:
         day_index = (day - self.first_day).days
         events, gone = add_defects(self._genuine(day_index), self.parameters, day_index)
         is_early = events.received_us < _us(received_before)
+        if len(events) and not is_early.any():
+            raise NoDataError(
+                f"simulated world: no events of {day} arrived before {received_before}"
+            )
         return to_table(
             events if is_early.all() else events.take(np.flatnonzero(is_early)),
             user_ids=self._user_ids,

@@ -43,6 +43,9 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         """Refuse a negative gap, buckets that are no power of two, and roles without targets."""
+        for name in ("merge_gap_s", "num_buckets"):
+            if type(value := getattr(self, name)) is not int:
+                raise ConfigError(f"{name}: want a whole number, got {value!r}")
         if self.merge_gap_s < 0:
             raise ConfigError(f"merge_gap_s: want 0 or more seconds, got {self.merge_gap_s}")
         if self.num_buckets < 1 or self.num_buckets & (self.num_buckets - 1):

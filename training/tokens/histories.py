@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from lake.hashing import buckets
 from training.codes import compacted, unified
-from training.contracts import Histories
+from training.contracts import Histories, Int32, Int64
 from training.errors import ContractError, NoDataError
 from training.schema import EventSchema
 from training.tokens.config import TokenizerConfig
@@ -146,7 +146,7 @@ def _read_day(
     """Return the folder's day and tokens; None when the day is empty or not before ``before``."""
     day, tokens = None, []
     for bucket, users in wanted:
-        rows = open_bucket(folder / bucket_file(bucket))
+        rows = open_bucket(folder / bucket_file(bucket), is_proven=True)
         day = day_of(rows)
         if day is None or day >= before:
             return None, []
@@ -180,10 +180,6 @@ def joined(parts: Sequence[PartialTokens], *, gap_us: int) -> Histories:
     used_users, user_code = compacted(user_ids, user_code[starts])
     used_items, item_code = compacted(items, item_code[starts])
     first_row = by_user[starts]
-    categories = {}
-    for name in parts[0].request_categories:
-        values, codes = unified([part.request_categories[name] for part in parts])
-        categories[name] = compacted(values, codes[first_row])
     return Histories(
         user_ids=used_users,
         offsets=np.cumsum(np.bincount(user_code + 1, minlength=len(used_users) + 1)),
@@ -194,9 +190,20 @@ def joined(parts: Sequence[PartialTokens], *, gap_us: int) -> Histories:
         duration_ms=run_sums(column("duration_ms"), starts),
         num_events=run_sums(column("num_events"), starts),
         action_counts=run_sums(column("action_counts"), starts),
-        request_categories=categories,
+        request_categories=_categories(parts, first_row),
         request_numbers={
             name: np.concatenate([part.request_numbers[name] for part in parts])[first_row]
             for name in parts[0].request_numbers
         },
     )
+
+
+def _categories(
+    parts: Sequence[PartialTokens], rows: Int64
+) -> dict[str, tuple[tuple[str, ...], Int32]]:
+    """Return the categorical request facets of rows, with the values that they use."""
+    found = {}
+    for name in parts[0].request_categories:
+        values, codes = unified([part.request_categories[name] for part in parts])
+        found[name] = compacted(values, codes[rows])
+    return found

@@ -14,6 +14,7 @@ from assets.io_manager import RefIOManager
 from assets.tokens import interaction_tokens, vocabulary
 from assets.watermark import wall_clock
 from assets.workspace import Workspace
+from lake.days import end_of, start_of
 from marquee.worlds import mapped
 from training.errors import NoDataError
 from training.events.mapping_file import mapping_from
@@ -24,12 +25,19 @@ DAYS = [(FIRST + timedelta(days=n)).date().isoformat() for n in range(6)]
 EMPTY = DAYS[4]
 
 
-def opened(folder: Path, **world: Any) -> Workspace:
+def opened(folder: Path, *, stragglers: tuple[int, ...] = (), **world: Any) -> Workspace:
+    """Return a world; ``stragglers`` are so many hours late, and all that the empty day has."""
     rows = [
         {"user": f"u{n}", "item": f"i{n}", "at": FIRST + timedelta(days=day, hours=n)}
         for day in range(6)
         for n in range(4)
         if DAYS[day] != EMPTY
+    ]
+    rows = [{**row, "got": row["at"]} for row in rows]
+    noon = start_of(EMPTY) + timedelta(hours=12)
+    rows += [
+        {"user": "u0", "item": "i0", "at": noon, "got": end_of(EMPTY) + timedelta(hours=late)}
+        for late in stragglers
     ]
     pl.DataFrame(rows).write_parquet(folder / "log.parquet")
     document = {
@@ -41,6 +49,7 @@ def opened(folder: Path, **world: Any) -> Workspace:
             "user_id": "user",
             "item_id": "item",
             "occurred_at": {"column": "at", "unit": "timestamp"},
+            "received_at": {"column": "got", "unit": "timestamp"},
         },
         "actions": [{"name": "play", "role": "target"}],
         "catalogue": {"kind": "track"},
@@ -91,6 +100,26 @@ def test_an_empty_day_can_run_alone(tmp_path: Path) -> None:
     )
 
     assert alone.success
+
+
+@pytest.mark.parametrize("hours", [7, 100])
+def test_an_empty_day_stays_one_until_its_late_events_are_taken_in(
+    tmp_path: Path, hours: int
+) -> None:
+    workspace = opened(tmp_path, stragglers=(hours,), empty_days=True)
+
+    result = take_in(workspace)
+
+    assert result.success
+    raw = workspace.lake.require("raw_events", EMPTY)
+    assert raw.rows == 0
+    assert (raw.figures["late"], raw.figures["too_late"]) == (1, int(hours > 72))
+
+
+def test_a_day_of_which_only_late_events_came_stops_any_other_log(tmp_path: Path) -> None:
+    result = take_in(opened(tmp_path, stragglers=(7,)))
+
+    assert not result.success
 
 
 def test_a_day_without_events_stops_any_other_log(tmp_path: Path) -> None:

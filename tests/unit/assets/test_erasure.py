@@ -20,7 +20,7 @@ from assets.backfill import build_day
 from assets.erasure import certificate_key, erase
 from assets.events import build_raw_events, num_awaited
 from assets.pages import docs_folder, pages_folder, report_path
-from assets.watermark import wall_clock
+from assets.watermark import wall_clock, watermark_of
 from assets.workspace import Workspace, WorkspaceConfig
 from lake.errors import ErasureError
 from lake.lake import Built, Written
@@ -123,7 +123,7 @@ def test_what_is_left_is_what_would_be_there_without_them(world: Workspace, tmp_
         ref = world.lake.require(one.ref.asset, one.ref.partition)
         assert (ref.digest, ref.rows) == (one.ref.digest, one.ref.rows), one.ref.asset
         if one.ref.asset in {"raw_events", "quarantined_events", "interaction_tokens"}:
-            differing = {"late": 0, "erased": 0}  # as an erasure counts no late rows
+            differing = {"late": 0, "erased": 0}  # what is awaited is in no artifact
             assert {**ref.figures, **differing} == {**one.ref.figures, **differing}
         world.lake.verify(ref)
     assert all(rows_divide(world, day) for day in DAYS)
@@ -206,6 +206,7 @@ def test_what_an_earlier_release_laid_out_otherwise_is_counted_again(
 def test_what_arrived_too_late_is_erased_and_counted_apart(world: Workspace) -> None:
     before = world.lake.require("raw_events", DAYS[0])
     events = [f"events-{number:04d}.parquet" for number in range(8)]
+    num_taken = before.figures["late_taken"]
     user = min(users_below(world.lake.path(before)) - {""})
 
     def write(folder: Path) -> Written:
@@ -213,7 +214,7 @@ def test_what_arrived_too_late_is_erased_and_counted_apart(world: Workspace) -> 
         tables = [pq.read_table(folder / name) for name in events]
         late = pa.concat_tables(tables).filter(pc.field("user_id") == user)
         pq.write_table(late, folder / "late.parquet")
-        counts = {"late": late.num_rows + 7, "late_taken": 3, "too_late": late.num_rows}
+        counts = {"late": late.num_rows + num_taken + 4, "too_late": late.num_rows}
         return Written(before.rows, {**before.figures, **counts})
 
     built = world.build("raw_events", DAYS[0], write, code_of=["lake.days"], as_of=AT).ref
@@ -221,9 +222,28 @@ def test_what_arrived_too_late_is_erased_and_counted_apart(world: Workspace) -> 
 
     after = world.lake.require("raw_events", DAYS[0])
     assert num_awaited(after) == num_awaited(built) == 4
-    assert (after.figures["too_late"], after.figures["late"]) == (0, 7)
+    assert (after.figures["too_late"], after.figures["late"]) == (0, num_taken + 4)
     num_left = sum(pq.read_metadata(world.lake.path(after) / name).num_rows for name in events)
     assert after.rows == after.figures["rows"] == num_left < built.rows
+
+
+def test_late_rows_that_were_taken_in_are_counted_again(world: Workspace, tmp_path: Path) -> None:
+    as_of_day = "2026-01-05"
+    before = build_raw_events(world, DAYS[0], now=wall_clock(), as_of_day=as_of_day).ref
+    _, events = read_events(world.lake.path(before), ["user_id", "received_at"])
+    complete_at = watermark_of(CONFIG, DAYS[0])
+    late = events.filter(pc.field("received_at") >= complete_at)["user_id"].drop_null().unique()
+    gone = sorted(user for user in late.to_pylist() if user)[::2]
+
+    erase(world, gone, at=AT)
+
+    after = world.lake.require("raw_events", DAYS[0])
+    without = Workspace.create(tmp_path / "without", CONFIG)
+    without.lake.tombstones().add(gone)
+    fresh = build_raw_events(without, DAYS[0], now=wall_clock(), as_of_day=as_of_day).ref
+    assert after.digest == fresh.digest
+    assert after.figures["late_taken"] == fresh.figures["late_taken"] < before.figures["late_taken"]
+    assert num_awaited(after) == num_awaited(before)
 
 
 def test_a_second_erasure_finds_nothing(world: Workspace) -> None:
@@ -280,9 +300,6 @@ def test_pages_of_what_changed_are_removed(world: Workspace) -> None:
     for path in (pictures / f"{DAYS[0]}-x.png", other, docs, report):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"")
-    split = world.cache_dir / "days" / f"{os.getpid()}-x" / "part-0.arrow"
-    split.parent.mkdir(parents=True)
-    split.write_bytes(gone[0].encode())
 
     erase(world, gone, at=AT)
 
@@ -334,11 +351,29 @@ def killed_after(root: Path, gone: list[str], writes: int) -> None:
     os._exit(0)
 
 
-def test_a_killed_erasure_is_finished_by_running_again(world: Workspace) -> None:
-    """Killed at ever later steps, until a call gets to its end."""
-    gone = users_of(world)[:40]
-    for writes in range(2, 100, 5):
-        process = get_context("spawn").Process(target=killed_after, args=(world.root, gone, writes))
+def certified(workspace: Workspace) -> tuple[set[str], set[tuple[str, str, str, int]]]:
+    """Return the users and the artifacts of all certificates."""
+    objects, users, artifacts = workspace.lake.storage.objects, set[str](), set()
+    for key in objects.list("erasures/certificates"):
+        told = json.loads(objects.get(key))
+        users.update(told["users"])
+        for one in told["artifacts"]:
+            artifacts.add((one["asset"], one["before"], one["after"], one["rows"]))
+    return users, artifacts
+
+
+def test_a_killed_erasure_is_finished_by_running_again(world: Workspace, tmp_path: Path) -> None:
+    """Killed at ever later steps, until a call gets to its end; once begun, by naming nobody."""
+    gone = [*users_of(world)[:40], "nobody-we-know"]
+    shutil.copytree(world.root, tmp_path / "whole")
+    whole = Workspace.open(tmp_path / "whole")
+    erase(whole, gone, at=AT)
+
+    for writes in range(1, 100, 5):
+        named = [] if world.lake.tombstones() else gone
+        process = get_context("spawn").Process(
+            target=killed_after, args=(world.root, named, writes)
+        )
         process.start()
         process.join()
         for one in world.lake.built():
@@ -348,5 +383,6 @@ def test_a_killed_erasure_is_finished_by_running_again(world: Workspace) -> None
     assert process.exitcode == 0
     assert writes > 5
     assert residue(world.root, gone) == {}
+    assert certified(world) == certified(whole)
     assert all(rows_divide(world, day) for day in DAYS)
     assert all(one.is_skipped for one in take_in(world))

@@ -29,6 +29,7 @@ from assets.watermark import Clock, cut_of, days_to_final, wall_clock
 from assets.workspace import Workspace, WorkspaceConfig
 from lake.days import end_of, start_of
 from lake.lake import Built, Written
+from lake.refs import ArtifactRef
 from tests.unit.training.events.listening import mapping
 from training.errors import NoDataError
 from training.events.artifacts import LATE_FILE, read_events, write_prefix
@@ -258,6 +259,27 @@ def test_what_a_kill_left_half_taken_in_is_finished_by_a_later_refresh(
 
     assert users_of(world) == ["1 h", "71 h", "prompt"]
     assert final_days(world, DAYS[4]) == [DAYS[1]]
+
+
+def test_days_behind_some_that_are_settled_are_not_read(
+    world: Workspace, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows({"prompt": None, "71 h": 71}, DAYS[1]).write_parquet(logs / f"{DAYS[1]}.parquet")
+    take_in(world, *DAYS)  # the first two await late events
+    monkeypatch.setattr("assets.backfill._LOOK_BACK_DAYS", 2)
+    read: list[str] = []
+    parsed = ArtifactRef.from_json
+
+    def counted(data: bytes) -> ArtifactRef:
+        read.append((ref := parsed(data)).partition)
+        return ref
+
+    monkeypatch.setattr(ArtifactRef, "from_json", counted)
+
+    assert final_days(world, "2026-01-08") == [DAYS[4]]
+    assert set(read) == {DAYS[3], DAYS[4]}
+    # one that is not settled is a reason to look further back
+    assert final_days(world, "2026-01-06") == DAYS[:3]
 
 
 def test_a_day_that_cannot_be_taken_in_any_more_holds_up_no_later_refresh(

@@ -29,7 +29,6 @@ def user_rows(world: SmallWorld) -> OnlineRows:
     folder = FeastFolder.of(world.root)
     version = frames[0].versions[0]
     return OnlineRows(
-        folder=folder,
         store=open_for_reading(folder),
         version=version,
         side="user",

@@ -1,5 +1,6 @@
 """Rows of erased users leave a lake, on a disk and in a bucket, also from under builders."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -148,3 +149,63 @@ def test_a_build_that_asked_before_is_waited_for(lake: Lake, tmp_path: Path) -> 
     assert len(done) == 1
     assert users_in(lake, lake.require("events", DAY)) == ["bob"]
     assert residue(tmp_path, ["ann"]) == {}
+
+
+class Killed(BaseException):
+    """Ends an erasure where a kill would."""
+
+
+def dying_after(writes: int, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the lake refuse every change after some."""
+    left = [writes]
+
+    def dying(do: Callable[..., object]) -> Callable[..., object]:
+        def count(*arguments: object) -> object:
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            return do(*arguments)
+
+        return count
+
+    for place, names in (
+        (lake.storage.objects, ("put", "put_if_absent", "delete")),
+        (lake.storage.folders, ("commit", "remove")),
+    ):
+        for name in names:
+            monkeypatch.setattr(place, name, dying(getattr(place, name)))
+
+
+def test_what_a_killed_erasure_did_is_recorded_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before each change in turn; three references name the folder."""
+
+    def world(name: str) -> Lake:
+        lake = Lake(tmp_path / name)
+        for code in ("first", "second", "third"):
+            build(lake, "ann", "bob", code=code)
+        build(lake, "ann", asset="unnamed")
+        lake.storage.objects.delete(f"refs/unnamed/{DAY}.json")
+        lake.tombstones().add(["ann"])
+        return lake
+
+    whole = world("whole")
+    want = {done.before: done for done in erase_rows(whole, fewer)}
+    assert [len(done.logical_ids) for done in want.values()] == [3, 0]
+
+    for writes in range(50):
+        lake = world(f"killed-{writes}")
+        with monkeypatch.context() as patched:
+            dying_after(writes, lake, patched)
+            try:
+                list(erase_rows(lake, fewer))
+            except Killed:
+                is_killed = True
+            else:
+                is_killed = False
+        list(erase_rows(lake, fewer))
+        assert {done.before: done for done in rewritten_since(lake).values()} == want, writes
+        if not is_killed:
+            break
+    assert writes > 6

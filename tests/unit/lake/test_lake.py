@@ -103,6 +103,23 @@ def test_a_killed_step_shows_nothing_and_runs_again(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("half.txt"))
 
 
+@pytest.mark.parametrize("key", ["refs/tokens/2026-02-01.json", "tombstones/a.json"])
+def test_an_object_that_a_kill_left_half_written_is_swept(tmp_path: Path, key: str) -> None:
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from lake.lake import Lake\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"Lake(Path(sys.argv[1])).storage.objects.put({key!r}, b'half')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.rglob("*.tmp"))) == 1
+
+    Lake(tmp_path).sweep()
+
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     ref = lake.build(step(), write_one).ref

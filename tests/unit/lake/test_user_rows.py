@@ -120,6 +120,71 @@ def test_nothing_of_them_is_left_in_the_bytes(tmp_path: Path) -> None:
     assert row == {"user_id": "bob", "tokens": [{"item": "a", "seconds": 1}]}
 
 
+SHARED = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("device", pa.dictionary(pa.int32(), pa.string())),
+        ("genres", pa.list_(pa.dictionary(pa.int32(), pa.string()))),
+        ("seen", pa.struct([("title", pa.dictionary(pa.int32(), pa.string()))])),
+    ]
+)
+
+
+def coded(values: list[str | None], dictionary: list[str]) -> pa.DictionaryArray:
+    codes = [None if value is None else dictionary.index(value) for value in values]
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(dictionary))
+
+
+def batch_of(known: list[str], *rows: tuple[str, str | None, str | None]) -> pa.RecordBatch:
+    """A batch of user, device and genre; a genre that is missing is a missing list and struct."""
+    users, devices, genres = zip(*rows, strict=True)
+    is_missing = pa.array([one is None for one in genres])
+    ends = [0]
+    for one in genres:
+        ends.append(ends[-1] + (one is not None))
+    values = coded([one for one in genres if one is not None], known)
+    columns = [
+        pa.array(users, pa.string()),
+        coded(list(devices), known),
+        pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values, mask=is_missing),
+        pa.StructArray.from_arrays(
+            [coded(list(genres), known)], fields=list(SHARED.field("seen").type), mask=is_missing
+        ),
+    ]
+    return pa.record_batch(columns, schema=SHARED)
+
+
+@pytest.mark.parametrize("gone", [{"ann"}, {"ann", "bob"}, {"bob", "cat"}, {"dan"}])
+def test_batches_whose_dictionaries_grow_keep_the_rows_of_others(
+    tmp_path: Path, gone: set[str]
+) -> None:
+    folder, into = made(tmp_path, "folder"), made(tmp_path, "into")
+    batches = [
+        batch_of(["x", "of-ann"], ("ann", "of-ann", "x"), ("bob", "x", None)),
+        batch_of(["x", "of-ann", "y"], ("cat", "y", "x"), ("ann", "x", "y"), ("dan", None, "y")),
+        batch_of(["x", "of-ann", "y", "z"], ("bob", "z", "x")),
+    ]
+    options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+    with pa.ipc.new_file(str(folder / "rows.arrow"), SHARED, options=options) as writer:
+        for one in batches:
+            writer.write_batch(one)
+
+    num_removed = copy_without(folder, gone, into)
+
+    before = [row for one in batches for row in one.to_pylist()]
+    wanted = [row for row in before if row["user_id"] not in gone]
+    with pa.memory_map(str(into / "rows.arrow")) as source:
+        file = pa.ipc.open_file(source)
+        assert file.num_record_batches == 3
+        left = file.read_all()
+        assert left.to_pylist() == wanted
+        left.validate(full=True)
+        known = file.get_batch(0)["device"].dictionary.to_pylist()
+    assert known == [one for one in known if any(row["device"] == one for row in wanted)]
+    assert num_removed == len(before) - len(wanted)
+    assert (b"of-ann" in (into / "rows.arrow").read_bytes()) == ("ann" not in gone)
+
+
 def test_a_user_inside_another_column_is_refused(tmp_path: Path) -> None:
     rows = pa.table({"who": [{"user_id": "ann"}]})
     pq.write_table(rows, tmp_path / "nested.parquet")

@@ -5,6 +5,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from rich.console import Console
 
 from assets.backfill import build_day
@@ -94,13 +99,20 @@ def test_what_is_said_counts_and_names_nobody(workspace: Workspace) -> None:
     assert "nothing was left to erase" in again.getvalue()
 
 
-def test_nothing_is_erased_while_a_run_is_in_progress(workspace: Workspace) -> None:
+@pytest.mark.parametrize("status", ["QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
+def test_nothing_is_erased_while_a_run_is_in_progress(workspace: Workspace, status: str) -> None:
     instance = Orchestrator(workspace).ended()
 
     @dg.job
     def slow() -> None: ...
 
-    run = instance.create_run_for_job(slow, status=dg.DagsterRunStatus.STARTED)
+    # only a run that the webserver launches is queued, and says from which code location
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("assets"), "__repository__")
+    run = instance.create_run_for_job(
+        slow,
+        status=dg.DagsterRunStatus(status),
+        remote_job_origin=RemoteJobOrigin(repository, "slow"),
+    )
 
     with pytest.raises(CommandError, match="the orchestrator runs slow"):
         erase_users(workspace, {"ann"}, Console(file=io.StringIO()))

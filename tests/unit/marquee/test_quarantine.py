@@ -5,6 +5,7 @@ from io import StringIO
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -133,6 +134,45 @@ def test_a_title_that_was_missing_releases_its_rows_and_nothing_else(
         f"{NEGATIVE} 2 0 2 0 {NEGATIVE}: 2"
     ]
     assert {key for key, digest in digests(world).items() if before[key] != digest} == changed
+
+
+def test_rows_of_one_id_are_followed_each_on_its_own(
+    world: Workspace, tmp_path: Path, console: Console
+) -> None:
+    """A row of a missing title, one of negative length and a third that is gone share an id."""
+    log = tmp_path / "logs" / f"{DAYS[0]}.parquet"
+    plays = rows(DAYS[0])
+    shared = plays.with_columns(
+        id=pl.when(pl.col("track") == "new").then(pl.lit("shared")).otherwise(pl.col("id")),
+        ms_played=pl.when(pl.col("id") == f"{DAYS[0]}-97").then(-5).otherwise("ms_played"),
+    )
+    shared.write_parquet(log)
+    list(build_day(Workspace.open(world.root), DAYS[0], now=wall_clock()))
+    shared.filter(pl.col("played_at") != plays["played_at"][98]).write_parquet(log)
+    describe(tmp_path, "a", "new")
+
+    release_days(Workspace.open(world.root), DAYS[:1], console)
+
+    # all three were of a title that was missing: one is valid, one breaks a later rule, one is gone
+    assert f"{MISSING} 3 1 1 1 {NEGATIVE}: 1" in printed(console)
+
+
+def test_days_from_before_there_were_buckets_are_shown_and_released(
+    world: Workspace, tmp_path: Path, console: Console
+) -> None:
+    folder = world.lake.path(world.lake.require("quarantined_events", DAYS[0]))
+    _, refused = read_events(folder)
+    for part in folder.glob("events-*.parquet"):
+        part.unlink()
+    pq.write_table(refused, folder / "events.parquet")
+    show_quarantine(world, DAYS[:1], console)
+    describe(tmp_path, "a", "new")
+
+    release_days(world, DAYS[:1], console)
+
+    shown = printed(console)
+    assert f"{DAYS[0]} {NEGATIVE} 1 {DAYS[0]}-99, {keyed_hash('user-1')}" in shown
+    assert f"{MISSING} 3 3 0 0" in shown
 
 
 def test_days_that_were_never_taken_in_are_refused(world: Workspace, console: Console) -> None:

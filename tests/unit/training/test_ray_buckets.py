@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,12 @@ import pytest
 
 from lake.digests import digest_folder
 from training.buckets import BucketMap, Result, one_by_one
-from training.errors import ContractError
+from training.errors import ContractError, EngineError
 from training.events.artifacts import write_catalogue, write_quarantined, write_raw, write_valid
 from training.events.parts import part_file
 from training.events.simulated import SimulatedWorld
 from training.events.world import WorldParameters
-from training.ray_buckets import on_ray
+from training.ray_buckets import _start, on_ray
 from training.tokens.config import TokenizerConfig
 from training.tokens.storage import write_tokens
 
@@ -92,5 +93,55 @@ def test_what_a_function_raises_is_raised_here(two_workers: BucketMap) -> None:
         two_workers(refuse, 1)
 
 
+def die(bucket: int) -> int:
+    """End the worker, at every attempt."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return bucket
+
+
+def test_a_worker_that_dies_at_every_attempt_is_an_error_of_the_engine(
+    two_workers: BucketMap,
+) -> None:
+    with pytest.raises(EngineError, match=r"ray: .*look at the workers, and run again"):
+        two_workers(die, 1)
+
+
+def slow_after_a_refusal(folder: Path, bucket: int) -> int:
+    """Refuse bucket 0 once bucket 1 has begun, and go on writing there for a while."""
+    begun = folder / "begun"
+    if bucket == 0:
+        while not begun.exists():
+            time.sleep(0.01)
+        raise ContractError("bucket 0 is refused")
+    try:
+        begun.touch()
+        time.sleep(3)
+    finally:  # whether or not a cancelled worker is interrupted
+        time.sleep(1)
+        (folder / "ended").touch()
+    return bucket
+
+
+def test_whoever_is_refused_gets_the_error_when_no_worker_writes_any_more(
+    tmp_path: Path, two_workers: BucketMap
+) -> None:
+    with pytest.raises(ContractError, match="bucket 0 is refused"):
+        two_workers(partial(slow_after_a_refusal, tmp_path), 2)
+
+    assert (tmp_path / "ended").exists()
+
+
 def test_results_come_in_the_order_of_buckets(two_workers: BucketMap) -> None:
     assert two_workers(lambda bucket: bucket * bucket, 5) == [0, 1, 4, 9, 16]
+
+
+@pytest.mark.parametrize("fault", [ConnectionError("timeout"), ValueError("no address")])
+def test_a_cluster_that_does_not_answer_is_named(fault: Exception) -> None:
+    class Unreachable:
+        def init(self, **_: object) -> None:
+            raise fault
+
+    with pytest.raises(
+        EngineError, match=r"no cluster answers at ray://nowhere:1 \(.*\): start it"
+    ):
+        _start(Unreachable(), "ray://nowhere:1", None)

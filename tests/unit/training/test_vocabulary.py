@@ -106,3 +106,18 @@ def test_a_day_grows_the_vocabulary_of_the_day_before(tmp_path: Path) -> None:
 
     assert Vocabulary.from_parquet(tuesday / "vocabulary.parquet").item_ids == ("b", "m", "a")
     assert (written.rows, written.figures) == (3, {"items": 3, "new_items": 1})
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100, -20])
+def test_a_damaged_file_is_named(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "v.parquet"
+    Vocabulary.empty().grown(["m", "b"], MONDAY).write(path)
+    path.write_bytes(path.read_bytes()[:kept])
+
+    with pytest.raises(ContractError, match=r"v\.parquet: missing or damaged .*restore it"):
+        Vocabulary.from_parquet(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"v\.parquet: missing or damaged"):
+        Vocabulary.from_parquet(tmp_path / "v.parquet")

@@ -94,8 +94,23 @@ def test_an_empty_prefix_is_written_and_read_back(world: SimulatedWorld, tmp_pat
 
 
 def test_a_day_before_its_first_arrival_has_no_data(world: SimulatedWorld, tmp_path: Path) -> None:
-    with pytest.raises(NoDataError, match="no events arrived before 2026-01-12"):
+    with pytest.raises(NoDataError, match="no events of 2026-01-13 arrived before 2026-01-12"):
         write_raw(world, DAY, AS_OF - timedelta(days=2), tmp_path)
+
+
+def test_a_day_whose_early_users_were_all_erased_is_empty(
+    world: SimulatedWorld, tmp_path: Path
+) -> None:
+    rows = world.read_day(DAY, received_before=AS_OF)
+    rows = rows.filter(pc.is_valid(rows["user_id"]))
+    cut = pc.min(rows["received_at"]).as_py() + timedelta(microseconds=1)
+    early = world.read_day(DAY, received_before=cut)
+
+    written = write_raw(world, DAY, cut, tmp_path, erased=set(early["user_id"].to_pylist()))
+
+    assert written.rows == 0
+    assert written.figures["erased"] >= early.num_rows > 0
+    assert written.figures["too_late"] > 0
 
 
 def test_what_arrives_late_is_taken_in_by_the_cut_and_counted(

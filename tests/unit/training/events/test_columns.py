@@ -44,6 +44,14 @@ def test_every_unit_gives_the_same_instant(values: Any, unit: str) -> None:
     assert instants(values, unit) == [NOON]
 
 
+@pytest.mark.parametrize("zone", ["UTC", None])
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_a_timestamp_far_beyond_all_clocks_is_no_time(unit: Any, zone: str | None) -> None:
+    far = pl.Series([2**63 - 1, -(2**63) + 1]).cast(pl.Datetime(unit, zone))
+
+    assert instants(far, "timestamp", "Europe/Vienna") == [None, None]
+
+
 def test_fractions_are_kept_to_the_microsecond() -> None:
     wanted = NOON + timedelta(microseconds=123_456)
 
@@ -189,3 +197,14 @@ def test_a_condition_on_numbers(test: str, value: Any, wanted: list[bool]) -> No
     condition = Condition(column="c", test=test, value=value)
 
     assert frame.select(columns.holds(frame.schema, condition)).to_series().to_list() == wanted
+
+
+def test_lists_of_more_than_words_are_refused() -> None:
+    schema = pl.DataFrame({"tags": [[["a"]]], "more": [{"a": 1}]}).schema
+
+    with pytest.raises(SourceError, match=r"'tags' is .*: want one value per member of a list"):
+        columns.sets(schema, "tags", None)
+    with pytest.raises(SourceError, match=r"'more' is .*: want one value per row"):
+        columns.sets(schema, "more", None)
+    with pytest.raises(SourceError, match=r"'more' is .*: want one value per row"):
+        columns.holds(schema, Condition(column="more", test="equals", value="a"))

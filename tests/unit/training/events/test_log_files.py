@@ -1,7 +1,11 @@
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from training.errors import SourceError
@@ -68,6 +72,7 @@ def test_a_folder_means_the_files_of_its_format_below_it(tmp_path: Path) -> None
         (b"a,a\n1,2\n", "multiple columns named a"),
         (b"a,b\n1,2\nalice,3,4\n", "Expected 2 columns, got 3$"),
         (b"a,b\n1,\xff\n", "invalid UTF8"),
+        (b"\x1f\x8b\x08,b\n1,2\n", "want a csv file"),  # packed, and not called so
     ],
 )
 def test_a_csv_file_that_cannot_be_read_is_named_without_its_rows(
@@ -87,3 +92,86 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SourceError, match=r"x\.parquet: want a parquet file"):
         read(path, replace(CSV, format=FileFormat.PARQUET), "a")
+
+
+PARQUET = replace(CSV, format=FileFormat.PARQUET)
+SURROGATE = pa.Array.from_buffers(
+    pa.string(), 2, [None, pa.py_buffer(pa.array([0, 3, 4], pa.int32()).buffers()[1]),
+    pa.py_buffer(b"\xed\xa0\x80a")]
+)  # fmt: skip
+
+
+def test_text_that_is_no_utf8_is_refused_with_its_column(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": ["1", "2"], "b": SURROGATE}), path)
+
+    assert read(path, PARQUET, "a").height == 2
+    with pytest.raises(SourceError, match=r"x\.parquet: column 'b': Invalid UTF8 .* in UTF-8$"):
+        read(path, PARQUET, "a", "b")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array(["a", None], pa.large_string()),
+        pa.array(["a", None], pa.string_view()),
+        pa.array(["a", None]).dictionary_encode(),
+        pa.array([b"a", None], pa.binary()),
+        pa.array([b"a", None], pa.binary(1)),
+    ],
+)
+def test_text_is_text_however_a_file_keeps_it(tmp_path: Path, values: "pa.Array[Any]") -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": values}), path)
+
+    assert read(path, PARQUET, "a")["a"].to_list() == ["a", None]
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": [b"\xff"]}), path)
+
+    with pytest.raises(SourceError, match=r"x\.parquet: Invalid UTF8"):
+        read(path, PARQUET, "a")
+
+
+def test_a_zone_that_is_an_offset_is_read_as_the_instant_that_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": pa.array([5], pa.timestamp("us", "+05:30"))}), path)
+
+    assert read(path, PARQUET, "a")["a"].dt.timestamp("us").to_list() == [5]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([Decimal("1.5")], pa.decimal256(50, 2)),
+        pa.array([[Decimal("1.5")]], pa.list_(pa.decimal256(50, 2))),
+        pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+        pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"\xff" * 16], pa.binary(16))),
+    ],
+)
+def test_a_type_that_nothing_is_made_of_is_refused_where_it_is_read(
+    tmp_path: Path, values: "pa.Array[Any]"
+) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": ["1"], "b": values}), path)
+
+    assert read(path, PARQUET, "a").height == 1
+    with pytest.raises(SourceError, match=r"x\.parquet: column 'b' is .*: want text, numbers"):
+        read(path, PARQUET, "b")
+
+
+def test_a_footer_of_other_data_is_refused_with_the_file(tmp_path: Path) -> None:
+    def written(num_rows: int) -> tuple[bytes, bytes]:
+        path = tmp_path / "x.parquet"
+        pq.write_table(pa.table({"a": list(map(str, range(num_rows)))}), path, compression="none")
+        content = path.read_bytes()
+        begin = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+        return content[:begin], content[begin:]
+
+    (_, footer), (data, _) = written(2000), written(1000)
+    (tmp_path / "x.parquet").write_bytes(data + footer)
+
+    with pytest.raises(SourceError, match=r"x\.parquet: "):
+        read(tmp_path / "x.parquet", PARQUET, "a")

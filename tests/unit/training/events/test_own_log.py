@@ -1,7 +1,9 @@
 import gzip
 import os
+import signal
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -286,23 +288,53 @@ def test_a_file_of_many_days_is_read_twice_at_most(
     assert len(reads) == 2, "a scan for the first day, and a split for all others"
 
 
-def test_what_a_killed_run_told_apart_goes_when_the_next_one_does(
+def test_rows_that_are_told_apart_are_in_no_folder_also_after_a_kill(
     folder: Path, tmp_path: Path
 ) -> None:
+    """Else rows of users who were erased would lie where an erasure has to look for them."""
     rows = [{**PLAYS[0], "played_at": START_MS + n * DAY_MS} for n in range(3)]
     plays(rows).write_parquet(folder / "plays.parquet")
-    apart = tmp_path / "cache" / "days"
-    left = apart / f"{int(Path('/proc/sys/kernel/pid_max').read_text()) + 1}-x"
-    left.mkdir(parents=True)
+    document, cache = mapping(folder), tmp_path / "cache"
+    source = opened(document, cache)
+    known = {path.name for path in cache.rglob("*")}
+    told_apart = get_context("spawn").Process(target=killed_amid_days, args=(document, cache))
+    told_apart.start()
+    told_apart.join()
 
-    source = opened(mapping(folder), tmp_path / "cache")
     for n in range(2):
         assert source.read_day(DAY + timedelta(days=n), received_before=ALWAYS).num_rows
 
-    (mine,) = apart.iterdir()
-    assert mine.name.startswith(f"{os.getpid()}-")
-    del source
-    assert not list(apart.iterdir())
+    assert told_apart.exitcode == -signal.SIGKILL
+    assert {path.name for path in cache.rglob("*")} == known
+
+
+def killed_amid_days(document: Mapping[str, Any], cache: Path) -> None:
+    source = opened(document, cache)
+    for n in range(2):
+        source.read_day(DAY + timedelta(days=n), received_before=ALWAYS)
+    assert source._splits
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_rows_that_were_told_apart_before_an_erasure_are_not_taken_in_after_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    rows = [
+        {**play, "played_at": START_MS + n * DAY_MS, "user": user}
+        for n in range(3)
+        for user in (1, 2)
+        for play in PLAYS[:1]
+    ]
+    plays(rows).write_parquet(folder / "plays.parquet")
+    source = opened(mapping(folder), tmp_path / "cache")
+    for n in range(2):
+        source.read_day(DAY + timedelta(days=n), received_before=ALWAYS)
+    assert source._splits
+
+    written = write_raw(source, DAY + timedelta(days=2), ALWAYS, tmp_path, erased={"1"})
+
+    assert written.figures["erased"] > 0
+    assert read_events(tmp_path)[1]["user_id"].unique().to_pylist() == ["2"]
 
 
 @pytest.mark.parametrize("is_longer", [True, False])
@@ -337,25 +369,6 @@ def test_rows_that_were_told_apart_before_a_file_changed_still_stand(folder: Pat
 
     again = source.read_day(DAY, received_before=ALWAYS).num_rows
     assert again == before[0]
-
-
-@pytest.mark.parametrize("num_left", [0, 1])
-def test_rows_that_were_told_apart_never_go_missing(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_left: int
-) -> None:
-    rows = [{**PLAYS[0], "played_at": START_MS + n % 3 * DAY_MS + n} for n in range(6)]
-    plays(rows).write_parquet(folder / "plays.parquet", row_group_size=2)
-    monkeypatch.setattr(day_split, "_ROWS_AT_ONCE", 2)
-    source = opened(mapping(folder), tmp_path / "cache")
-    for n in range(2):
-        source.read_day(DAY + timedelta(days=n), received_before=ALWAYS)
-    parts = sorted((tmp_path / "cache" / "days").glob(f"*/{DAY}/*"))
-    assert len(parts) == 2
-    for part in parts[num_left:]:
-        part.unlink()
-
-    with pytest.raises(SourceError, match=f"want 2 rows of {DAY}, .* some are gone: run again"):
-        source.read_day(DAY, received_before=ALWAYS)
 
 
 @pytest.mark.parametrize("num_days", [2, 5])
@@ -399,6 +412,18 @@ def test_parts_of_a_file_that_state_other_times_are_skipped(folder: Path) -> Non
 
     assert (sum(seen), sum(near)) == (7, 4)
     assert len(day_rows(source, "action")) == 5
+
+
+def test_a_number_beyond_all_times_costs_its_row_alone(folder: Path) -> None:
+    frame = plays().with_columns(pl.col("played_at").cast(pl.UInt64))
+    far = frame.head(1).with_columns(played_at=pl.lit(2**64 - 1, dtype=pl.UInt64))
+    want = day_rows(opened(mapping(folder)), "occurred_at", "action")
+    pl.concat([frame, far]).write_parquet(folder / "plays.parquet")
+
+    source = opened(mapping(folder))
+
+    assert day_rows(source, "occurred_at", "action") == want
+    assert [one.num_untimed for one in source.days] == [1]
 
 
 @pytest.mark.parametrize(

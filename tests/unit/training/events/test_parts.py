@@ -20,6 +20,7 @@ from lake.digests import digest_folder
 from lake.hashing import buckets
 from lake.user_rows import copy_without
 from training.buckets import BucketMap, in_threads, one_by_one
+from training.codes import plain
 from training.errors import SourceError
 from training.events.artifacts import (
     read_events,
@@ -159,6 +160,16 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SourceError, match=r"events-0002\.parquet is missing"):
         read_events(tmp_path / "valid")
+
+
+def test_a_day_from_before_there_were_buckets_is_read_as_one(tmp_path: Path) -> None:
+    log = log_of(100)
+    pq.write_table(log, tmp_path / "events.parquet")
+
+    read, num_own = read_with_rivals(tmp_path, SCHEMA, 0)
+
+    assert len(part_paths(tmp_path)) == 1
+    assert (plain(read), num_own) == (log, 100)
 
 
 @settings(max_examples=60, deadline=None)

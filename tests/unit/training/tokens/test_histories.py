@@ -15,7 +15,7 @@ from training.events.source import CATALOGUE_SCHEMA, PREFIX_SCHEMA
 from training.tokens.config import TokenizerConfig, json_bytes
 from training.tokens.histories import read_histories
 from training.tokens.outcomes import completion
-from training.tokens.partial import read_schema
+from training.tokens.partial import bucket_file, read_config, read_schema
 from training.tokens.storage import write_tokens
 
 Build = Callable[..., pa.Table]
@@ -248,3 +248,33 @@ def test_the_buckets_together_are_everybody(night: list[Path], prefix: Path) -> 
 
     assert parts[0].keys().isdisjoint(parts[1])
     assert {**parts[0], **parts[1]} == items_of(read_histories(night, **after))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_flipped_bit_is_named_or_changes_values_alone(
+    write_day: Callable[..., Path], seed: int
+) -> None:
+    folder = write_day("1", [{"occurred_at": minutes(-n), "item_id": f"i{n}"} for n in range(1, 9)])
+    paths = [folder / bucket_file(bucket) for bucket in range(CONFIG.num_buckets)]
+    path = max(paths, key=lambda one: one.stat().st_size)
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    content[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
+    path.write_bytes(bytes(content))
+
+    try:
+        read_histories([folder], as_of=MIDNIGHT)
+    except ContractError as error:
+        assert path.name in str(error)  # noqa: PT017 - most flips hit a value or nothing at all
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "schema.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b"\xff\xfe", b"{}"])
+def test_a_damaged_description_is_named(
+    write_day: Callable[..., Path], name: str, content: bytes
+) -> None:
+    folder = write_day("1", [{"occurred_at": minutes(-1)}])
+    (folder / name).write_bytes(content)
+
+    with pytest.raises(ContractError, match=rf"{name}: damaged .*: restore it from a copy"):
+        read_config(folder), read_schema(folder)

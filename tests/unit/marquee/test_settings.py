@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from marquee.errors import CommandError
-from marquee.worlds import workspace_folder
+from marquee.settings import workspace_folder
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/x", "x/", "a/b", "a\0b", "a\udcff"])

@@ -1,0 +1,57 @@
+"""The online rows of a view, in whichever store the workspace's Feast folder names.
+
+Clients are Feast's own, made as it makes them: clusters, sentinels and TLS work as they do there.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from feast import FeatureStore
+from feast.infra.online_stores.online_store import OnlineStore
+
+from feature_repo.errors import OnlineStoreError
+from feature_repo.online_tables.layout import RowLayout
+from feature_repo.online_tables.table import OnlineTable
+
+
+def open_table(store: FeatureStore, view: str, layout: RowLayout) -> OnlineTable:
+    """Return the rows of ``view``, by the store that ``feature_store.yaml`` names."""
+    config, name = store.config.online_store, f"{store.project}_{view}"
+    if config.type == "sqlite":
+        from feature_repo.online_tables.sqlite import SqliteTable
+
+        return SqliteTable(Path(store.repo_path) / config.path, name, layout)
+    if config.type == "redis":
+        from feature_repo.online_tables.redis import RedisTable
+
+        return RedisTable(_redis(store), store.project, view, layout)
+    if config.type == "postgres":
+        from feast.infra.online_stores.postgres_online_store.postgres import PostgreSQLOnlineStore
+
+        from feature_repo.online_tables.postgres import PostgresTable
+
+        online: OnlineStore = store.provider.online_store
+        assert isinstance(online, PostgreSQLOnlineStore)
+        connect = partial(online._get_conn, store.config, autocommit=True)  # noqa: SLF001
+        return PostgresTable(connect, name, layout)
+    raise OnlineStoreError(
+        f"{store.repo_path}/feature_store.yaml: want an online store of type sqlite, redis or "
+        f"postgres, got {config.type!r}"
+    )
+
+
+def forget_retired(store: FeatureStore, live: set[str]) -> None:
+    """Remove notes about views that are not live, before Feast removes their rows."""
+    if store.config.online_store.type == "redis":
+        from feature_repo.online_tables.redis import forget_others
+
+        forget_others(_redis(store), live)
+
+
+def _redis(store: FeatureStore) -> Any:
+    from feast.infra.online_stores.redis import RedisOnlineStore
+
+    online: OnlineStore = store.provider.online_store
+    assert isinstance(online, RedisOnlineStore)
+    return online._get_client(store.config.online_store)  # noqa: SLF001
