@@ -1,8 +1,13 @@
 """What `marquee erase` asks of the store and of Feast, in one call."""
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from feature_repo import erasure
 from feature_repo.erasure import PublishedErasure, erase_published
+from feature_repo.folder import FeastFolder, OnlineKind
 from feature_repo.lookup import open_features
 from feature_repo.projection import reconcile
 from lake.objects import MemoryObjects
@@ -40,6 +45,21 @@ def test_the_same_call_again_tells_of_the_same_erasure(served: SmallWorld) -> No
     first = erased(served)
     assert erased(served) == first
     assert reconcile(served.root).is_noop
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+def test_online_rows_on_a_server_are_asked_for_too(
+    served: SmallWorld, monkeypatch: pytest.MonkeyPatch, kind: OnlineKind
+) -> None:
+    FeastFolder.of(served.root).prepare(kind)
+    for path in served.feast.glob("online.db*"):
+        path.unlink()
+    asked: list[Path] = []
+    monkeypatch.setattr(erasure, "reconcile", asked.append)
+
+    erased(served)
+
+    assert asked == [served.root]
 
 
 def test_a_workspace_that_serves_nothing_is_erased_from(world: SmallWorld) -> None:
