@@ -3,7 +3,7 @@
 ::
 
     log entries, aliases, the model registry ─► what is needed, whatever its age
-    lake ─► dagster ─► mlflow ─► logs and pictures: what is old and not needed goes
+    lake ─► indexes ─► dagster ─► mlflow ─► logs and pictures: what is old and not needed goes
 
 Every collector removes one thing after the other, each safe to lose: whoever is killed in between
 runs again. A rehearsal yields the same and removes nothing.
@@ -26,6 +26,7 @@ from assets.run_collection import (
     registered_folders,
 )
 from assets.workspace import Workspace
+from embedding_store.indexes import collect_indexes
 from lake.atomic import abandoned
 from lake.collecting import Collected, Needs, collect
 from lake.refs import ArtifactRef
@@ -78,6 +79,8 @@ def collect_workspace(
     for one in collect(workspace.lake, needs, is_rehearsal=is_rehearsal):
         references.pop(one.name, None)  # so that a rehearsal goes on as if it were gone
         yield one
+    for name, num_bytes in collect_indexes(workspace.store, is_rehearsal=is_rehearsal):
+        yield Collected("indexes of versions that are gone", name, num_bytes)
     if instance is not None:
         yield from collect_orchestrated(
             instance,

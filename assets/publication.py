@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from assets import previews
+from assets.consumer_registry import publisher_of
 from assets.errors import NotPublishedError
 from assets.figures import gate_figures
 from assets.last_week_task import last_week_task
@@ -152,7 +153,7 @@ def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
             f"{stable.name if stable else 'nothing'}, which is stable by now: `marquee republish "
             f"{version.day}` stabilises and gates the day again"
         )
-    publisher = Publisher(workspace.store, by="served_features")
+    publisher = publisher_of(workspace, by="served_features")
     effective_at = switch_instant(workspace, version)
     steps: tuple[tuple[Alias, str], ...] = (
         ("canary", "its online rows read back"),

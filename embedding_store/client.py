@@ -21,6 +21,7 @@ from embedding_store.errors import (
     UnknownEntryError,
     UnreachableStoreError,
 )
+from embedding_store.indexes import find_index
 from embedding_store.pinned import PinnedVersion
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.store import EmbeddingStore
@@ -139,7 +140,10 @@ class EmbeddingClient:
     def _open(self, version: PublishedVersion) -> PinnedVersion:
         opened = self.store.open(version)
         successor = _as_store_errors(self.root)(opened.successor)  # is asked when a read needs it
-        return PinnedVersion(version, replace(opened, successor=successor))
+        readable = replace(opened, successor=successor)
+        return PinnedVersion(
+            version, readable, find_index=partial(find_index, self.store, readable)
+        )
 
 
 @contextmanager

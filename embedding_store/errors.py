@@ -47,6 +47,10 @@ class CorruptVersionError(StoreError):
     """A version's files are missing or changed: restore the folder, or roll back."""
 
 
+class UnusableIndexError(StoreError):
+    """An index is missing, damaged or of another library: build it; until then search is exact."""
+
+
 class StabilisationError(StoreError):
     """Vectors cannot be brought onto the frame: publish a frame beside it, or fix the input."""
 

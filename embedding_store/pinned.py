@@ -16,7 +16,14 @@ import pyarrow.compute as pc
 from embedding_store.answers import Embeddings, ScoredItem, TopItems
 from embedding_store.contracts import EmbeddingShard, Float32, Ids, Side
 from embedding_store.errors import ContractError, MixedVersionsError, UnknownItemError
-from embedding_store.exact_search import best_columns
+from embedding_store.item_index import RECALL_AT, ItemIndex, Rows
+from embedding_store.item_search import (
+    Best,
+    best_by_index,
+    best_of,
+    best_of_all,
+    best_of_blocks,
+)
 from embedding_store.state import PublishedVersion
 from embedding_store.versions import Version
 from lake.hashing import buckets
@@ -24,8 +31,12 @@ from lake.hashing import buckets
 CACHED_BUCKETS = 4
 """User parts that a pinned version keeps in memory; the least recently used one goes first."""
 
-_BLOCK_SCORES = 1 << 22
-"""Scores that a search holds at a time, 16 MB."""
+
+_NO_ROWS: Rows = np.zeros(0, dtype=np.int64)
+
+
+def _no_index() -> None:
+    return None
 
 
 def _stay(pinned: "PinnedVersion") -> "PinnedVersion":
@@ -44,6 +55,8 @@ class PinnedVersion:
     version: Version
     follow: Callable[["PinnedVersion"], "PinnedVersion"] = _stay
     """What ``refresh`` answers."""
+    find_index: Callable[[], ItemIndex | None] = _no_index
+    """Returns the index over the items, where one is published that can be used here."""
     _buckets: OrderedDict[int, EmbeddingShard] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock, compare=False)
 
@@ -137,43 +150,63 @@ class PinnedVersion:
         """Return (ids, float32[items, dim]) of every item, by id; the matrix is read-only."""
         return self.version.items.ids, self.version.items.vectors
 
-    def search_items(self, users: Embeddings | Float32, k: int) -> TopItems:
-        """Return the ``k`` items with the highest scores for each user: exact, over all items.
+    @cached_property
+    def index(self) -> ItemIndex | None:
+        """The index over the items; None where searches are exact, for a reason in the log."""
+        return self.find_index()
+
+    def search_items(
+        self, users: Embeddings | Float32, k: int, *, exact: bool | None = None
+    ) -> TopItems:
+        """Return the ``k`` items with the highest scores for each user.
 
         Args:
             users: looked-up users of this version, or vectors, float32[N, dim].
             k: how many; all items where there are fewer.
+            exact: as for ``top_items``.
 
         Raises MixedVersionsError for users of another version.
         """
-        if k < 1:  # also of no users
-            raise ContractError(f"k: want at least 1, got {k}")
+        _require_one(k)  # also of no users
         ids, vectors = self.all_items()
         queries = self._queries(users)
-        step = max(1, _BLOCK_SCORES // len(ids))
-        taken = np.zeros((len(queries), min(k, len(ids))), dtype=np.int64)
-        scores = np.zeros(taken.shape, dtype=np.float32)
-        for start in range(0, len(queries), step):
-            block = slice(start, start + step)
-            products = queries[block] @ vectors.T
-            taken[block] = best_columns(products, k)
-            scores[block] = np.take_along_axis(products, taken[block], axis=1)
-        names = ids.take(taken.reshape(-1)).to_numpy(zero_copy_only=False)
-        return TopItems(names.reshape(taken.shape), scores, self.name)
+        found = self._found_by_index(queries, k, exact=exact)
+        rows, scores = best_of_blocks(vectors, queries, k) if found is None else found
+        names = ids.take(rows.reshape(-1)).to_numpy(zero_copy_only=False)
+        return TopItems(names.reshape(rows.shape), scores, self.name)
 
-    def top_items(self, user_id: str, k: int, *, exclude: Collection[str] = ()) -> list[ScoredItem]:
-        """Return the ``k`` items with the highest scores (inner products, the model's logits)."""
-        vectors = self.users([user_id]).vectors
-        return self._best(self.version.items.vectors @ vectors[0], k, exclude)
+    def top_items(
+        self, user_id: str, k: int, *, exclude: Collection[str] = (), exact: bool | None = None
+    ) -> list[ScoredItem]:
+        """Return the ``k`` items with the highest scores (inner products, the model's logits).
+
+        Args:
+            user_id: for whom; an unknown user gets the declared default's.
+            k: how many; fewer where fewer remain.
+            exclude: items to leave out, such as those already seen; unknown ones are ignored.
+            exact: True looks at every item. By default a published index names the candidates, up
+                to the ``k`` that its recall was measured for; False goes by it for any ``k``.
+                Scores and ties are the same either way.
+        """
+        _require_one(k)
+        query = self.users([user_id]).vectors[0]
+        _, excluded = _places(self.version.items.ids, _strings(list(exclude)))
+        vectors = self.version.items.vectors
+        index = self._index_for(k, exact=exact)
+        best = best_by_index(index, vectors, query, k, excluded) if index else None
+        return self._named(best or best_of_all(vectors, query, k, excluded))
 
     def similar_items(self, item_id: str, k: int) -> list[ScoredItem]:
         """Return the ``k`` items with the highest cosine to an item; raises UnknownItemError."""
+        _require_one(k)
         asked = self.items([item_id])
         if not asked.is_found[0]:
             raise UnknownItemError(f"version {self.name} holds no item {item_id!r}")
         vectors, one = self.version.items.vectors, asked.vectors[0]
         lengths = np.linalg.norm(vectors, axis=1)
-        return self._best(vectors @ one / (lengths * np.linalg.norm(one)), k, {item_id})
+        cosines = vectors @ one / (lengths * np.linalg.norm(one))
+        _, itself = _places(self.version.items.ids, _strings([item_id]))
+        return self._named(best_of(cosines, k, itself))
 
     def tables(self, side: Side) -> Iterator[pa.Table]:
         """Yield every embedding, a proven table per part: ``<side>_id``, ``embedding``.
@@ -182,6 +215,12 @@ class PinnedVersion:
         """
         for record in self.version.manifest.parts(side):
             yield self.version.shard(record, side).table
+
+    def bucket_table(self, bucket: int) -> pa.Table:
+        """Return the users of one bucket, proven, as ``tables`` has them; nothing else is read."""
+        if not 0 <= bucket < self.num_buckets:
+            raise ContractError(f"bucket: want 0 to {self.num_buckets - 1}, got {bucket}")
+        return self.version.shard(self.version.manifest.parts("user")[bucket], "user").table
 
     def files(self, side: Side) -> tuple[Path, ...]:
         """Return the Parquet files on this machine, for other readers, in the order of ``tables``.
@@ -213,12 +252,29 @@ class PinnedVersion:
             )
         return users.astype(np.float32, copy=False)
 
-    def _best(self, scores: Float32, k: int, exclude: Collection[str]) -> list[ScoredItem]:
-        """Ties go to the smaller id: rows are in the order of ids."""
+    def _index_for(self, k: int, *, exact: bool | None) -> ItemIndex | None:
+        if exact or (exact is None and k > RECALL_AT):
+            return None
+        return self.index
+
+    def _found_by_index(
+        self, queries: Float32, k: int, *, exact: bool | None
+    ) -> tuple[Rows, Float32] | None:
+        """Return (rows, scores) of all queries; None when exact search has to answer."""
+        index = self._index_for(k, exact=exact)
+        if index is None or not len(queries):
+            return None
+        vectors = self.version.items.vectors
+        found = [best_by_index(index, vectors, query, k, _NO_ROWS) for query in queries]
+        best = [one for one in found if one is not None]
+        if len(best) < len(found):
+            return None
+        return np.stack([one.rows for one in best]), np.stack([one.scores for one in best])
+
+    def _named(self, best: Best) -> list[ScoredItem]:
         ids = self.version.items.ids
-        order = best_columns(scores[None], k + len(exclude))[0]
-        pairs = ((ids[int(row)].as_py(), float(scores[row])) for row in order)
-        return [ScoredItem(*pair) for pair in pairs if pair[0] not in exclude][:k]
+        pairs = zip(best.rows.tolist(), best.scores.tolist(), strict=True)
+        return [ScoredItem(str(ids[row].as_py()), score) for row, score in pairs]
 
     def _user_bucket(self, bucket: int) -> EmbeddingShard:
         with self._lock:
@@ -230,6 +286,11 @@ class PinnedVersion:
                 if len(self._buckets) > CACHED_BUCKETS:
                     self._buckets.popitem(last=False)
             return self._buckets[bucket]
+
+
+def _require_one(k: int) -> None:
+    if k < 1:
+        raise ContractError(f"k: want at least 1, got {k}")
 
 
 def _strings(ids: Sequence[str]) -> Ids:

@@ -12,11 +12,12 @@ killed anywhere and run again.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from embedding_store.consumers import ConsumerNeeds, require_promises_kept
 from embedding_store.decisions import (
     check_stable,
     held_publication,
@@ -104,6 +105,8 @@ class Publisher:
 
     store: EmbeddingStore
     by: str
+    consumers: Sequence[ConsumerNeeds] = ()
+    """Whom a promotion must not break."""
 
     def accept_model(
         self,
@@ -205,8 +208,8 @@ class Publisher:
 
         Raises:
             StableMovedError: ``stable`` is no longer the version with digest ``judged_against``.
-            PublicationRefusedError: retired, no passed gate record, or an instant that is not
-                after the frame's last switch.
+            PublicationRefusedError: retired, no passed gate record, an instant that is not after
+                the frame's last switch, or less than a consumer of the frame relies on.
         """
 
         def decide(state: StoreState) -> AliasSet | None:
@@ -222,6 +225,8 @@ class Publisher:
                 return None
             _check_gates(self.store, version)
             self._prove(version)
+            manifest = self.open(version).manifest
+            require_promises_kept(self.consumers, version, manifest, serves_at=effective_at)
             return AliasSet(
                 alias=alias,
                 frame=version.frame,

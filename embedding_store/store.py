@@ -3,6 +3,7 @@
 ::
 
     versions/<digest>/                 immutable; seen whole or not at all
+    indexes/<digest>/                  of a version's items, for approximate search
     gates/<digest>.json                what the gates said, also when they failed
     history/f<frame>/{user,item}/      what ``stable`` served from when on, a part per switch
     log/<seq>.json                     the commit log: the truth
@@ -24,6 +25,7 @@ from embedding_store.state import PublishedVersion, StoreState, fold
 from embedding_store.versions import RESTORE, Version, open_version
 from lake.atomic import sweep_scratch, sweep_temporaries
 from lake.errors import MissingArtifactError
+from lake.folders import Folders
 from lake.log import CommitLog
 from lake.objects import Objects
 from lake.storage import Storage, open_storage
@@ -50,6 +52,11 @@ class EmbeddingStore:
     def objects(self) -> Objects:
         """Small immutable files: log entries and gate records."""
         return self._storage.objects
+
+    @property
+    def folders(self) -> Folders:
+        """Immutable folders: versions, and the indexes beside them."""
+        return self._storage.folders
 
     @cached_property
     def log(self) -> CommitLog:

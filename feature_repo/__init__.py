@@ -1,0 +1,3 @@
+from feature_repo.light_feast import install
+
+install()

@@ -19,6 +19,7 @@ from embedding_store.publisher import Publisher
 from embedding_store.store import EmbeddingStore
 from feature_repo.folder import FeastFolder
 from feature_repo.forgetting import forget
+from feature_repo.moving import registered_tables
 from feature_repo.projection import reconcile
 from lake.lock import exclusive_lock
 from lake.tombstones import Tombstones
@@ -47,11 +48,13 @@ def erase_published(
         tombstones, effective_at=at, why="their users asked to be erased"
     )
     state = store.state()
-    if folder.online.exists():
+    if folder.configuration.exists():
         if any(state.live_versions(frame) for frame in state.frames):
             reconcile(workspace)
         else:  # which has nothing to render
             with exclusive_lock(folder.lock, what=str(folder.path), is_waiting=True):
+                for table in registered_tables(folder) if folder.registry.exists() else []:
+                    table.keep_only(set())
                 forget(folder, (), len(state.erasures))
     return tuple(
         PublishedErasure(log_entry=entry.seq, versions=body.replacements)

@@ -29,7 +29,7 @@ def move_online(workspace: Path, kind: OnlineKind) -> Reconciled:
     folder = FeastFolder.of(workspace)
     folder.require_settings(kind)
     before = folder.online_kind()
-    old_tables = _tables(folder) if before != kind and folder.registry.exists() else []
+    old_tables = registered_tables(folder) if before != kind and folder.registry.exists() else []
     if before != kind:
         folder.erasures.unlink(missing_ok=True)  # said of the old store
     folder.prepare(kind)
@@ -46,7 +46,8 @@ def move_online(workspace: Path, kind: OnlineKind) -> Reconciled:
     return report
 
 
-def _tables(folder: FeastFolder) -> "list[OnlineTable]":
+def registered_tables(folder: FeastFolder) -> "list[OnlineTable]":
+    """Return the online rows of every view that the registry has."""
     from feature_repo.apply import registered_views
     from feature_repo.online_tables.layout import layout_of
     from feature_repo.online_tables.opening import open_table

@@ -19,6 +19,7 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 import typer
 
 from marquee.commands.arguments import WorkspaceName, console, open_workspace, root_of
+from marquee.commands.consumers import consumers_app, index_app
 from marquee.commands.data import data_app
 from marquee.commands.lookups import lookup_app
 from marquee.commands.source import source_app
@@ -32,9 +33,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Marquee: one foundation model, from raw events to versioned embedding features.",
 )
-for commands in (version_app, lookup_app, data_app):
+for commands in (version_app, index_app, lookup_app, data_app):
     app.add_typer(commands)  # without a name: their commands are the app's
 app.add_typer(source_app, name="source")
+app.add_typer(consumers_app, name="consumers")
 
 
 @app.command()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 
 from assets.acceptance import follow_log
+from assets.consumer_registry import publisher_of
 from assets.workspace import Workspace
 from embedding_store.publisher import Publisher
 from embedding_store.state import Switch
@@ -38,7 +39,7 @@ def promote_version(
     """
     state = workspace.store.state()
     version = state.version(number)
-    publisher = Publisher(workspace.store, by=by)
+    publisher = publisher_of(workspace, by=by)
     at = max(_instant_of_the_switch(workspace, version.frame), version.effective_at)
     is_new = _logged_and_served(
         workspace,

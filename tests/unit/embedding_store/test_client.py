@@ -215,7 +215,7 @@ def test_a_search_in_blocks_is_one_search(
 ) -> None:
     users = pinned.users([f"user-{number}" for number in range(60)])
     whole = pinned.search_items(users, 3)
-    monkeypatch.setattr("embedding_store.pinned._BLOCK_SCORES", 40 * 7)
+    monkeypatch.setattr("embedding_store.item_search._BLOCK_SCORES", 40 * 7)
     blocks = pinned.search_items(users, 3)
     np.testing.assert_array_equal(blocks.ids, whole.ids)
     np.testing.assert_allclose(blocks.scores, whole.scores, rtol=1e-5)
@@ -280,9 +280,10 @@ def test_nothing_is_similar_to_an_unknown_item(pinned: PinnedVersion) -> None:
         pinned.similar_items("item-99", 3)
 
 
-def test_ties_go_to_the_smaller_id(pinned: PinnedVersion) -> None:
-    scores = np.zeros(40, dtype=np.float32)
-    ids = [one.item_id for one in pinned._best(scores, 40, set())]
+def test_ties_go_to_the_smaller_id(pinned: PinnedVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = replace(pinned.users(["user-1"]), vectors=np.zeros((1, 8), dtype=np.float32))
+    monkeypatch.setattr(PinnedVersion, "users", lambda *_: nobody)
+    ids = [one.item_id for one in pinned.top_items("user-1", 40)]
     assert ids == sorted(ids)
 
 
@@ -516,3 +517,17 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_every_error_of_a_consumer_is_a_store_error() -> None:
     for error in (UnreachableStoreError, NoVersionError, CorruptVersionError, MixedVersionsError):
         assert issubclass(error, StoreError)
+
+
+def test_one_bucket_of_users_is_read_alone(world: SmallWorld) -> None:
+    world.serve(0)
+    pinned = EmbeddingClient(world.store.root).pin()
+    every = list(pinned.tables("user"))
+    for path in pinned.files("user")[1:]:
+        path.write_bytes(b"damaged")
+    assert pinned.bucket_table(0).equals(every[0])
+    with pytest.raises(CorruptVersionError):
+        pinned.bucket_table(1)
+    for bucket in (-1, BUCKETS):
+        with pytest.raises(ContractError, match=f"bucket: want 0 to {BUCKETS - 1}, got"):
+            pinned.bucket_table(bucket)

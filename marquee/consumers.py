@@ -1,0 +1,82 @@
+"""``marquee consumers``: who relies on which frame, and whether what is served keeps it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from assets.consumer_registry import (
+    publisher_of,
+    read_consumer,
+    registered_consumers,
+    write_consumer,
+)
+from assets.workspace import Workspace
+from embedding_store.consumers import ConsumerNeeds, broken_promises
+from embedding_store.entries import ConsumerRegistered
+from marquee.errors import CommandError
+
+
+def list_consumers(workspace: Workspace, console: Console) -> None:
+    """Print what every registered service needs, and who else stands in the log."""
+    consumers = registered_consumers(workspace)
+    table = Table("consumer", "frame", "dimensions", "freshness", "coverage")
+    for one in consumers:
+        hours, share = f"{one.freshness_h:g} h", f"{one.coverage:.1%}"
+        table.add_row(one.name, str(one.frame), str(one.dim), hours, share)
+    logged = workspace.store.state().consumers
+    for name in sorted(logged.keys() - {one.name for one in consumers}):
+        table.add_row(name, str(logged[name].frame), "", "", "", style="dim")
+    if not table.row_count:
+        console.print(f"nobody is registered in {workspace.root.name}")
+        return
+    console.print(table)
+
+
+def check_consumers(workspace: Workspace, console: Console) -> None:
+    """Print whether what is stable keeps every promise; raises CommandError where one is broken."""
+    at = _now(workspace)
+    broken = 0
+    for one in registered_consumers(workspace):
+        found = _broken(workspace, one, serves_at=at)
+        broken += bool(found)
+        console.print(f"{one.name}: {'; '.join(found) or 'kept'}", highlight=False, markup=False)
+    if broken:
+        raise CommandError(f"{broken} of the registered consumers are not served as they need")
+
+
+def register_consumer(workspace: Workspace, path: Path, *, by: str, console: Console) -> None:
+    """Put a file into the registry and its service into the log.
+
+    Raises CommandError where what is served breaks it already: nothing could be promoted any more.
+    """
+    needs = read_consumer(path)
+    if found := _broken(workspace, needs, serves_at=None):
+        raise CommandError(f"{path}: {needs.name} {'; '.join(found)}: ask for what is served")
+    target = write_consumer(workspace, path)
+    publisher_of(workspace, by=by).register_consumer(
+        ConsumerRegistered(name=needs.name, frame=needs.frame, contact=needs.team),
+        effective_at=datetime.now(UTC),
+        why=f"registered by {target.name}",
+    )
+    console.print(f"{needs.name} is registered in {target}", highlight=False, markup=False)
+
+
+def _broken(workspace: Workspace, needs: ConsumerNeeds, *, serves_at: datetime | None) -> list[str]:
+    """Return what the frame's stable version breaks; that there is none breaks only a check."""
+    stable = workspace.store.state().stable(needs.frame)
+    if stable is None:
+        return [] if serves_at is None else [f"wants frame {needs.frame}, nothing serves it"]
+    manifest = workspace.store.open(stable).manifest
+    return broken_promises(needs, manifest, serves_at=serves_at)
+
+
+def _now(workspace: Workspace) -> datetime:
+    """Return the present of the world: a replayed one's is when its newest day would serve."""
+    if not workspace.config.is_replay:
+        return datetime.now(UTC)
+    days = [ref.partition for ref in workspace.lake.refs("interaction_tokens")]
+    served = [one.day for one in workspace.store.state().versions.values()]
+    newest = max([*days, *served], default=workspace.config.first_day.isoformat())
+    return workspace.served_at(newest)
