@@ -167,7 +167,7 @@ def _ids(source: Path | pa.Buffer) -> list[str]:
 
 def _erased(store: EmbeddingStore, state: StoreState, users: Iterable[str]) -> list[str]:
     """Return those of the users whose erasure is logged."""
-    keyed = Tombstones(store.objects)
+    keyed = Tombstones(store.objects, store.erasure_key)
     _require_key(state, keyed)
     erased = state.erased_users
     return [user for user in users if keyed.hash_of(user) in erased]

@@ -14,7 +14,7 @@ that this machine wrote or read in ``cache/``; the history is a projection that 
 """
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,6 +38,8 @@ class EmbeddingStore:
     """The store of one folder; it is made on the first write."""
 
     root: Path
+    erasure_key: str = field(default="", repr=False, compare=False)
+    """Secret of the hashes of erased users; only who publishes or erases needs it."""
 
     @cached_property
     def _storage(self) -> Storage:

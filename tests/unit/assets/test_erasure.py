@@ -310,17 +310,14 @@ def test_pages_of_what_changed_are_removed(world: Workspace) -> None:
     assert residue(world.root, gone) == {}
 
 
-def test_another_key_erases_and_ingests_nothing(
-    world: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_key_erases_and_ingests_nothing(world: Workspace) -> None:
     erase(world, users_of(world)[:5], at=AT)
     before = references(world)
-    monkeypatch.setenv(KEY_VARIABLE, "another")
-    reopened = Workspace.open(world.root)
+    reopened = Workspace.open(world.root, erasure_key="another")
 
     with pytest.raises(ErasureError, match=KEY_VARIABLE):
         erase(reopened, ["x"], at=AT)
-    later = Workspace(world.root, replace(world.config, watermark_delay_h=30))
+    later = replace(reopened, config=replace(world.config, watermark_delay_h=30))
     with pytest.raises(ErasureError, match=KEY_VARIABLE):
         build_raw_events(later, DAYS[0], now=wall_clock())
     assert references(world) == before

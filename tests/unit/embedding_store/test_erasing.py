@@ -334,16 +334,14 @@ def test_a_damaged_version_with_erased_users_is_named(world: SmallWorld) -> None
     assert not world.store.state().erasures
 
 
-def test_another_key_is_refused_before_anybody_comes_back(
-    world: SmallWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_key_is_refused_before_anybody_comes_back(world: SmallWorld) -> None:
     world.serve(0)
     erase(world, *GONE)
     other = tombstones(*GONE, secret="another")
     with pytest.raises(PublicationRefusedError, match="MARQUEE_ERASURE_KEY"):
         world.publisher.erase(other, effective_at=instant(50), why="asked for")
 
-    monkeypatch.setenv("MARQUEE_ERASURE_KEY", "another")
+    world.erasure_key = "another"
     with pytest.raises(PublicationRefusedError, match="MARQUEE_ERASURE_KEY"):
         world.publish(1)
 
