@@ -12,6 +12,7 @@ from assets import previews
 from assets.consumer_registry import publisher_of
 from assets.errors import NotPublishedError
 from assets.figures import gate_figures
+from assets.last_week_task import last_week_task
 from assets.partitions import daily
 from assets.presentation import table
 from assets.recomputing import RECOMPUTE_TAG, is_recomputing
@@ -187,7 +188,7 @@ def origin_of(day: str, stabilised: ArtifactRef, model: ArtifactRef) -> Origin:
 
 
 def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> Evidence:
-    """Return what the gates look at: the active users, and the model against the champion."""
+    """Return what the gates look at: active users, model against champion, last week's consumer."""
     config = workspace.config
     since = (end_of(day) - timedelta(days=config.active_days)).date().isoformat()
     tokens = workspace.history("interaction_tokens", as_of=end_of(day))
@@ -206,6 +207,7 @@ def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> 
             num_users=gate["num_users"],
             evidence=evaluation.digest,
         ),
+        consumer=last_week_task(workspace, day),
         policy=GatePolicy(
             min_item_cosine=config.min_similarity, max_quality_loss=config.quality_margin
         ),
