@@ -100,7 +100,7 @@ def served_features(
     version = state.version_of_day(day) or state.newest_of_day(day)
     if version is None:
         raise NotPublishedError(f"{day} has no published version: run published_version first")
-    reconcile(workspace.root)
+    reconcile(workspace.root, erasure_key=workspace.erasure_key)
     is_switched = promote_in_turn(workspace, version)
     state = workspace.store.state()
     stable = state.stable(version.frame)
@@ -167,7 +167,7 @@ def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
             effective_at=effective_at,
             why=why,
         )
-        reconcile(workspace.root)
+        reconcile(workspace.root, erasure_key=workspace.erasure_key)
         confirm(workspace.root, frame=version.frame, alias=alias)
     return True
 

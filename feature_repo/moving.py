@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from feature_repo.online_tables.table import OnlineTable
 
 
-def move_online(workspace: Path, kind: OnlineKind) -> Reconciled:
+def move_online(workspace: Path, kind: OnlineKind, *, erasure_key: str = "") -> Reconciled:
     """Serve the workspace's embeddings from a store of ``kind``, and remove them where they were.
 
     Raises OnlineStoreError when the environment lacks a setting; whatever fails before the rows
@@ -34,7 +34,7 @@ def move_online(workspace: Path, kind: OnlineKind) -> Reconciled:
         folder.erasures.unlink(missing_ok=True)  # said of the old store
     folder.prepare(kind)
     try:
-        report = reconcile(workspace)
+        report = reconcile(workspace, erasure_key=erasure_key)
     except BaseException:
         folder.prepare(before)
         raise

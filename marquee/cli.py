@@ -18,7 +18,13 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 
 import typer
 
-from marquee.commands.arguments import WorkspaceName, console, open_workspace, root_of
+from marquee.commands.arguments import (
+    WorkspaceName,
+    console,
+    erasure_key,
+    open_workspace,
+    root_of,
+)
 from marquee.commands.consumers import consumers_app, index_app
 from marquee.commands.data import data_app
 from marquee.commands.lookups import lookup_app
@@ -54,7 +60,8 @@ def demo(
     from assets.workspace import Workspace
     from marquee.worlds import world
 
-    opened = Workspace.create(root_of(workspace), world(source, data, storage))
+    asked = world(source, data, storage)
+    opened = Workspace.create(root_of(workspace), asked, erasure_key=erasure_key())
     from marquee.demo import run_demo
     from marquee.summary import show_summary
 
@@ -106,7 +113,7 @@ def doctor(workspace: WorkspaceName = "simulated") -> None:
     """Check the installation, the workspace, the log and the features for consistency."""
     from marquee.doctor import examine
 
-    if not examine(root_of(workspace), console):
+    if not examine(root_of(workspace), console, erasure_key=erasure_key()):
         raise typer.Exit(1)
 
 

@@ -125,6 +125,7 @@ class SmallWorld:
     frame: int = 1
     bucket: str | None = None
     """Where the store lies, unless in the folder."""
+    erasure_key: str = ""
 
     def __post_init__(self) -> None:
         if self.bucket:
@@ -133,7 +134,7 @@ class SmallWorld:
 
     @property
     def store(self) -> EmbeddingStore:
-        return EmbeddingStore(self.folder / "store")
+        return EmbeddingStore(self.folder / "store", self.erasure_key)
 
     def copy(self, folder: Path) -> "SmallWorld":
         """The same world elsewhere, in a place of its own; of a bucket as a new machine sees it."""
