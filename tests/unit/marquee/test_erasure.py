@@ -82,7 +82,7 @@ def test_an_input_that_ends_without_an_answer_erases_nobody(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
-    with pytest.raises(CommandError, match="nothing was erased.*--yes"):
+    with pytest.raises(CommandError, match=r"nothing was erased.*--yes"):
         require_consent(workspace, {"ann"}, None)
 
 
