@@ -121,6 +121,9 @@ def main() -> int:
     """Run the command line; return the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     warnings.simplefilter("ignore")  # third-party deprecations are for us to read, in the tests
+    # Feast 0.67 puts a filter of its own before this one when it is imported
+    logging.captureWarnings(capture=True)
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
     try:
         return int(app(standalone_mode=False) or 0)
     except typer.TyperException as error:
