@@ -87,9 +87,11 @@ def run(
 
     with opened.writing():
         if through:
-            Orchestrator(opened).ingest(day, through)
+            num_there = Orchestrator(opened).ingest(day, through)
         else:
-            Orchestrator(opened).run(job, day)
+            num_there = Orchestrator(opened).run(job, day)
+    if num_there:
+        console.print(f"{num_there} artifacts were there already", highlight=False)
 
 
 @app.command()
