@@ -74,14 +74,13 @@ test: check ## Run the checks and the whole quick test suite
 # Side by side: one replays, kills and waits for other processes, the other computes.
 .PHONY: test-units
 test-units: $(READY)
-	$(BIN)/python -m pytest -m "not prove" tests/unit tests/contracts tests/integration/test_on_s3.py
+	$(BIN)/python -m pytest -m "not prove" tests/unit tests/contracts
 	$(BIN)/python -m pytest -m "not prove" --storage s3 \
 	  $(addprefix tests/unit/embedding_store/test_,checks.py gates.py publisher.py races.py staging.py)
 
 .PHONY: test-lifecycle
 test-lifecycle: $(READY)
-	$(BIN)/python -m pytest -m "not prove" tests/integration tests/docs \
-	  --ignore tests/integration/test_on_s3.py
+	$(BIN)/python -m pytest -m "not prove" tests/integration tests/docs
 
 .PHONY: prove
 prove: $(READY) ## Run the full figures of the crash and concurrency suites

@@ -12,6 +12,9 @@ from assets.workspace import Workspace
 from tests.integration.conftest import ROOT, Run, Survived
 from tests.integration.test_erasure import references
 
+# what each kind of thing is kept for is told by the unit tests; a whole world takes a minute more
+pytestmark = pytest.mark.prove
+
 NAME = "collected"
 
 A_YEAR_LATER = """
