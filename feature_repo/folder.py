@@ -8,6 +8,7 @@
     <workspace>/feast/registry.db         the registry, one protobuf file
     <workspace>/feast/online.db           online rows, SQLite in WAL mode, unless a server has them
     <workspace>/feast/erasures.txt        erasures that went through a server's online rows
+    <workspace>/feast/online_left.txt     online stores whose rows are still to be removed
     <workspace>/feast/apply.lock          held by the one writer
 
 Every path in the configuration and in the registry is relative to the folder: Feast resolves them
@@ -87,6 +88,11 @@ from feature_repo.definitions import *  # noqa: E402, F403
 '''
 
 
+def configuration_of(kind: OnlineKind) -> str:
+    """Return the text of a configuration whose online rows lie in a store of ``kind``."""
+    return _CONFIGURATION.format(online_store=_ONLINE[kind])
+
+
 @dataclass(frozen=True, slots=True)
 class FeastFolder:
     """The Feast folder of one workspace."""
@@ -119,6 +125,11 @@ class FeastFolder:
         return self.path / "erasures.txt"
 
     @property
+    def left(self) -> Path:
+        """Which online stores were left, but may still have rows."""
+        return self.path / "online_left.txt"
+
+    @property
     def lock(self) -> Path:
         """What the one writer holds."""
         return self.path / "apply.lock"
@@ -149,7 +160,7 @@ class FeastFolder:
         kind = online or self.online_kind()
         self.path.mkdir(parents=True, exist_ok=True)
         for path, text in (
-            (self.configuration, _CONFIGURATION.format(online_store=_ONLINE[kind])),
+            (self.configuration, configuration_of(kind)),
             (self.path / "definitions.py", _DEFINITIONS),
         ):
             if not path.exists() or path.read_text() != text:
