@@ -56,6 +56,13 @@ _ONLINE: dict[OnlineKind, str] = {
   sslmode: '${MARQUEE_POSTGRES_SSLMODE}'""",
 }
 
+_FORMS: dict[OnlineKind, tuple[tuple[str, str, str], ...]] = {
+    "sqlite": (),
+    "redis": (("MARQUEE_REDIS", r"[^,=]+:\d+(,.*)?", "host:port, then options behind commas"),),
+    "postgres": (("MARQUEE_POSTGRES_PORT", r"\d+", "a number"),),
+}
+"""What Feast does not refuse in words of its own."""
+
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 # Readers see a new registry file by its time of change at once; the time to live bounds how long
@@ -178,3 +185,6 @@ class FeastFolder:
                 f"the online store of {self.path} is to be {chosen}: set "
                 f"{', '.join(dict.fromkeys(left))} in the environment"
             )
+        for name, form, wanted in _FORMS[chosen]:
+            if not re.fullmatch(form, os.environ[name]):  # not repeated: it may hold a password
+                raise OnlineStoreError(f"{name}: want {wanted}, as docs/online-stores.md says")

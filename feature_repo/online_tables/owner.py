@@ -44,7 +44,8 @@ def release(store: FeatureStore) -> None:
 
 def _claim_redis(store: FeatureStore, workspace: str) -> str:
     client: Any = redis_client(store)
-    client.set(_REDIS_KEY, workspace, nx=True)
+    if client.get(_REDIS_KEY) is None:  # a full server refuses even a write that changes nothing
+        client.set(_REDIS_KEY, workspace, nx=True)
     return str((client.get(_REDIS_KEY) or b"").decode())
 
 

@@ -285,6 +285,30 @@ def test_a_missing_setting_is_named(world: SmallWorld, kind: OnlineKind) -> None
         open_for_reading(folder)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("redis", "MARQUEE_REDIS"), ("postgres", "MARQUEE_POSTGRES_PORT")],
+    indirect=["kind"],
+)
+def test_a_setting_of_another_form_is_named(
+    shown: SmallWorld, kind: OnlineKind, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "nowhere")
+    with pytest.raises(OnlineStoreError, match=f"{name}: want "):
+        open_features(shown.feast)
+
+
+def test_rows_that_are_all_lost_are_said_to_be(
+    shown: SmallWorld, kind: OnlineKind, servers: dict[str, Any]
+) -> None:
+    if kind == "sqlite":
+        with closing(sqlite3.connect(shown.feast / "online.db")) as connection:
+            connection.execute(f'DROP TABLE "marquee_{USERS}"')
+    empty(kind, servers)
+    with pytest.raises(NotServedError, match=f"{USERS} has no online rows: they are lost"):
+        open_features(shown.feast).users(["u5"])
+
+
 def test_another_kind_of_store_is_refused(world: SmallWorld) -> None:
     folder = FeastFolder.of(world.root)
     folder.prepare()
