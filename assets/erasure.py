@@ -84,7 +84,9 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
         pass  # each is written down before it happens
     done = rewritten_since(lake)
     _follow(workspace, done.values())
-    published = erase_published(workspace.root, lake.tombstones(), at=at)
+    published = erase_published(
+        workspace.root, lake.tombstones(), at=at, erasure_key=workspace.erasure_key
+    )
     workspace.sweep()
     requests = list(lake.storage.objects.list("erasures/requested"))
     certificate = _certified(

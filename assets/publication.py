@@ -12,6 +12,7 @@ from assets import previews
 from assets.consumer_registry import publisher_of
 from assets.errors import NotPublishedError
 from assets.figures import gate_figures
+from assets.last_week_task import last_week_task
 from assets.partitions import daily
 from assets.presentation import table
 from assets.recomputing import RECOMPUTE_TAG, is_recomputing
@@ -99,7 +100,7 @@ def served_features(
     version = state.version_of_day(day) or state.newest_of_day(day)
     if version is None:
         raise NotPublishedError(f"{day} has no published version: run published_version first")
-    reconcile(workspace.root)
+    reconcile(workspace.root, erasure_key=workspace.erasure_key)
     is_switched = promote_in_turn(workspace, version)
     state = workspace.store.state()
     stable = state.stable(version.frame)
@@ -166,7 +167,7 @@ def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
             effective_at=effective_at,
             why=why,
         )
-        reconcile(workspace.root)
+        reconcile(workspace.root, erasure_key=workspace.erasure_key)
         confirm(workspace.root, frame=version.frame, alias=alias)
     return True
 
@@ -187,7 +188,7 @@ def origin_of(day: str, stabilised: ArtifactRef, model: ArtifactRef) -> Origin:
 
 
 def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> Evidence:
-    """Return what the gates look at: the active users, and the model against the champion."""
+    """Return what the gates look at: active users, model against champion, last week's consumer."""
     config = workspace.config
     since = (end_of(day) - timedelta(days=config.active_days)).date().isoformat()
     tokens = workspace.history("interaction_tokens", as_of=end_of(day))
@@ -206,6 +207,7 @@ def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> 
             num_users=gate["num_users"],
             evidence=evaluation.digest,
         ),
+        consumer=last_week_task(workspace, day),
         policy=GatePolicy(
             min_item_cosine=config.min_similarity, max_quality_loss=config.quality_margin
         ),

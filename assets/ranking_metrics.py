@@ -46,7 +46,7 @@ def compare_auc(
     """
     return _compare(
         "auc, all exposures",
-        lambda scores, weights: _auc(labels, scores, weights[:, users]),
+        lambda scores, weights: auc(labels, scores, weights[:, users]),
         better,
         plain,
         draws,
@@ -94,8 +94,11 @@ def ndcg_by_user(labels: Int64, users: Int64, scores: Float64, num_users: int) -
     return np.where(is_telling, gained / np.where(ideal > 0, ideal, 1.0), np.nan)
 
 
-def _auc(labels: Int64, scores: Float64, weights: npt.NDArray[np.int64]) -> Float64:
-    """Return float[R]: the chance that a chosen row outscores another, ties half, by draw."""
+def auc(labels: Int64, scores: Float64, weights: npt.NDArray[np.int64]) -> Float64:
+    """Return float[R]: the chance that a chosen row outscores another, ties half, by draw.
+
+    ``weights`` is int[R, N]: how often each row is in each draw.
+    """
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.nan) != 0)
     ordered, chosen = weights[:, order].astype(np.float64), labels[order] == 1

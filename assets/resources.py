@@ -9,13 +9,18 @@ import dagster as dg
 from assets.bucket_maps import bucket_map
 from assets.io_manager import RefIOManager
 from assets.workspace import Workspace
+from lake.tombstones import KEY_VARIABLE
 
 
 @dg.resource(config_schema={"root": dg.StringSource})
 def workspace_resource(context: dg.InitResourceContext) -> Workspace:
-    """Open the workspace of this code location, once per run."""
+    """Open the workspace of this code location, once per run.
+
+    Nothing that a run starts asks the tombstones: training and Ray get rows that they let through.
+    """
     root = Path(context.resource_config["root"])
-    return replace(Workspace.open(root), each_bucket=bucket_map(os.environ))
+    workspace = Workspace.open(root, erasure_key=dg.EnvVar(KEY_VARIABLE).get_value() or "")
+    return replace(workspace, each_bucket=bucket_map(os.environ))
 
 
 @dg.io_manager(required_resource_keys={"workspace"})

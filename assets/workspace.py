@@ -138,9 +138,11 @@ class Workspace:
     config: WorkspaceConfig
     each_bucket: BucketMap = field(default=one_by_one, repr=False, compare=False)
     """What the buckets of a day are mapped by."""
+    erasure_key: str = field(default="", repr=False, compare=False)
+    """Secret of the tombstones' key; another one than they were written under is refused."""
 
     @classmethod
-    def create(cls, root: Path, config: WorkspaceConfig) -> "Workspace":
+    def create(cls, root: Path, config: WorkspaceConfig, *, erasure_key: str = "") -> "Workspace":
         """Make the workspace, or open the equal one that stands there.
 
         Raises StorageError where ``storage`` is no place to keep data.
@@ -149,8 +151,8 @@ class Workspace:
             for name in ("lake", "store"):
                 locate(root / name, f"{config.storage.rstrip('/')}/{name}")
         if create_json(root / "workspace.json", config.to_json()):
-            return cls(root, config)
-        existing = cls.open(root)
+            return cls(root, config, erasure_key=erasure_key)
+        existing = cls.open(root, erasure_key=erasure_key)
         if existing.config != config:
             changed = [
                 f"{name} is {was!r}, asked for {wanted!r}"
@@ -164,11 +166,11 @@ class Workspace:
         return existing
 
     @classmethod
-    def open(cls, root: Path) -> "Workspace":
+    def open(cls, root: Path, *, erasure_key: str = "") -> "Workspace":
         """Open the workspace at ``root``; raises WorkspaceError."""
         path = root / "workspace.json"
         try:
-            return cls(root, WorkspaceConfig.from_json(json.loads(path.read_bytes())))
+            config = WorkspaceConfig.from_json(json.loads(path.read_bytes()))
         except FileNotFoundError as error:
             raise WorkspaceError(
                 f"no workspace at {root}: `make demo` makes one, --workspace names another"
@@ -177,16 +179,17 @@ class Workspace:
             raise WorkspaceError(f"{path}: want JSON, got {error}: {_REMEDY}") from error
         except WorkspaceError as error:
             raise WorkspaceError(f"{path}: {error}: {_REMEDY}") from error
+        return cls(root, config, erasure_key=erasure_key)
 
     @cached_property
     def lake(self) -> Lake:
         """Artifacts by asset and partition."""
-        return Lake(self.root / "lake")
+        return Lake(self.root / "lake", erasure_key=self.erasure_key)
 
     @cached_property
     def store(self) -> EmbeddingStore:
         """Versions and the log."""
-        return EmbeddingStore(self.root / "store")
+        return EmbeddingStore(self.root / "store", erasure_key=self.erasure_key)
 
     @cached_property
     def source(self) -> EventSource:

@@ -33,6 +33,7 @@ from embedding_store.errors import (
 )
 from embedding_store.gates import Gate, GatePolicy, GateRecord, QualityComparison
 from embedding_store.history import rebuild
+from embedding_store.last_week import ConsumerTask, version_of_last_week
 from embedding_store.manifest import Manifest, Origin
 from embedding_store.pinned import PinnedVersion
 from embedding_store.publisher import Evidence, Promotion, Publication, Publisher
@@ -46,6 +47,7 @@ __all__ = [
     "ActiveUsers",
     "AlreadyPublishedError",
     "ConsumerRegistered",
+    "ConsumerTask",
     "ContractError",
     "CorruptVersionError",
     "EmbeddingClient",
@@ -89,4 +91,5 @@ __all__ = [
     "rebuild",
     "require_one_version",
     "stabilise",
+    "version_of_last_week",
 ]

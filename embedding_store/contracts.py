@@ -10,6 +10,7 @@ Users lie in the bucket of their id (``lake.hashing.buckets``, 2^k parts) and ar
 item parts follow each other in the order of ids. So an id can stand only once in a whole version.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, cast
@@ -140,6 +141,19 @@ def vectors_of(column: "pa.ChunkedArray[Any]", dim: int) -> Float32:
 def strings(ids: Ids) -> list[str]:
     """Return ids as Python strings."""
     return cast("list[str]", ids.to_pylist())
+
+
+def asked_ids(ids: Sequence[str]) -> Ids:
+    """Return ids as Arrow has them; raises ContractError unless each is a string in UTF-8."""
+    if isinstance(ids, (str, bytes)):  # a sequence too, of ids of one letter
+        raise ContractError(f"ids: want strings in a list, got one alone of length {len(ids)}")
+    try:
+        asked = pa.array(ids, pa.string())
+    except (TypeError, pa.ArrowInvalid, UnicodeEncodeError) as error:
+        raise ContractError(f"ids: want strings ({error})") from error
+    if asked.null_count:
+        raise ContractError(f"ids: want strings, got {asked.null_count} nulls")
+    return asked
 
 
 def embedding_table(side: Side, ids: Ids, vectors: Float32) -> pa.Table:

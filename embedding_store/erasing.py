@@ -30,6 +30,7 @@ from embedding_store.state import StoreState
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import MANIFEST_FILE, Version, open_version
 from lake.digests import digest_bytes
+from lake.errors import CorruptArtifactError, MissingArtifactError
 from lake.tombstones import KEY_VARIABLE, Tombstones
 from lake.user_rows import users_of
 
@@ -49,7 +50,7 @@ def due_erasure(
     replacements: dict[str, dict[str, Any]] = {}
     by_digest = {version.digest: version for version in state.versions.values()}
     for digest, published in by_digest.items():
-        if not store.has_version(digest):
+        if not store.has_version(digest) or not _may_have_any(store, digest, tombstones):
             continue
         version = store.open(published)
         gone = frozenset(tombstones.among(_users(version)))
@@ -158,6 +159,20 @@ def _users(version: Version) -> Iterator[str]:
         yield from _ids(version.read(record))
 
 
+def _may_have_any(store: EmbeddingStore, digest: str, tombstones: Tombstones) -> bool:
+    """Return False where a version in a bucket, of which only ids are read, has no erased user.
+
+    One that is on this machine is proven as it is read, and so is one that cannot be looked into.
+    """
+    try:
+        files = store.version_files(digest)
+        if any(isinstance(one, Path) for one in files.values()):
+            return True
+        return bool(tombstones.among(users_of(files)))
+    except (CorruptArtifactError, MissingArtifactError):
+        return True
+
+
 def _ids(source: Path | pa.Buffer) -> list[str]:
     column = ID_COLUMNS["user"]
     opened = pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
@@ -167,7 +182,7 @@ def _ids(source: Path | pa.Buffer) -> list[str]:
 
 def _erased(store: EmbeddingStore, state: StoreState, users: Iterable[str]) -> list[str]:
     """Return those of the users whose erasure is logged."""
-    keyed = Tombstones(store.objects)
+    keyed = Tombstones(store.objects, store.erasure_key)
     _require_key(state, keyed)
     erased = state.erased_users
     return [user for user in users if keyed.hash_of(user) in erased]
@@ -186,7 +201,7 @@ def _require_key(state: StoreState, tombstones: Tombstones) -> None:
 def _stored_users(store: EmbeddingStore, digest: str) -> set[str]:
     """Return the users of a version that the log does not name, also of one that is half there."""
     try:
-        return users_of(store.version_folder(digest))
-    except CorruptVersionError:  # of a bucket: its list of files is missing
+        return users_of(store.version_files(digest))
+    except MissingArtifactError:  # of a bucket: its list of files, or one of them
         keys = store.objects.list(f"versions/{digest}/user")
         return {user for key in keys for user in _ids(pa.py_buffer(store.objects.get(key)))}

@@ -11,34 +11,46 @@ The same evidence is judged once: a gate that failed keeps holding in every late
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any
 
+from embedding_store.comparison import Figure, measure
 from embedding_store.errors import (
     ContractError,
     CorruptVersionError,
     PublicationRefusedError,
     UnknownEntryError,
 )
-from embedding_store.similarity import compare
+from embedding_store.last_week import ConsumerTask, told, transfer
 from embedding_store.state import PublishedVersion
 from embedding_store.store import EmbeddingStore
-from embedding_store.versions import Version
+from embedding_store.versions import Version, open_version
 from lake.digests import digest_bytes, digest_json
 from lake.errors import MissingArtifactError
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-GATE_NAMES = (
+FORMAT_VERSION = 2
+_FIRST_GATES = (
     "coverage",
     "valid_vectors",
     "item_similarity",
     "neighbour_overlap",
     "model_quality",
 )
+GATE_NAMES = (
+    *_FIRST_GATES,
+    "norm_drift",
+    "covariance_drift",
+    "version_skew",
+    "last_week_consumer",
+)
+"""Each figure is a floor: of a drift or a skew, what is kept in spite of it."""
+_GATES_OF_FORMAT: Mapping[int, tuple[str, ...]] = {1: _FIRST_GATES, 2: GATE_NAMES}
+"""What a record had to hold when it was written; it keeps passing on that."""
+_UNREADABLE = "not measured: the vectors are not valid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +63,15 @@ class GatePolicy:
     """Mean cosine of probe items to the reference version: below, it is another frame."""
     min_neighbour_overlap: float = 0.3
     """Share of ten neighbours that a consumer trained on the reference version still finds."""
+    min_norm_agreement: float = 0.7
+    """Mean norm of users, and of items, relative to the reference version's, or its inverse."""
+    min_covariance_agreement: float = 0.3
+    """One minus the relative distance of the second moments."""
+    min_skew_overlap: float = 0.4
+    """Share of ten items that somebody who mixes two versions sees of a list of one version."""
+    min_consumer_share: float = 0.8
+    """Share of its advantage over chance that a consumer keeps which learned from the vectors of a
+    week ago, relative to one that learned from these."""
     max_quality_loss: float = 0.01
     """How much worse than the champion the model may be, in the units of the comparison: a share
     of the champion's value in the platform's own."""
@@ -91,12 +112,19 @@ class GateRecord:
     evidence: str
     gates: tuple[Gate, ...]
     policy: GatePolicy
+    format_version: int = FORMAT_VERSION
+    """That of the release which judged: a gate that it did not know is not missing."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The gates that must be there and are not."""
+        names = {gate.name for gate in self.gates}
+        return tuple(one for one in _GATES_OF_FORMAT[self.format_version] if one not in names)
 
     @property
     def is_passed(self) -> bool:
         """Whether every gate that must be there is there and passed."""
-        names = {gate.name for gate in self.gates}
-        return names >= set(GATE_NAMES) and all(gate.is_passed for gate in self.gates)
+        return not self.missing and all(gate.is_passed for gate in self.gates)
 
     @property
     def failures(self) -> tuple[Gate, ...]:
@@ -105,8 +133,7 @@ class GateRecord:
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes."""
-        fields = {"format_version": FORMAT_VERSION, **asdict(self)}
-        return (json.dumps(fields, indent=1, sort_keys=True) + "\n").encode()
+        return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, *, name: str = "gate record") -> "GateRecord":
@@ -116,10 +143,11 @@ class GateRecord:
         """
         try:
             fields: dict[str, Any] = dict(json.loads(data))
-            version = fields.pop("format_version")
-            if version != FORMAT_VERSION:
+            version = fields["format_version"]
+            if version not in _GATES_OF_FORMAT:
                 raise UnknownEntryError(
-                    f"{name}: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
+                    f"{name}: this release reads formats through {FORMAT_VERSION}, got "
+                    f"{version!r}: upgrade"
                 )
             gates = tuple(Gate(**gate) for gate in fields["gates"])
             return cls(**{**fields, "gates": gates, "policy": GatePolicy(**fields["policy"])})
@@ -130,7 +158,12 @@ class GateRecord:
             ) from error
 
 
-def evidence_of(version: Version, quality: QualityComparison | None, policy: GatePolicy) -> str:
+def evidence_of(
+    version: Version,
+    quality: QualityComparison | None,
+    policy: GatePolicy,
+    consumer: ConsumerTask | None = None,
+) -> str:
     """Return the digest of what a verdict rests on, the figures themselves left out.
 
     So another figure for the same evaluation cannot buy another verdict.
@@ -140,6 +173,7 @@ def evidence_of(version: Version, quality: QualityComparison | None, policy: Gat
             "version": version.digest,
             "reference": version.manifest.reference,
             "evaluation": None if quality is None else quality.evidence,
+            "consumer": None if consumer is None else consumer.evidence,
             "policy": asdict(policy),
         }
     )
@@ -152,24 +186,27 @@ def judge(
     reference: Version | None,
     quality: QualityComparison | None,
     policy: GatePolicy,
+    consumer: ConsumerTask | None = None,
 ) -> GateRecord:
     """Return the durable record for this evidence, judging only where there is none yet.
 
     Failing is no error here: the record says so, and ``require_passed`` refuses.
     """
-    evidence = evidence_of(version, quality, policy)
+    evidence = evidence_of(version, quality, policy, consumer)
     while True:
         held = list(_records(store, version.digest))
         for record, _ in held:
             if record.evidence == evidence:
                 return record
+        valid = _valid_vectors(version)
         record = GateRecord(
             digest=version.digest,
             evidence=evidence,
             gates=(
                 _coverage(version, policy),
-                _valid_vectors(version),
-                *_similarity(version, reference, policy),
+                valid,
+                *_against_reference(version, reference, policy, is_readable=valid.is_passed),
+                _last_week_consumer(store, version, consumer, policy, is_readable=valid.is_passed),
                 _quality(quality, policy, is_first=not store.state().versions),
             ),
             policy=policy,
@@ -221,7 +258,6 @@ def published_record(store: EmbeddingStore, version: PublishedVersion) -> GateRe
 
 
 def _sentence(record: GateRecord) -> str:
-    missing = set(GATE_NAMES) - {gate.name for gate in record.gates}
     said = [
         f"{gate.name} {'none' if gate.figure is None else f'{gate.figure:.4g}'}, "
         f"want at least {gate.threshold:.4g} ({gate.note})"
@@ -229,7 +265,7 @@ def _sentence(record: GateRecord) -> str:
         else f"{gate.name} ({gate.note})"
         for gate in record.failures
     ]
-    return "; ".join([*said, *(f"{name} was not judged" for name in sorted(missing))])
+    return "; ".join([*said, *(f"{name} was not judged" for name in record.missing)])
 
 
 def _key(digest: str, slot: int) -> str:
@@ -287,35 +323,55 @@ def _valid_vectors(version: Version) -> Gate:
     )
 
 
-def _similarity(
-    version: Version, reference: Version | None, policy: GatePolicy
-) -> tuple[Gate, Gate]:
+def _against_reference(
+    version: Version, reference: Version | None, policy: GatePolicy, *, is_readable: bool
+) -> Iterator[Gate]:
     thresholds = {
         "item_similarity": policy.min_item_cosine,
         "neighbour_overlap": policy.min_neighbour_overlap,
+        "norm_drift": policy.min_norm_agreement,
+        "covariance_drift": policy.min_covariance_agreement,
+        "version_skew": policy.min_skew_overlap,
     }
     if reference is None:
         note = f"opens frame {version.manifest.frame}: nothing to be similar to"
-        first, second = (
-            Gate(name=name, figure=None, threshold=None, is_passed=True, note=note)
-            for name in thresholds
-        )
-        return first, second
-    found = compare(version, reference)
-    figures = (None, None) if found is None else (found.item_mean_cosine, found.item_overlap_at_10)
-    common = 0 if found is None else found.probe_items
-    note = f"{common} probe items, against {reference.digest[:12]}; below, it is another frame"
-    first, second = (
-        Gate(
+        for name in thresholds:
+            yield Gate(name=name, figure=None, threshold=None, is_passed=True, note=note)
+        return
+    unread = dict.fromkeys(thresholds, Figure(None, _UNREADABLE))
+    figures = measure(version, reference) if is_readable else unread
+    for name, threshold in thresholds.items():
+        figure = figures[name].value
+        yield Gate(
             name=name,
             figure=figure,
             threshold=threshold,
             is_passed=figure is not None and figure >= threshold,
-            note=note,
+            note=figures[name].note,
         )
-        for (name, threshold), figure in zip(thresholds.items(), figures, strict=True)
+
+
+def _last_week_consumer(
+    store: EmbeddingStore,
+    version: Version,
+    task: ConsumerTask | None,
+    policy: GatePolicy,
+    *,
+    is_readable: bool,
+) -> Gate:
+    """Passed without a figure where nobody learned from an older version, or could have."""
+    figure, note = None, "no version of an earlier day in this frame to learn from"
+    if task is not None and is_readable:
+        older = open_version(store.version_folder(task.trained_on))
+        found = transfer(version, older, task)
+        figure, note = None if found is None else found.share_kept, told(task, found)
+    return Gate(
+        name="last_week_consumer",
+        figure=figure,
+        threshold=None if figure is None else policy.min_consumer_share,
+        is_passed=is_readable and (figure is None or figure >= policy.min_consumer_share),
+        note=note if is_readable else _UNREADABLE,
     )
-    return first, second
 
 
 def _quality(quality: QualityComparison | None, policy: GatePolicy, *, is_first: bool) -> Gate:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedding_store.answers import Embeddings, ScoredItem, TopItems
-from embedding_store.contracts import EmbeddingShard, Float32, Ids, Side
+from embedding_store.contracts import EmbeddingShard, Float32, Ids, Side, asked_ids
 from embedding_store.errors import ContractError, MixedVersionsError, UnknownItemError
 from embedding_store.item_index import RECALL_AT, ItemIndex, Rows
 from embedding_store.item_search import (
@@ -125,7 +125,7 @@ class PinnedVersion:
 
     def users(self, user_ids: Sequence[str]) -> Embeddings:
         """Return the users' embeddings; unknown users get the declared default."""
-        ids = _strings(user_ids)
+        ids = asked_ids(user_ids)
         names = _names(ids)
         is_found = np.zeros(len(ids), dtype=bool)
         vectors = np.tile(self.default_user, (len(ids), 1))
@@ -140,7 +140,7 @@ class PinnedVersion:
 
     def items(self, item_ids: Sequence[str]) -> Embeddings:
         """Return the items' embeddings; unknown items get zeros, which no published item has."""
-        shard, ids = self.version.items, _strings(item_ids)
+        shard, ids = self.version.items, asked_ids(item_ids)
         is_found, places = _places(shard.ids, ids)
         vectors = np.zeros((len(is_found), self.dim), dtype=np.float32)
         vectors[is_found] = shard.vectors[places]
@@ -190,7 +190,7 @@ class PinnedVersion:
         """
         _require_one(k)
         query = self.users([user_id]).vectors[0]
-        _, excluded = _places(self.version.items.ids, _strings(list(exclude)))
+        _, excluded = _places(self.version.items.ids, asked_ids(list(exclude)))
         vectors = self.version.items.vectors
         index = self._index_for(k, exact=exact)
         best = best_by_index(index, vectors, query, k, excluded) if index else None
@@ -205,7 +205,7 @@ class PinnedVersion:
         vectors, one = self.version.items.vectors, asked.vectors[0]
         lengths = np.linalg.norm(vectors, axis=1)
         cosines = vectors @ one / (lengths * np.linalg.norm(one))
-        _, itself = _places(self.version.items.ids, _strings([item_id]))
+        _, itself = _places(self.version.items.ids, asked_ids([item_id]))
         return self._named(best_of(cosines, k, itself))
 
     def tables(self, side: Side) -> Iterator[pa.Table]:
@@ -236,7 +236,7 @@ class PinnedVersion:
 
     def buckets_of(self, user_ids: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return int32[N]: the bucket that each user is in, if the version has them."""
-        return buckets(_names(_strings(user_ids)), self.num_buckets)
+        return buckets(_names(asked_ids(user_ids)), self.num_buckets)
 
     def _queries(self, users: Embeddings | Float32) -> Float32:
         if isinstance(users, Embeddings):
@@ -291,19 +291,6 @@ class PinnedVersion:
 def _require_one(k: int) -> None:
     if k < 1:
         raise ContractError(f"k: want at least 1, got {k}")
-
-
-def _strings(ids: Sequence[str]) -> Ids:
-    """Return ids as Arrow has them; raises ContractError unless each is a string in UTF-8."""
-    if isinstance(ids, (str, bytes)):  # a sequence too, of ids of one letter
-        raise ContractError(f"ids: want strings in a list, got one alone of length {len(ids)}")
-    try:
-        strings = pa.array(ids, pa.string())
-    except (TypeError, pa.ArrowInvalid, UnicodeEncodeError) as error:
-        raise ContractError(f"ids: want strings ({error})") from error
-    if strings.null_count:
-        raise ContractError(f"ids: want strings, got {strings.null_count} nulls")
-    return strings
 
 
 def _names(ids: Ids) -> list[str]:

@@ -57,6 +57,7 @@ from embedding_store.gates import (
     require_passed,
 )
 from embedding_store.history import rebuild
+from embedding_store.last_week import ConsumerTask
 from embedding_store.manifest import Origin
 from embedding_store.staging import ActiveUsers, stage
 from embedding_store.state import ModelAcceptance, PublishedVersion, StoreState, Switch
@@ -78,6 +79,8 @@ class Evidence:
     quality: QualityComparison | None
     """None only while there is no champion: for the store's first version."""
     policy: GatePolicy = field(default_factory=GatePolicy)
+    consumer: ConsumerTask | None = None
+    """None where the frame has no version of an earlier day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,8 +339,9 @@ class Publisher:
             reference=None if reference is None else self._reference(reference),
             quality=evidence.quality,
             policy=evidence.policy,
+            consumer=evidence.consumer,
         )
-        basis = evidence_of(version, evidence.quality, evidence.policy)
+        basis = evidence_of(version, evidence.quality, evidence.policy, evidence.consumer)
         _, sha256 = require_passed(self.store, version.digest, basis)
         return sha256
 

@@ -13,8 +13,9 @@ Where the folder names a bucket (``lake.storage``), versions, gates and log are 
 that this machine wrote or read in ``cache/``; the history is a projection that each machine makes.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from lake.errors import MissingArtifactError
 from lake.folders import Folders
 from lake.log import CommitLog
 from lake.objects import Objects
+from lake.s3 import S3File
 from lake.storage import Storage, open_storage
 
 _VERSIONS = "versions"
@@ -38,6 +40,8 @@ class EmbeddingStore:
     """The store of one folder; it is made on the first write."""
 
     root: Path
+    erasure_key: str = field(default="", repr=False, compare=False)
+    """Secret of the hashes of erased users; only who publishes or erases needs it."""
 
     @cached_property
     def _storage(self) -> Storage:
@@ -84,6 +88,10 @@ class EmbeddingStore:
             if current == digest:
                 raise
             return self._folder(current)
+
+    def version_files(self, digest: str) -> Mapping[str, Path | S3File]:
+        """Return its files, neither proven nor downloaded; raises MissingArtifactError."""
+        return self.folders.files(_version(digest))
 
     def open(self, version: PublishedVersion) -> Version:
         """Return a published version, its manifest proven; raises CorruptVersionError.

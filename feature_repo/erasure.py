@@ -36,21 +36,21 @@ class PublishedErasure:
 
 
 def erase_published(
-    workspace: Path, tombstones: Tombstones, *, at: datetime
+    workspace: Path, tombstones: Tombstones, *, at: datetime, erasure_key: str = ""
 ) -> tuple[PublishedErasure, ...]:
     """Erase from what is published whoever has a tombstone; return all erasures that were logged.
 
     Raises CorruptVersionError or RenderingError where a version's files are damaged.
     """
     folder = FeastFolder.of(workspace)
-    store = EmbeddingStore(folder.store)
+    store = EmbeddingStore(folder.store, erasure_key)
     Publisher(store, by="erase").erase(
         tombstones, effective_at=at, why="their users asked to be erased"
     )
     state = store.state()
     if folder.configuration.exists():
         if any(state.live_versions(frame) for frame in state.frames):
-            reconcile(workspace)
+            reconcile(workspace, erasure_key=erasure_key)
         else:  # which has nothing to render
             with exclusive_lock(folder.lock, what=str(folder.path), is_waiting=True):
                 for table in registered_tables(folder) if folder.registry.exists() else []:

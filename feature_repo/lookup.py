@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from embedding_store.answers import Embeddings, require_one_version
-from embedding_store.contracts import ID_COLUMNS, SIDES, Float32, Side
+from embedding_store.contracts import ID_COLUMNS, SIDES, Float32, Side, asked_ids, strings
 from embedding_store.errors import MixedVersionsError
 from feature_repo.errors import NoTableError, NotServedError
 from feature_repo.folder import FeastFolder
@@ -197,7 +197,8 @@ class Features:
         alias = f"{side}_embedding"
         view = next(v.name for v in service.feature_view_projections if v.name_alias == alias)
         rows = self._rows_of(view, side, service.tags)
-        read = rows.table.read(rows.layout.keys(ids))
+        names = strings(asked_ids(ids))
+        read = rows.table.read(rows.layout.keys(names))
         is_found = np.fromiter((row is not None for row in read), bool, count=len(ids))
         held = [row for row in read if row is not None]
         odd = {label for _, label in held} - {rows.layout.label}
@@ -209,7 +210,7 @@ class Features:
         vectors = np.tile(rows.default, (len(ids), 1))
         if held:
             vectors[is_found] = rows.layout.vectors([value for value, _ in held])
-        return Embeddings(tuple(ids), is_found, vectors, rows.layout.version)
+        return Embeddings(tuple(names), is_found, vectors, rows.layout.version)
 
     def _rows_of(self, view: str, side: Side, tags: "dict[str, str]") -> "_ViewRows":
         from feature_repo.online_tables.layout import layout_of

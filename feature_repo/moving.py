@@ -16,7 +16,7 @@ from feature_repo.folder import FeastFolder, OnlineKind
 from feature_repo.projection import Reconciled, reconcile
 
 
-def move_online(workspace: Path, kind: OnlineKind) -> Reconciled:
+def move_online(workspace: Path, kind: OnlineKind, *, erasure_key: str = "") -> Reconciled:
     """Serve the workspace's embeddings from a store of ``kind``, and remove them where they were.
 
     Raises OnlineStoreError when the environment lacks a setting; whatever fails before the rows
@@ -32,7 +32,7 @@ def move_online(workspace: Path, kind: OnlineKind) -> Reconciled:
         folder.erasures.unlink(missing_ok=True)  # said of the old store
     folder.prepare(kind)
     try:
-        report = reconcile(workspace)
+        report = reconcile(workspace, erasure_key=erasure_key)
     except BaseException:
         folder.prepare(before)
         note_left(folder, noted)

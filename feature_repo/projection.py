@@ -67,17 +67,18 @@ class Reconciled:
         return not (self.history or self.written or self.is_applied)
 
 
-def reconcile(workspace: Path) -> Reconciled:
+def reconcile(workspace: Path, *, erasure_key: str = "") -> Reconciled:
     """Make the workspace's Feast folder show what its log holds; a second call changes nothing.
 
     A damaged version that no alias needs does not stop it: see ``served.Served``.
 
     Raises RenderingError when the log cannot be read, is empty, or holds less than the registry,
     or when ``stable`` or ``canary`` is damaged; OnlineRowsError when rows do not read back. While
-    another process applies this one waits, and then mostly finds nothing to do.
+    another process applies this one waits, and then mostly finds nothing to do. ``erasure_key`` is
+    the secret under which users were erased; another one is refused where it is needed.
     """
     folder = FeastFolder.of(workspace)
-    embeddings = EmbeddingStore(folder.store)
+    embeddings = EmbeddingStore(folder.store, erasure_key)
     started = time.perf_counter()
     what = f"the feature registry in {folder.path}"
     with exclusive_lock(folder.lock, what=what, is_waiting=True):

@@ -93,13 +93,13 @@ def _of_partition(
     for uri in folders.names(f"artifacts/{asset}/{partition}", depth=1):
         named = {key: ref for key, ref in references.items() if ref.uri == uri}
         try:
-            folder = folders.path(uri)
+            users = users_of(folders.files(uri))
         except MissingArtifactError:
             if named:
                 raise
             folders.remove(uri)  # half removed already
             continue
-        gone = frozenset(tombstones.among(users_of(folder)))
+        gone = frozenset(tombstones.among(users))
         if gone:
             yield _rewrite(lake, uri, named, gone, corrected=corrected, tidied=tidied)
 

@@ -11,7 +11,9 @@ A folder appears under its name whole or not at all, and never changes. Readers 
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -20,7 +22,7 @@ from lake.atomic import commit_folder, staged_folder, sweep_scratch, sync_folder
 from lake.digests import digest_files
 from lake.errors import CorruptArtifactError, MissingArtifactError
 from lake.objects import checked_key
-from lake.s3 import UNFINISHED_FOR, S3Objects
+from lake.s3 import UNFINISHED_FOR, S3File, S3Objects
 
 FILE_LIST = ".files.json"
 FORMAT_VERSION = 1
@@ -39,6 +41,14 @@ class Folders(Protocol):
 
     def path(self, name: str) -> Path:
         """Return the folder on this machine; raises MissingArtifactError."""
+        ...
+
+    def files(self, name: str) -> Mapping[str, Path | S3File]:
+        """Return the files by path, without a download; raises MissingArtifactError.
+
+        What is read of a file that is not on this machine is not proven by its checksum, and
+        raises MissingArtifactError where the folder is half removed.
+        """
         ...
 
     def exists(self, name: str) -> bool:
@@ -88,6 +98,12 @@ class DiskFolders:
             raise MissingArtifactError(f"no folder {folder}")
         return folder
 
+    def files(self, name: str) -> Mapping[str, Path]:
+        """Return the files themselves."""
+        folder = self.path(name)
+        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path for path in found}
+
     def exists(self, name: str) -> bool:
         """Return whether the folder is there: it was renamed whole."""
         return (self.root / name).is_dir()
@@ -115,6 +131,14 @@ class DiskFolders:
     def sweep(self, *, older_than: timedelta = timedelta(0)) -> None:
         """Remove staged folders of processes that are gone."""
         sweep_scratch(self.root / "tmp", older_than=older_than)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A file of a folder, as the list has it."""
+
+    bytes: int
+    sha256: str
 
 
 class S3Folders:
@@ -157,14 +181,23 @@ class S3Folders:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     self._objects.download(f"{name}/{path}", target)
                 got = digest_files(staged)
-                for path, sha256 in files.items():
-                    if got[path] != sha256:
+                for path, listed in files.items():
+                    if got[path] != listed.sha256:
                         raise CorruptArtifactError(
-                            f"{self._objects}/{name}/{path}: want sha256 {sha256}, got "
+                            f"{self._objects}/{name}/{path}: want sha256 {listed.sha256}, got "
                             f"{got[path]}: restore the object from a copy"
                         )
                 self._cache.commit(staged, name)
         return self._cache.path(name)
+
+    def files(self, name: str) -> Mapping[str, Path | S3File]:
+        """Return this machine's copies, or else the objects, of which parts can be read."""
+        if self._cache.exists(name):
+            return self._cache.files(name)
+        return {
+            path: S3File(self._objects, f"{name}/{checked_key(path)}", listed.bytes)
+            for path, listed in self._listed(name).items()
+        }
 
     def exists(self, name: str) -> bool:
         """Return whether the list of files is there: it is written last."""
@@ -210,12 +243,15 @@ class S3Folders:
         self._cache.sweep()
         self._objects.sweep()
 
-    def _listed(self, name: str) -> dict[str, str]:
-        """Return the sha256 of every file by path."""
+    def _listed(self, name: str) -> "dict[str, _Listed]":
+        """Return what the list says of every file, by path."""
         try:
             listing: Any = json.loads(self._objects.get(f"{name}/{FILE_LIST}"))
             version = listing["format_version"]
-            files = {str(path): str(one["sha256"]) for path, one in listing["files"].items()}
+            files = {
+                str(path): _Listed(int(one["bytes"]), str(one["sha256"]))
+                for path, one in listing["files"].items()
+            }
         except MissingArtifactError as error:
             raise MissingArtifactError(f"no folder {self._objects}/{name}") from error
         except (ValueError, TypeError, KeyError) as error:

@@ -85,11 +85,15 @@ class Built:
 class Lake:
     """Artifacts of one place: below a folder, or in the bucket that the folder names."""
 
-    def __init__(self, root: Path) -> None:
-        """Open the lake of the folder ``root``; it is made on the first build."""
+    def __init__(self, root: Path, *, erasure_key: str = "") -> None:
+        """Open the lake of the folder ``root``; it is made on the first build.
+
+        ``erasure_key`` is the secret of its tombstones; another one than theirs is refused when
+        they are asked.
+        """
         self.root = root
         self.storage = open_storage(root)
-        self._tombstones = Tombstones(self.storage.objects)
+        self._tombstones = Tombstones(self.storage.objects, erasure_key)
 
     def find(self, asset: str, partition: str) -> ArtifactRef | None:
         """Return the current reference, or None where the partition was never built.

@@ -5,13 +5,13 @@ of them, and the same request twice is one object::
 
     tombstones/<digest>.json    {"format_version": 1, "key": <fingerprint>, "users": [<hash>, ...]}
 
-The key is made of ``MARQUEE_ERASURE_KEY``. Without it the key is public, and whoever can read the
-tombstones can test whether an id that they already know is among them. One lake has one key: under
-another one no user would match and all of them would come back, so that is refused.
+The key is made of a secret, which entry points take from ``MARQUEE_ERASURE_KEY``. Without one the
+key is public, and whoever can read the tombstones can test whether an id that they already know is
+among them. One lake has one key: under another one no user would match and all of them would come
+back, so that is refused.
 """
 
 import json
-import os
 from collections.abc import Collection, Iterable
 from threading import Lock
 
@@ -21,6 +21,8 @@ from lake.hashing import tombstone_hash, tombstone_key
 from lake.objects import Objects, get_all
 
 KEY_VARIABLE = "MARQUEE_ERASURE_KEY"
+"""What entry points read the secret from, and messages name."""
+
 FORMAT_VERSION = 1
 
 _FOLDER = "tombstones"
@@ -33,10 +35,10 @@ class Tombstones:
     once.
     """
 
-    def __init__(self, objects: Objects, *, secret: str | None = None) -> None:
-        """Open those of ``objects``; ``secret`` replaces the one that the environment says."""
+    def __init__(self, objects: Objects, secret: str = "") -> None:
+        """Open those of ``objects``; without a secret their key is public."""
         self._objects = objects
-        self._key = tombstone_key(os.environ.get(KEY_VARIABLE, "") if secret is None else secret)
+        self._key = tombstone_key(secret)
         self._known: dict[str, frozenset[str]] = {}
         self._hashes: frozenset[str] = frozenset()
         self._lock = Lock()

@@ -7,9 +7,9 @@ byte by byte, what would have been written without these users.
 
 import base64
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -18,23 +18,23 @@ import pyarrow.parquet as pq
 
 from lake.errors import CorruptArtifactError, ErasureError
 from lake.row_groups import ROW_GROUP_ROWS
+from lake.s3 import S3File
 
 USER_ID = "user_id"
 
 _Codec = Literal["gzip", "brotli", "lz4", "zstd", "snappy", "none"]
 
 
-def users_of(folder: Path) -> set[str]:
-    """Return the users of every table below ``folder``; raises ErasureError, CorruptArtifactError.
+def users_of(files: Mapping[str, Path | S3File]) -> set[str]:
+    """Return the users of every table of a folder; raises ErasureError, CorruptArtifactError.
 
-    A user id that is no column of a table, such as a field of a struct, is an error: nothing here
-    could take it out.
+    Of a file that is elsewhere only the column of users is read. A user id that is no column of a
+    table, such as a field of a struct, is an error: nothing here could take it out.
     """
     found: set[str] = set()
-    for path in _tables(folder):
-        ids = _user_ids(path)
-        if ids is not None:
-            found.update(ids)
+    for name, source in files.items():
+        if _is_table(name):
+            found.update(_user_ids(name, source) or ())
     return found
 
 
@@ -47,7 +47,7 @@ def copy_without(folder: Path, gone: Collection[str], into: Path) -> int:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         target = into / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        ids = _user_ids(path) if _is_table(path) else None
+        ids = _user_ids(path.name, path) if _is_table(path.name) else None
         if ids is None or not ids.intersection(gone):
             shutil.copyfile(path, target)
         elif path.suffix == ".parquet":
@@ -59,58 +59,64 @@ def copy_without(folder: Path, gone: Collection[str], into: Path) -> int:
 
 def count_rows(folder: Path) -> int:
     """Return the rows of all tables of users below ``folder``."""
-    return sum(
-        _num_rows(path) for path in _tables(folder) if _schema(path).get_field_index(USER_ID) >= 0
-    )
+    return sum(map(_num_rows, _tables(folder)))
 
 
-def _is_table(path: Path) -> bool:
-    return path.suffix in {".parquet", ".arrow"}
+def _is_table(name: str) -> bool:
+    return PurePosixPath(name).suffix in {".parquet", ".arrow"}
 
 
 def _tables(folder: Path) -> Iterator[Path]:
-    yield from sorted(path for path in folder.rglob("*") if path.is_file() and _is_table(path))
-
-
-def _schema(path: Path) -> pa.Schema:
-    try:
-        if path.suffix == ".parquet":
-            return pq.read_schema(path)
-        with pa.memory_map(str(path)) as source:
-            return pa.ipc.open_file(source).schema
-    except (pa.ArrowInvalid, OSError) as error:
-        raise CorruptArtifactError(
-            f"{path}: want a table, cannot read it ({error}): restore it from a copy, or remove it"
-        ) from error
+    yield from sorted(path for path in folder.rglob("*") if path.is_file() and _is_table(path.name))
 
 
 def _num_rows(path: Path) -> int:
-    if path.suffix == ".parquet":
-        return int(pq.read_metadata(path).num_rows)
-    with pa.memory_map(str(path)) as source:
-        return sum(batch.num_rows for batch in _batches(source))
+    """Return the rows of a table of users; none where it is none of users."""
+    with _opened(path) as file:
+        table = _table(path.name, file, str(path))
+        if isinstance(table, pq.ParquetFile):
+            return int(table.metadata.num_rows) if USER_ID in table.schema_arrow.names else 0
+        has_users = USER_ID in table.schema.names
+        return sum(batch.num_rows for batch in _batches(file)) if has_users else 0
 
 
-def _batches(source: Any) -> Iterator[pa.RecordBatch]:
-    file = pa.ipc.open_file(source)
+def _batches(source: Any, options: Any = None) -> Iterator[pa.RecordBatch]:
+    file = pa.ipc.open_file(source, options=options)
     yield from (file.get_batch(number) for number in range(file.num_record_batches))
 
 
-def _user_ids(path: Path) -> set[str] | None:
+def _user_ids(name: str, source: Path | S3File) -> set[str] | None:
     """Return the users of a table, or None where it is none of users."""
-    schema = _schema(path)
-    if any(_is_named_inside(field.type) for field in schema):
-        raise ErasureError(
-            f"{path}: {USER_ID} is inside another column: remove the artifact, or its users stay"
-        )
-    if schema.get_field_index(USER_ID) < 0:
-        return None
-    if path.suffix == ".parquet":
-        with pq.ParquetFile(path) as file:
-            columns = [batch.column(0) for batch in file.iter_batches(columns=[USER_ID])]
-            return _distinct(columns)
-    with pa.memory_map(str(path)) as source:
-        return _distinct([batch.column(USER_ID) for batch in _batches(source)])
+    with _opened(source) as file:
+        table = _table(name, file, str(source))
+        schema = table.schema_arrow if isinstance(table, pq.ParquetFile) else table.schema
+        if any(_is_named_inside(field.type) for field in schema):
+            raise ErasureError(
+                f"{source}: {USER_ID} is inside another column: remove the artifact, or its users "
+                "stay"
+            )
+        number = schema.get_field_index(USER_ID)
+        if number < 0:
+            return None
+        if isinstance(table, pq.ParquetFile):
+            return _distinct([one.column(0) for one in table.iter_batches(columns=[USER_ID])])
+        only = pa.ipc.IpcReadOptions(included_fields=[number])
+        return _distinct([one.column(0) for one in _batches(file, only)])
+
+
+def _opened(source: Path | S3File) -> pa.NativeFile:
+    if isinstance(source, Path):
+        return pa.memory_map(str(source))
+    return pa.PythonFile(source, mode="r")
+
+
+def _table(name: str, file: pa.NativeFile, where: str) -> Any:
+    try:
+        return pq.ParquetFile(file) if name.endswith(".parquet") else pa.ipc.open_file(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CorruptArtifactError(
+            f"{where}: want a table, cannot read it ({error}): restore it from a copy, or remove it"
+        ) from error
 
 
 def _is_named_inside(kind: pa.DataType) -> bool:

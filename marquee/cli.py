@@ -18,7 +18,13 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 
 import typer
 
-from marquee.commands.arguments import WorkspaceName, console, open_workspace, root_of
+from marquee.commands.arguments import (
+    WorkspaceName,
+    console,
+    erasure_key,
+    open_workspace,
+    root_of,
+)
 from marquee.commands.consumers import consumers_app, index_app
 from marquee.commands.data import data_app
 from marquee.commands.lookups import lookup_app
@@ -54,7 +60,8 @@ def demo(
     from assets.workspace import Workspace
     from marquee.worlds import world
 
-    opened = Workspace.create(root_of(workspace), world(source, data, storage))
+    asked = world(source, data, storage)
+    opened = Workspace.create(root_of(workspace), asked, erasure_key=erasure_key())
     from marquee.demo import run_demo
     from marquee.summary import show_summary
 
@@ -80,9 +87,11 @@ def run(
 
     with opened.writing():
         if through:
-            Orchestrator(opened).ingest(day, through)
+            num_there = Orchestrator(opened).ingest(day, through)
         else:
-            Orchestrator(opened).run(job, day)
+            num_there = Orchestrator(opened).run(job, day)
+    if num_there:
+        console.print(f"{num_there} artifacts were there already", highlight=False)
 
 
 @app.command()
@@ -106,7 +115,7 @@ def doctor(workspace: WorkspaceName = "simulated") -> None:
     """Check the installation, the workspace, the log and the features for consistency."""
     from marquee.doctor import examine
 
-    if not examine(root_of(workspace), console):
+    if not examine(root_of(workspace), console, erasure_key=erasure_key()):
         raise typer.Exit(1)
 
 
@@ -114,6 +123,9 @@ def main() -> int:
     """Run the command line; return the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     warnings.simplefilter("ignore")  # third-party deprecations are for us to read, in the tests
+    # Feast 0.67 puts a filter of its own before this one when it is imported
+    logging.captureWarnings(capture=True)
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
     try:
         return int(app(standalone_mode=False) or 0)
     except typer.TyperException as error:

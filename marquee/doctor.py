@@ -30,11 +30,11 @@ class Answer:
     findings: tuple[str, ...] = ()
 
 
-def examine(root: Path, console: Console) -> bool:
+def examine(root: Path, console: Console, *, erasure_key: str = "") -> bool:
     """Print the answer to every question, or its findings; return whether there were none."""
     answers = [_show("the installation", _installation, console)]
     try:
-        workspace = Workspace.open(root)
+        workspace = Workspace.open(root, erasure_key=erasure_key)
     except expected() as error:
         _print("the workspace", Answer("", (str(error),)), console)
         return False

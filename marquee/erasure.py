@@ -61,7 +61,13 @@ def require_consent(workspace: Workspace, users: set[str], file: Path | None) ->
         f"Erase {_counted(len(users), 'user')} from {workspace.root.name} for good: their events, "
         "tokens and vectors, and whatever of theirs is delivered again?"
     )
-    if not typer.confirm(question):
+    try:
+        is_meant = typer.confirm(question)
+    except typer.Abort as error:  # the input ended, as in a script, or Ctrl-C
+        raise CommandError(
+            "nothing was erased, as nobody answered: in a script, --yes does"
+        ) from error
+    if not is_meant:
         raise CommandError("nothing was erased")
 
 

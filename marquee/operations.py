@@ -101,7 +101,7 @@ def republish_day(workspace: Workspace, day: str, *, why: str, console: Console)
 
 def reconcile_features(workspace: Workspace, console: Console) -> None:
     """Make registry, online rows and served history what the log says."""
-    console.print(sentence(reconcile(workspace.root)))
+    console.print(sentence(reconcile(workspace.root, erasure_key=workspace.erasure_key)))
     follow_log(workspace)
 
 
@@ -114,7 +114,7 @@ def choose_online(workspace: Workspace, kind: str | None, console: Console) -> N
     chosen = next((one for one in ONLINE_KINDS if one == kind), None)
     if chosen is None:
         raise CommandError(f"online store: want one of {', '.join(ONLINE_KINDS)}, got {kind!r}")
-    console.print(sentence(move_online(workspace.root, chosen)))
+    console.print(sentence(move_online(workspace.root, chosen, erasure_key=workspace.erasure_key)))
     follow_log(workspace)
 
 
@@ -143,7 +143,7 @@ def _logged_and_served(
     require_covering_log(workspace.root)
     try:
         act()
-        reconcile(workspace.root)
+        reconcile(workspace.root, erasure_key=workspace.erasure_key)
         if workspace.store.state().stable(frame) is not None:
             confirm(workspace.root, frame=frame)
         follow_log(workspace)

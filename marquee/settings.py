@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from marquee.errors import CommandError
@@ -25,6 +25,9 @@ class Settings(BaseSettings):
 
     home: Annotated[Path, AfterValidator(_absolute)] = Field(default=CHECKOUT / ".marquee")
     """Folder of all workspaces, absolute; a relative one is below the working directory."""
+
+    erasure_key: SecretStr = Field(default=SecretStr(""))
+    """Secret of the keyed hashes of erased users; without one their key is public."""
 
 
 def workspace_folder(home: Path, name: str) -> Path:

@@ -51,7 +51,8 @@ def _data_line(workspace: Workspace) -> str:
     return (
         f"events   {rows:,} rows in on {len(raw)} days = {valid:,} valid + {quarantined:,} "
         f"quarantined + {duplicates:,} duplicates; of {late:,} that came after their day was "
-        f"complete {taken:,} are taken in, {too_late:,} came too late"
+        f"complete {taken:,} are taken in, {late - taken - too_late:,} wait until it is final, "
+        f"{too_late:,} came too late"
     )
 
 

@@ -61,11 +61,18 @@ def root_of(name: str) -> Path:
     return root
 
 
+def erasure_key() -> str:
+    """Return the secret of the hashes of erased users, or nothing where none is set."""
+    from marquee.settings import Settings
+
+    return Settings().erasure_key.get_secret_value()
+
+
 def open_workspace(name: str) -> "Workspace":
     """Open the workspace of that name; raises CommandError, WorkspaceError."""
     from assets.workspace import Workspace
 
-    return Workspace.open(root_of(name))
+    return Workspace.open(root_of(name), erasure_key=erasure_key())
 
 
 def identifier(value: str, what: str) -> str:

@@ -39,7 +39,8 @@ def erase(
     ] = None,
     workspace: WorkspaceName = "simulated",
     file: Annotated[
-        Path | None, typer.Option("--from", help="File of user ids, one a line; - reads them.")
+        Path | None,
+        typer.Option("--from", help="File of user ids, one a line; - with --yes: a pipe."),
     ] = None,
     *,
     is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,

@@ -189,7 +189,7 @@ def test_what_an_earlier_release_laid_out_otherwise_is_counted_again(
         raise ContractError("want another layout")
 
     monkeypatch.setattr(erased_figures, "write_tokens", refuse)
-    erase(world, [*gone, *users_below(world.lake.path(before)) - {""}], at=AT)
+    erase(world, [*gone, *users_below(world.lake.storage.folders.files(before.uri)) - {""}], at=AT)
 
     aside, valid, tokens = (
         world.lake.require(asset, DAYS[0])
@@ -207,7 +207,7 @@ def test_what_arrived_too_late_is_erased_and_counted_apart(world: Workspace) -> 
     before = world.lake.require("raw_events", DAYS[0])
     events = [f"events-{number:04d}.parquet" for number in range(8)]
     num_taken = before.figures["late_taken"]
-    user = min(users_below(world.lake.path(before)) - {""})
+    user = min(users_below(world.lake.storage.folders.files(before.uri)) - {""})
 
     def write(folder: Path) -> Written:
         shutil.copytree(world.lake.path(before), folder, dirs_exist_ok=True)
@@ -310,17 +310,14 @@ def test_pages_of_what_changed_are_removed(world: Workspace) -> None:
     assert residue(world.root, gone) == {}
 
 
-def test_another_key_erases_and_ingests_nothing(
-    world: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_key_erases_and_ingests_nothing(world: Workspace) -> None:
     erase(world, users_of(world)[:5], at=AT)
     before = references(world)
-    monkeypatch.setenv(KEY_VARIABLE, "another")
-    reopened = Workspace.open(world.root)
+    reopened = Workspace.open(world.root, erasure_key="another")
 
     with pytest.raises(ErasureError, match=KEY_VARIABLE):
         erase(reopened, ["x"], at=AT)
-    later = Workspace(world.root, replace(world.config, watermark_delay_h=30))
+    later = replace(reopened, config=replace(world.config, watermark_delay_h=30))
     with pytest.raises(ErasureError, match=KEY_VARIABLE):
         build_raw_events(later, DAYS[0], now=wall_clock())
     assert references(world) == before

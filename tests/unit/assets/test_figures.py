@@ -4,8 +4,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.figures import shown_figures
+from assets.figures import gate_figures, shown_figures
 from assets.reporting import EMBEDDED, WORK, is_skipped, materialized
+from embedding_store.gates import Gate, GatePolicy, GateRecord
 from lake.lake import Built
 from lake.refs import ArtifactRef
 
@@ -175,3 +176,20 @@ def test_late_events_are_told_apart_by_what_became_of_them(ref: ArtifactRef) -> 
     told = shown(ref, "raw_events")
 
     assert [told[name] for name in ("late events", "late, taken in", "too late")] == [3, 2, 1]
+
+
+def test_a_gate_shows_its_figure_threshold_and_note() -> None:
+    judged = Gate(name="version_skew", figure=0.84, threshold=0.4, is_passed=True, note="of ten")
+    silent = Gate(name="norm_drift", figure=None, threshold=None, is_passed=True, note="opens")
+    record = GateRecord(digest="d", evidence="e", gates=(judged, silent), policy=GatePolicy())
+    shown = gate_figures(record)
+    assert shown["version skew"] == 0.84
+    assert "norm drift" not in shown
+    rows = [one.data for one in shown["gates"].records]
+    assert rows[0] == {
+        "gate": "version_skew",
+        "figure": "0.84",
+        "at least": "0.4",
+        "verdict": "pass",
+        "note": "of ten",
+    }

@@ -2,7 +2,7 @@
 
 import atexit
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,14 +12,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from embedding_store.contracts import embedding_table
+from embedding_store.contracts import SIDES, Side, embedding_table
 from embedding_store.gates import GatePolicy, QualityComparison
 from embedding_store.manifest import Origin
-from embedding_store.parts import write_part
+from embedding_store.parts import read_shard, write_part
 from embedding_store.publisher import Evidence, Promotion, Publication, Publisher
 from embedding_store.stabilise import stabilise
-from embedding_store.staging import ActiveUsers
+from embedding_store.staging import ActiveUsers, stage
 from embedding_store.store import EmbeddingStore
+from embedding_store.versions import Version, open_version
 from lake.folders import FILE_LIST
 from lake.hashing import buckets
 from lake.storage import LOCATION, locate
@@ -124,6 +125,7 @@ class SmallWorld:
     frame: int = 1
     bucket: str | None = None
     """Where the store lies, unless in the folder."""
+    erasure_key: str = ""
 
     def __post_init__(self) -> None:
         if self.bucket:
@@ -132,7 +134,7 @@ class SmallWorld:
 
     @property
     def store(self) -> EmbeddingStore:
-        return EmbeddingStore(self.folder / "store")
+        return EmbeddingStore(self.folder / "store", self.erasure_key)
 
     def copy(self, folder: Path) -> "SmallWorld":
         """The same world elsewhere, in a place of its own; of a bucket as a new machine sees it."""
@@ -183,6 +185,18 @@ class SmallWorld:
         target.mkdir()
         stabilise(users, items, target, frame=self.frame, reference=reference)
         return target
+
+    def opened(self, day: int) -> Version:
+        """The published version of a day."""
+        version = self.store.state().version_of_day(day_name(day))
+        assert version is not None
+        return open_version(self.store.version_folder(version.digest))
+
+    def staged(self, day: int, folder: Path | None = None, **stabilised: object) -> Version:
+        """The day's version, staged and not judged."""
+        users = ActiveUsers("any token", self.raw.user_ids)
+        source = folder or self.stabilised(day, **stabilised)
+        return stage(self.store, source, origin=self.origin(day), active_users=users)
 
     def evidence(self, **changes: object) -> Evidence:
         fields: dict = {
@@ -247,3 +261,21 @@ class SmallWorld:
             done.append(self.publish(day))
             self.promote(done[-1])
         return done
+
+
+def altered_version(
+    world: SmallWorld,
+    work: Path,
+    change: Callable[[np.ndarray], np.ndarray],
+    *,
+    day: int = 2,
+    sides: tuple[Side, ...] = SIDES,
+) -> Version:
+    """The day's version with other vectors, as a step after the stabilisation would leave it."""
+    folder = Path(shutil.copytree(world.stabilised(day), work / "altered"))
+    for side in sides:
+        for path in folder.glob(f"{side}/*.parquet"):
+            shard = read_shard(path, side, DIM)
+            changed = change(shard.vectors.astype(np.float64)).astype(np.float32)
+            write_part(path, embedding_table(side, shard.ids, changed))
+    return world.staged(day, folder)

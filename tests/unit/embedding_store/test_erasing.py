@@ -12,6 +12,7 @@ from embedding_store.checks import check
 from embedding_store.client import EmbeddingClient
 from embedding_store.contracts import embedding_table
 from embedding_store.entries import VersionsErased
+from embedding_store.erasing import due_erasure
 from embedding_store.errors import (
     CorruptVersionError,
     ErasedUsersError,
@@ -334,18 +335,47 @@ def test_a_damaged_version_with_erased_users_is_named(world: SmallWorld) -> None
     assert not world.store.state().erasures
 
 
-def test_another_key_is_refused_before_anybody_comes_back(
-    world: SmallWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_key_is_refused_before_anybody_comes_back(world: SmallWorld) -> None:
     world.serve(0)
     erase(world, *GONE)
     other = tombstones(*GONE, secret="another")
     with pytest.raises(PublicationRefusedError, match="MARQUEE_ERASURE_KEY"):
         world.publisher.erase(other, effective_at=instant(50), why="asked for")
 
-    monkeypatch.setenv("MARQUEE_ERASURE_KEY", "another")
+    world.erasure_key = "another"
     with pytest.raises(PublicationRefusedError, match="MARQUEE_ERASURE_KEY"):
         world.publish(1)
+
+
+@pytest.fixture
+def elsewhere(s3_url: str, tmp_path: Path) -> SmallWorld:
+    """Two versions in a bucket, none of which this machine has."""
+    world = SmallWorld(tmp_path, bucket=s3_url)
+    world.serve(0, 1)
+    shutil.rmtree(world.store.root / "cache")
+    return world
+
+
+def test_a_version_in_a_bucket_is_downloaded_only_if_it_is_rewritten(elsewhere: SmallWorld) -> None:
+    store, cached = elsewhere.store, elsewhere.store.root / "cache" / "versions"
+
+    nobody = due_erasure(store, store.state(), tombstones("nobody-we-know"))
+    assert nobody is not None
+    assert nobody.replacements == {}
+    assert not cached.exists()
+
+    entry = due_erasure(store, store.state(), tombstones(*GONE))
+    assert entry is not None
+    assert {one["rows"] for one in entry.replacements.values()} == {3}
+    assert len(list(cached.iterdir())) == 4
+
+
+def test_a_damaged_version_in_a_bucket_is_named(elsewhere: SmallWorld) -> None:
+    store, digest = elsewhere.store, elsewhere.store.state().stable(1).digest
+    store.objects.delete(f"versions/{digest}/user/part-0.parquet")
+
+    with pytest.raises(CorruptVersionError, match=r"user/part-0\.parquet"):
+        due_erasure(store, store.state(), tombstones("nobody-we-know"))
 
 
 @pytest.fixture(params=STEPS)

@@ -1,13 +1,18 @@
 import json
 import math
+import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from embedding_store.errors import CorruptVersionError, PublicationRefusedError, StoreError
 from embedding_store.gates import (
     GATE_NAMES,
+    Gate,
     GatePolicy,
     GateRecord,
     QualityComparison,
@@ -15,9 +20,18 @@ from embedding_store.gates import (
     published_record,
     require_passed,
 )
+from embedding_store.last_week import ConsumerTask
+from embedding_store.publisher import Publication
 from embedding_store.staging import ActiveUsers, stage
 from embedding_store.versions import Version, open_version
-from tests.unit.embedding_store.small_world import SmallWorld, drifted, quality, raw_world
+from tests.unit.embedding_store.small_world import (
+    DIM,
+    SmallWorld,
+    altered_version,
+    drifted,
+    quality,
+    raw_world,
+)
 
 POLICY = GatePolicy(min_item_cosine=0.9, min_neighbour_overlap=0.6, max_quality_loss=0.01)
 
@@ -36,6 +50,7 @@ def verdict(
     version: Version,
     shown: QualityComparison | None = None,
     policy: GatePolicy = POLICY,
+    consumer: ConsumerTask | None = None,
 ) -> GateRecord:
     digest = version.manifest.reference
     return judge(
@@ -44,6 +59,7 @@ def verdict(
         reference=None if digest is None else open_version(world.store.version_folder(digest)),
         quality=shown or quality(),
         policy=policy,
+        consumer=consumer,
     )
 
 
@@ -55,7 +71,7 @@ def test_a_good_version_passes_every_gate(world: SmallWorld) -> None:
     record = verdict(world, candidate(world))
     assert {gate.name for gate in record.gates} == set(GATE_NAMES)
     assert record.is_passed
-    assert all(gate.figure is not None for gate in record.gates)
+    assert [gate.name for gate in record.gates if gate.figure is None] == ["last_week_consumer"]
     assert require_passed(world.store, record.digest)[0] == record
 
 
@@ -69,14 +85,118 @@ def test_users_without_a_vector_fail_the_coverage(world: SmallWorld) -> None:
 
 def test_another_world_fails_the_similarity(world: SmallWorld) -> None:
     record = verdict(world, candidate(world, raw=raw_world(seed=99)))
-    assert failed(record) == ["item_similarity", "neighbour_overlap"]
+    assert failed(record) == ["item_similarity", "neighbour_overlap", "version_skew"]
+
+
+TURN = np.linalg.qr(np.random.default_rng(5).normal(size=(DIM, DIM)))[0]
+SHUFFLED = [*range(0, DIM, 2), *np.roll(range(1, DIM, 2), 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "want"),
+    [
+        (lambda one: 3 * one, {"norm_drift", "covariance_drift"}),
+        (lambda one: one @ TURN, {"item_similarity", "version_skew"}),
+        (lambda one: one[:, SHUFFLED], {"item_similarity", "version_skew"}),
+    ],
+    ids=["three times as long", "not stabilised", "half of the coordinates shuffled"],
+)
+def test_vectors_that_left_the_frame_fail_the_drift_or_the_skew(
+    world: SmallWorld, change: Callable[[np.ndarray], np.ndarray], want: set[str]
+) -> None:
+    """Scores of such a version are what they were, or three times that: no model is worse."""
+    world = SmallWorld(world.folder, raw=raw_world(num_items=400))
+    world._serve((0, 1))
+    world.stabilised(2)
+    version = altered_version(world, world.folder, change)
+    assert want <= set(failed(verdict(world, version)))
+
+
+def test_a_drift_record_names_what_moved(world: SmallWorld) -> None:
+    world.serve(0, 1)
+    version = altered_version(world, world.folder, lambda one: 3 * one, sides=("user",))
+    notes = {gate.name: gate.note for gate in verdict(world, version).gates}
+    assert re.match(r"ratio of mean norms 3\.\d+ of users, 1\.\d+ of items", notes["norm_drift"])
+    assert "second moments 8." in notes["covariance_drift"]
+
+
+def test_a_model_of_another_dim_opens_a_frame_beside(world: SmallWorld) -> None:
+    """Its gates have no reference; what frame 1 serves stays."""
+    world.serve(0, 1)
+    wider = SmallWorld(world.folder, raw=raw_world(dim=12), frame=2, bucket=world.bucket)
+    version = wider.publish(2, stabilised=wider.stabilised(2, name="-wider")).version
+    wider.promote(Publication(version, is_existing=False))
+    state = world.store.state()
+    stable = {frame: state.stable(frame) for frame in state.frames}
+    assert [one.day for one in stable.values() if one] == ["2024-03-02", "2024-03-03"]
+    gates = published_record(world.store, version).gates
+    assert {gate.note for gate in gates if gate.name in {"norm_drift", "version_skew"}} == {
+        "opens frame 2: nothing to be similar to"
+    }
+
+
+def test_no_common_item_is_another_frame(world: SmallWorld) -> None:
+    world.serve(0)
+    raw = drifted(world.raw, seed=1)
+    renamed = replace(raw, item_ids=[f"x-{one}" for one in raw.item_ids])
+    record = verdict(world, world.staged(1, raw=renamed, name="renamed"))
+    assert {"item_similarity", "neighbour_overlap", "version_skew"} <= set(failed(record))
+
+
+def crowd(folder: Path) -> tuple[SmallWorld, ConsumerTask]:
+    """A world that serves two days, and a task that its vectors of the first day can learn."""
+    world = SmallWorld(folder, raw=raw_world(num_users=400))
+    world._serve((0, 1))
+    scores = world.raw.users @ world.raw.items[:4].T
+    return world, ConsumerTask(
+        definition="which items a user likes",
+        trained_on=world.opened(0).digest,
+        user_ids=world.raw.user_ids,
+        answers=scores > np.median(scores, axis=0),
+    )
+
+
+def of_consumer(record: GateRecord) -> Gate:
+    return next(gate for gate in record.gates if gate.name == "last_week_consumer")
+
+
+def test_a_consumer_of_an_older_version_reads_a_version_of_the_frame(tmp_path: Path) -> None:
+    world, task = crowd(tmp_path)
+    gate = of_consumer(verdict(world, world.staged(2), consumer=task))
+    assert gate.is_passed
+    assert gate.figure == pytest.approx(1, abs=0.02)
+    assert gate.note.startswith("mean AUC 0.9")
+
+
+def test_a_consumer_that_reads_other_coordinates_stops_the_version(tmp_path: Path) -> None:
+    world, task = crowd(tmp_path)
+    version = altered_version(world, tmp_path, lambda one: one @ TURN)
+    published = partial(world.publish, 2, stabilised=tmp_path / "altered")
+    with pytest.raises(PublicationRefusedError, match=r"last_week_consumer -?0\."):
+        published(evidence=world.evidence(consumer=task))
+    record = require_record(world, version)
+    assert not of_consumer(record).is_passed
+
+
+def require_record(world: SmallWorld, version: Version) -> GateRecord:
+    return GateRecord.from_bytes(world.store.objects.get(world.gate_key(version.digest)))
+
+
+def test_another_task_is_other_evidence(tmp_path: Path) -> None:
+    world, task = crowd(tmp_path)
+    version = world.staged(2)
+    records = [verdict(world, version, consumer=one) for one in (None, task)]
+    assert [of_consumer(one).figure is None for one in records] == [True, False]
+    assert records[0].evidence != records[1].evidence
 
 
 def test_a_damaged_file_fails_the_vectors(world: SmallWorld) -> None:
     version = candidate(world)
     path = version.folder / "user/part-1.parquet"
     path.write_bytes(path.read_bytes()[:-1])
-    assert "valid_vectors" in failed(verdict(world, version))
+    found = {gate.name: gate for gate in verdict(world, version).failures}
+    assert {"valid_vectors", "item_similarity", "version_skew"} <= set(found)
+    assert found["version_skew"].note == "not measured: the vectors are not valid"
 
 
 @pytest.mark.parametrize(
@@ -197,7 +317,40 @@ def test_the_record_of_a_published_version_is_found_beside_a_damaged_one(
 def test_a_later_format_asks_for_an_upgrade(world: SmallWorld) -> None:
     data = json.loads(verdict(world, candidate(world)).to_bytes())
     with pytest.raises(StoreError, match="upgrade"):
-        GateRecord.from_bytes(json.dumps({**data, "format_version": 2}).encode())
+        GateRecord.from_bytes(json.dumps({**data, "format_version": 3}).encode())
+
+
+FIRST_GATES = {
+    "coverage",
+    "valid_vectors",
+    "item_similarity",
+    "neighbour_overlap",
+    "model_quality",
+}
+
+
+def released(record: GateRecord, **changes: object) -> bytes:
+    """The record as the first release wrote it."""
+    fields = json.loads(record.to_bytes())
+    fields["gates"] = [one for one in fields["gates"] if one["name"] in FIRST_GATES]
+    known = ("min_coverage", "min_item_cosine", "min_neighbour_overlap", "max_quality_loss")
+    fields["policy"] = {name: fields["policy"][name] for name in known}
+    return json.dumps({**fields, "format_version": 1, **changes}).encode()
+
+
+def test_a_record_of_an_earlier_release_holds_what_was_judged_then(world: SmallWorld) -> None:
+    written = released(verdict(world, candidate(world)))
+    record = GateRecord.from_bytes(written)
+    assert {gate.name for gate in record.gates} == FIRST_GATES
+    assert record.is_passed
+    short = json.loads(written)["gates"][1:]
+    assert GateRecord.from_bytes(released(record, gates=short)).missing == ("coverage",)
+
+
+def test_a_new_record_needs_the_gates_of_now(world: SmallWorld) -> None:
+    record = verdict(world, candidate(world))
+    old = GateRecord.from_bytes(released(record))
+    assert "version_skew" in replace(old, format_version=record.format_version).missing
 
 
 def test_a_record_reads_back_equal(world: SmallWorld) -> None:

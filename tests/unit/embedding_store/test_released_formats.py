@@ -8,8 +8,10 @@ import pytest
 
 from embedding_store.checks import check
 from embedding_store.history import Rebuilt, rebuild
+from embedding_store.publisher import Publisher
 from embedding_store.store import EmbeddingStore
 from tests.unit.embedding_store.released_format import answers
+from tests.unit.embedding_store.small_world import instant
 
 FORMATS = sorted(Path(__file__).parent.glob("format_*"))
 
@@ -34,3 +36,24 @@ def test_a_history_of_a_released_format_is_kept(released: Path, tmp_path: Path) 
 
 def test_the_first_format_is_among_them() -> None:
     assert [path.name for path in FORMATS] == ["format_1"]
+
+
+@pytest.mark.parametrize("released", FORMATS, ids=lambda path: path.name)
+def test_versions_of_a_released_format_are_promoted_and_rolled_back(
+    released: Path, tmp_path: Path
+) -> None:
+    """What was judged then counts, also where more is judged by now."""
+    store = EmbeddingStore(Path(copytree(released / "store", tmp_path / "store")))
+    publisher, stable = Publisher(store, by="test"), store.state().stable(1)
+    assert stable is not None
+    back = publisher.rollback(1, effective_at=instant(20), why="an example")
+    assert back.number < stable.number
+    publisher.promote(
+        "stable",
+        stable.number,
+        judged_against=stable.judged_against,
+        effective_at=instant(21),
+        why="an example",
+        again=True,
+    )
+    assert store.state().stable(1) == stable

@@ -208,6 +208,54 @@ def test_axes_that_one_side_never_uses_keep_all_scores(
     assert np.isfinite(whole(folder, "user").vectors).all()
 
 
+@pytest.mark.parametrize("side", ["users", "items"])
+def test_axes_that_one_side_stopped_using_leave_the_rest_in_the_frame(
+    tmp_path: Path, served_world: SmallWorld, side: str
+) -> None:
+    """Rank-deficient on a reference that is not: those axes hold no score to compare."""
+    raw = served_world.raw
+    vectors = getattr(raw, side).copy()
+    vectors[:, [6, 7]] = 0
+    flat = drifted(replace(raw, **{side: vectors}), seed=9, noise=0.0)
+    folder = run(flat, tmp_path, reference_of(served_world))
+    assert_scores_are_kept(flat, folder)
+    figures = record(folder).figures
+    assert figures["after"]["item_mean_cosine"] > figures["before"]["item_mean_cosine"] + 0.3
+
+
+@pytest.mark.parametrize("num_common", [20, 4, 1])
+def test_a_catalogue_that_shrinks_is_turned_by_its_users(
+    tmp_path: Path, served_world: SmallWorld, num_common: int
+) -> None:
+    """Fewer common items than axes: they alone would leave most of the rotation open."""
+    raw = drifted(served_world.raw, seed=9)
+    small = replace(raw, items=raw.items[:num_common], item_ids=raw.item_ids[:num_common])
+    launched = [f"new-{number}" for number in range(40 - num_common)]
+    grown = replace(raw, item_ids=[*small.item_ids, *launched])
+    folder = run(grown, tmp_path / "grown", reference_of(served_world))
+    assert record(folder).common_items == num_common
+    assert record(folder).figures["after"]["item_mean_cosine"] > 0.99
+    assert record(folder).figures["after"]["user_mean_cosine"] > 0.99
+    shrunk = run(small, tmp_path / "shrunk", reference_of(served_world))
+    assert_scores_are_kept(small, shrunk)
+
+
+def test_common_users_alone_return_a_model_to_the_frame(
+    tmp_path: Path, served_world: SmallWorld
+) -> None:
+    raw = drifted(served_world.raw, seed=9)
+    renamed = replace(raw, item_ids=[f"x-{one}" for one in raw.item_ids])
+    folder = run(renamed, tmp_path, reference_of(served_world))
+    assert (record(folder).common_items, record(folder).common_users) == (0, 60)
+    assert record(folder).figures["after"] is None  # the probe is of items
+    target = whole(reference_of(served_world), "user").vectors
+    turned = whole(folder, "user").vectors
+    cosine = (turned * target).sum(axis=1) / (
+        np.linalg.norm(turned, axis=1) * np.linalg.norm(target, axis=1)
+    )
+    assert cosine.mean() > 0.99
+
+
 def test_fewer_items_than_dims_keep_all_scores(tmp_path: Path) -> None:
     raw = raw_world(num_items=3)
     assert_scores_are_kept(raw, run(raw, tmp_path))

@@ -1,8 +1,9 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from embedding_store.answers import require_one_version
-from embedding_store.errors import MixedVersionsError
+from embedding_store.errors import ContractError, MixedVersionsError
 from feature_repo.errors import NotServedError
 from feature_repo.lookup import open_features
 from feature_repo.projection import reconcile
@@ -34,6 +35,16 @@ def test_an_unknown_item_gets_zeros_and_is_not_found(served: SmallWorld) -> None
 
     assert items.is_found.tolist() == [True, False]
     assert np.array_equal(items.vectors, np.stack([served.contents[1].items["i3"], np.zeros(8)]))
+
+
+def test_ids_are_strings_of_whatever_kind(served: SmallWorld) -> None:
+    features = open_features(served.feast)
+
+    for ids in (pa.array(["u5"]), list(pa.array(["u5"])), np.array(["u5"])):
+        assert features.users(ids).ids == ("u5",)
+    for odd in ([5], [None], "u5"):
+        with pytest.raises(ContractError, match="ids: want strings"):
+            features.users(odd)
 
 
 def test_asking_for_nobody_answers_nobody(served: SmallWorld) -> None:

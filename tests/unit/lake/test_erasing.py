@@ -1,7 +1,9 @@
 """Rows of erased users leave a lake, on a disk and in a bucket, also from under builders."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
@@ -84,6 +86,67 @@ def test_nothing_is_left_in_the_bucket(s3_url: str, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     locate(elsewhere, s3_url)
     assert users_in(Lake(elsewhere), lake.require("events", DAY)) == ["bob"]
+
+
+def bytes_down(storage: S3Objects) -> list[int]:
+    """Return a list that grows by the size of every answer of the server to a GET of an object."""
+    sizes: list[int] = []
+    storage._client.meta.events.register(
+        "after-call.s3.GetObject", lambda parsed, **_: sizes.append(parsed.get("ContentLength", 0))
+    )
+    return sizes
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_of_a_bucket_only_users_and_what_is_rewritten_come_down(
+    kind: str, s3_url: str, tmp_path: Path
+) -> None:
+    locate(tmp_path / "lake", s3_url)
+    lake = Lake(tmp_path / "lake")
+
+    def write(folder: Path, users: list[str]) -> Written:
+        # other columns are what most of an artifact is
+        rows = pa.table({"seen": [os.urandom(1200) for _ in users], "user_id": users})
+        if kind == "parquet":
+            pq.write_table(rows, folder / "events.parquet")
+        else:
+            with pa.ipc.new_file(folder / "events.arrow", rows.schema) as file:
+                file.write_table(rows, max_chunksize=500)
+        return Written(len(users))
+
+    for number in range(10):
+        users = [f"user-{number}-{one % 50}" for one in range(2000)]
+        step = Step(
+            asset=f"events{number}", partition=DAY, schema_id="1", as_of="2026-02-02", code="c"
+        )
+        lake.build(step, partial(write, users=users))
+    size = lake.storage.folders.size("artifacts")
+    elsewhere = tmp_path / "elsewhere"
+    locate(elsewhere, s3_url)
+    there = Lake(elsewhere)
+    assert isinstance(there.storage.objects, S3Objects)
+    sizes = bytes_down(there.storage.objects)
+
+    (done,) = erased(there, "user-3-7")
+
+    assert (done.asset, done.rows) == ("events3", 40)
+    # one artifact of ten whole, the ids of all of them
+    assert 0.1 * size < sum(sizes) < 0.2 * size, f"{sum(sizes):,} of {size:,} bytes"
+    there.verify(there.require("events3", DAY))
+    assert len(there.storage.folders.names("artifacts", depth=3)) == 10
+
+
+def test_a_folder_of_a_bucket_that_is_half_removed_and_named_is_told(
+    s3_url: str, tmp_path: Path
+) -> None:
+    locate(tmp_path / "lake", s3_url)
+    build(Lake(tmp_path / "lake"), "ann", "bob")
+    (key,) = (one for one in S3Objects(s3_url).list("artifacts") if one.endswith(".parquet"))
+    S3Objects(s3_url).delete(key)
+    locate(tmp_path / "elsewhere", s3_url)
+
+    with pytest.raises(MissingArtifactError, match=r"events\.parquet"):
+        erased(Lake(tmp_path / "elsewhere"), "ann")
 
 
 def test_what_was_replaced_is_rewritten_and_may_stand_again(lake: Lake) -> None:

@@ -46,19 +46,22 @@ def test_what_others_add_is_seen_when_it_is_read_again(objects: Objects) -> None
     assert "ann" in here.read()
 
 
-def test_another_key_is_refused_and_lets_nobody_back(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("secret", "other"), [("", "a secret"), ("a secret", "")])
+def test_another_key_is_refused_and_lets_nobody_back(
+    monkeypatch: pytest.MonkeyPatch, secret: str, other: str
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, secret)  # which is for entry points alone to read
     objects = MemoryObjects()
-    Tombstones(objects).add(["ann"])
-    monkeypatch.setenv(KEY_VARIABLE, "a secret")
+    Tombstones(objects, secret).add(["ann"])
+    monkeypatch.setenv(KEY_VARIABLE, other)
 
     for use in (lambda one: one.read(), lambda one: one.add(["bob"])):
         with pytest.raises(ErasureError, match=KEY_VARIABLE) as refused:
-            use(Tombstones(objects))
+            use(Tombstones(objects, other))
         assert "a secret" not in str(refused.value)
     assert len(list(objects.list("tombstones"))) == 1
 
-    monkeypatch.setenv(KEY_VARIABLE, "")
-    assert "ann" in Tombstones(objects).read()
+    assert "ann" in Tombstones(objects, secret).read()
 
 
 def test_a_secret_makes_hashes_of_its_own() -> None:

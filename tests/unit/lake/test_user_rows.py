@@ -6,6 +6,7 @@ import pytest
 
 from lake.digests import digest_files
 from lake.errors import CorruptArtifactError, ErasureError
+from lake.folders import DiskFolders
 from lake.user_rows import copy_without, count_rows, users_of
 
 TOKENS = pa.large_list(
@@ -67,7 +68,7 @@ def made(root: Path, name: str) -> Path:
 
 
 def test_users_of_every_table_are_found(folder: Path) -> None:
-    assert users_of(folder) == {"ann", "bob", "cat", ""}
+    assert users_of(DiskFolders(folder.parent).files(folder.name)) == {"ann", "bob", "cat", ""}
     assert count_rows(folder) == 7
 
 
@@ -189,10 +190,10 @@ def test_a_user_inside_another_column_is_refused(tmp_path: Path) -> None:
     rows = pa.table({"who": [{"user_id": "ann"}]})
     pq.write_table(rows, tmp_path / "nested.parquet")
     with pytest.raises(ErasureError, match=r"nested\.parquet: user_id is inside another column"):
-        users_of(tmp_path)
+        users_of(DiskFolders(tmp_path.parent).files(tmp_path.name))
 
 
 def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "events.parquet").write_bytes(b"PAR1")
     with pytest.raises(CorruptArtifactError, match=r"events\.parquet"):
-        users_of(tmp_path)
+        users_of(DiskFolders(tmp_path.parent).files(tmp_path.name))

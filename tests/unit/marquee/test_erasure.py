@@ -78,6 +78,14 @@ def test_the_standard_input_cannot_answer_as_well(workspace: Workspace) -> None:
         require_consent(workspace, {"ann"}, STANDARD_INPUT)
 
 
+def test_an_input_that_ends_without_an_answer_erases_nobody(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    with pytest.raises(CommandError, match=r"nothing was erased.*--yes"):
+        require_consent(workspace, {"ann"}, None)
+
+
 def test_what_is_said_counts_and_names_nobody(workspace: Workspace) -> None:
     (raw, *_) = build_day(workspace, DAY, now=wall_clock())
     _, events = read_events(workspace.lake.path(raw.ref))

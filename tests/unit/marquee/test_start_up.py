@@ -42,3 +42,25 @@ print("loaded", [name for name in {SLOW!r} if name in sys.modules])
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+def test_a_filter_that_a_library_adds_later_shows_no_warning() -> None:
+    script = """
+import warnings
+
+from marquee import cli
+
+
+def app(*, standalone_mode: bool) -> int:
+    warnings.simplefilter("once", DeprecationWarning)
+    warnings.warn("theirs", DeprecationWarning)
+    return 0
+
+
+cli.app = app
+raise SystemExit(cli.main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")

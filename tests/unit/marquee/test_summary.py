@@ -10,7 +10,7 @@ from assets.workspace import Workspace
 from feature_repo.lookup import open_features
 from lake.lake import Step, Written
 from marquee.lookups import Shelf, user_vector
-from marquee.summary import _show_next_steps, typical_user
+from marquee.summary import _data_line, _show_next_steps, typical_user
 from marquee.titles import Library
 from tests.unit.embedding_store.small_world import SmallWorld, day_name, drifted, instant
 from tests.unit.marquee.conftest import Marquee
@@ -66,3 +66,17 @@ def test_the_user_shown_is_one_whom_the_served_version_knows(
     assert typical_user(shelf(workspace)) == "user-7"
     assert user_vector(shelf(workspace), "user-7").is_found.all()
     assert not user_vector(shelf(workspace), "user-60").is_found.any()
+
+
+def test_late_events_add_up(workspace: Workspace) -> None:
+    figures = {"late": 9, "late_taken": 5, "too_late": 1}
+    step = Step(asset="raw_events", partition="2024-03-01", schema_id="x/1", as_of="a", code="c")
+
+    def write(folder: Path) -> Written:
+        (folder / "rows").write_bytes(b"x")
+        return Written(20, figures)
+
+    workspace.lake.build(step, write)
+    said = _data_line(workspace)
+    assert "of 9 that came after" in said
+    assert "5 are taken in, 3 wait until it is final, 1 came too late" in said

@@ -93,7 +93,7 @@ def same(one: pa.Table, other: pa.Table) -> bool:
     return bool(one.sort_by(KEY).equals(other.sort_by(KEY)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(log=st.lists(rows, min_size=1, max_size=40), num_buckets=st.sampled_from([1, 4, 16]))
 def test_buckets_tell_rows_apart_as_the_whole_does(
     log: Sequence[dict[str, Any]], num_buckets: int
@@ -172,7 +172,7 @@ def test_a_day_from_before_there_were_buckets_is_read_as_one(tmp_path: Path) -> 
     assert (plain(read), num_own) == (log, 100)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(rows, max_size=30), st.sets(st.sampled_from(USERS), min_size=1))
 def test_raw_events_without_users_are_those_that_never_had_them(
     events: list[dict[str, Any]], gone: set[str]
