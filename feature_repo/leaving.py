@@ -36,7 +36,7 @@ def left(folder: FeastFolder) -> set[OnlineKind]:
 def empty_left(folder: FeastFolder) -> None:
     """Remove the workspace's rows wherever it has left some; raises what a server answers."""
     servers = []
-    for kind in sorted(left(folder)):
+    for kind in sorted(left(folder) - {folder.online_kind()}):  # which may be edited by hand
         if kind == "sqlite":
             for path in folder.path.glob(f"{folder.online.name}*"):
                 path.unlink()
