@@ -12,6 +12,9 @@ from lake.atomic import replace_file
 
 FOLDER = "consumers"
 
+_TAGS = {f"tag:yaml.org,2002:{one}" for one in ("bool", "float", "int", "null")}
+"""What is no text; a date such as 2026-99-99 is one here."""
+
 
 def registered_consumers(workspace: Workspace) -> tuple[ConsumerNeeds, ...]:
     """Return what every registered service needs, by file; raises ContractError, with the file."""
@@ -32,11 +35,41 @@ def read_consumer(path: Path) -> ConsumerNeeds:
     """Return what a file says that a service needs; raises ContractError."""
     if path.suffix != ".yaml":
         raise ContractError(f"{path}: want a name that ends in .yaml")
-    try:
-        value = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ContractError(f"{path}: want YAML ({' '.join(str(error).split())})") from error
+    if not path.is_file():
+        raise ContractError(
+            f"{path}: want a file, there is none (or a folder, or a link to nothing)"
+        )
+    value = _fields(path)
     return ConsumerNeeds.of(value, source=str(path))
+
+
+def _fields(path: Path) -> object:
+    """Return keys and values as the file has them; raises ContractError."""
+    try:
+        node = yaml.compose(path.read_bytes(), Loader=yaml.SafeLoader)
+        if not isinstance(node, yaml.MappingNode):
+            raise ContractError(f"{path}: want YAML of keys and values, such as `team: home`")
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise ContractError(f"{path}: {twice} stands there twice")
+        return {_plain(key): _plain(value) for key, value in node.value}
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ContractError(f"{path}: want YAML ({' '.join(str(error).split())})") from error
+
+
+def _plain(node: yaml.Node) -> object:
+    """Return a text or number; raises YAMLError for anything else, also a key of a key."""
+    if not isinstance(node, yaml.ScalarNode):
+        raise yaml.YAMLError(f"want a text or a number, got more\n{node.start_mark}")
+    if node.tag not in _TAGS:
+        return node.value
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (ValueError, LookupError) as error:  # PyYAML's own, of `!!int x`
+        raise yaml.YAMLError(
+            f"want a number, got {node.value[:40]!r}\n{node.start_mark}"
+        ) from error
 
 
 def write_consumer(workspace: Workspace, path: Path) -> Path:

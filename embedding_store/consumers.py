@@ -5,8 +5,8 @@ relies on is refused at its promotion, with their name. A rollback is not asked:
 has served before, and there is no time to discuss.
 """
 
-import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -122,7 +122,7 @@ def require_promises_kept(
 def _is_above_zero(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return 0 < value < math.inf
+    return 0 < value <= sys.float_info.max  # a whole number may be above that
 
 
 def _require(key: str, value: object, holds: object, wanted: str) -> None:

@@ -19,7 +19,7 @@ from embedding_store.publisher import Publisher
 from embedding_store.store import EmbeddingStore
 from feature_repo.folder import FeastFolder
 from feature_repo.forgetting import forget
-from feature_repo.moving import registered_tables
+from feature_repo.leaving import empty_left, registered_tables
 from feature_repo.projection import reconcile
 from lake.lock import exclusive_lock
 from lake.tombstones import Tombstones
@@ -56,6 +56,7 @@ def erase_published(
                 for table in registered_tables(folder) if folder.registry.exists() else []:
                     table.keep_only(set())
                 forget(folder, (), len(state.erasures))
+        empty_left(folder)
     return tuple(
         PublishedErasure(log_entry=entry.seq, versions=body.replacements)
         for entry in store.log.entries()

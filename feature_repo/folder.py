@@ -8,6 +8,7 @@
     <workspace>/feast/registry.db         the registry, one protobuf file
     <workspace>/feast/online.db           online rows, SQLite in WAL mode, unless a server has them
     <workspace>/feast/erasures.txt        erasures that went through a server's online rows
+    <workspace>/feast/online_left.txt     online stores whose rows are still to be removed
     <workspace>/feast/apply.lock          held by the one writer
 
 Every path in the configuration and in the registry is relative to the folder: Feast resolves them
@@ -55,6 +56,13 @@ _ONLINE: dict[OnlineKind, str] = {
   sslmode: '${MARQUEE_POSTGRES_SSLMODE}'""",
 }
 
+_FORMS: dict[OnlineKind, tuple[tuple[str, str, str], ...]] = {
+    "sqlite": (),
+    "redis": (("MARQUEE_REDIS", r"[^,=]+:\d+(,.*)?", "host:port, then options behind commas"),),
+    "postgres": (("MARQUEE_POSTGRES_PORT", r"\d+", "a number"),),
+}
+"""What Feast does not refuse in words of its own."""
+
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 # Readers see a new registry file by its time of change at once; the time to live bounds how long
@@ -85,6 +93,11 @@ os.environ["{WORKSPACE_VARIABLE}"] = str(Path(__file__).resolve().parents[1])
 
 from feature_repo.definitions import *  # noqa: E402, F403
 '''
+
+
+def configuration_of(kind: OnlineKind) -> str:
+    """Return the text of a configuration whose online rows lie in a store of ``kind``."""
+    return _CONFIGURATION.format(online_store=_ONLINE[kind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +132,11 @@ class FeastFolder:
         return self.path / "erasures.txt"
 
     @property
+    def left(self) -> Path:
+        """Which online stores were left, but may still have rows."""
+        return self.path / "online_left.txt"
+
+    @property
     def lock(self) -> Path:
         """What the one writer holds."""
         return self.path / "apply.lock"
@@ -149,7 +167,7 @@ class FeastFolder:
         kind = online or self.online_kind()
         self.path.mkdir(parents=True, exist_ok=True)
         for path, text in (
-            (self.configuration, _CONFIGURATION.format(online_store=_ONLINE[kind])),
+            (self.configuration, configuration_of(kind)),
             (self.path / "definitions.py", _DEFINITIONS),
         ):
             if not path.exists() or path.read_text() != text:
@@ -167,3 +185,6 @@ class FeastFolder:
                 f"the online store of {self.path} is to be {chosen}: set "
                 f"{', '.join(dict.fromkeys(left))} in the environment"
             )
+        for name, form, wanted in _FORMS[chosen]:
+            if not re.fullmatch(form, os.environ[name]):  # not repeated: it may hold a password
+                raise OnlineStoreError(f"{name}: want {wanted}, as docs/online-stores.md says")

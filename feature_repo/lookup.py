@@ -241,4 +241,9 @@ class Features:
                 ) from error
             self._store.registry.refresh()
             self._rows.clear()
+        try:
             return read()
+        except NoTableError as error:
+            raise NotServedError(
+                f"{error} has no online rows: they are lost, run `marquee reconcile`"
+            ) from error

@@ -5,19 +5,15 @@
     settings there? ─► configuration names the new store ─► reconcile: rows written and read back
                                                                 └► the old rows are removed
 
-Online rows are a projection of the log, so nothing is copied. Readers that were opened before go on
-with the old rows until those are removed; from then on they must be opened again.
+The store that is left is noted first (``leaving``), so a move that was killed is finished by the
+same call. Online rows are a projection of the log, so nothing is copied. Readers that were opened
+before go on with the old rows until those are removed; from then on they must be opened again.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from embedding_store.contracts import ID_COLUMNS, Side
 from feature_repo.folder import FeastFolder, OnlineKind
 from feature_repo.projection import Reconciled, reconcile
-
-if TYPE_CHECKING:
-    from feature_repo.online_tables.table import OnlineTable
 
 
 def move_online(workspace: Path, kind: OnlineKind, *, erasure_key: str = "") -> Reconciled:
@@ -27,35 +23,19 @@ def move_online(workspace: Path, kind: OnlineKind, *, erasure_key: str = "") -> 
     are read back from the new store leaves the old one in use.
     """
     folder = FeastFolder.of(workspace)
+    from feature_repo.leaving import empty_left, left, note_left
+
     folder.require_settings(kind)
-    before = folder.online_kind()
-    old_tables = registered_tables(folder) if before != kind and folder.registry.exists() else []
+    before, noted = folder.online_kind(), left(folder)
     if before != kind:
+        note_left(folder, (noted | {before}) - {kind})
         folder.erasures.unlink(missing_ok=True)  # said of the old store
     folder.prepare(kind)
     try:
         report = reconcile(workspace, erasure_key=erasure_key)
     except BaseException:
         folder.prepare(before)
+        note_left(folder, noted)
         raise
-    for table in old_tables:
-        table.keep_only(set())
-    if kind != "sqlite":
-        for path in folder.path.glob(f"{folder.online.name}*"):
-            path.unlink()
+    empty_left(folder)
     return report
-
-
-def registered_tables(folder: FeastFolder) -> "list[OnlineTable]":
-    """Return the online rows of every view that the registry has."""
-    from feature_repo.apply import registered_views
-    from feature_repo.online_tables.layout import layout_of
-    from feature_repo.online_tables.opening import open_table
-    from feature_repo.registry import open_for_reading
-
-    store = open_for_reading(folder)
-    found = []
-    for name, view in registered_views(store).items():
-        side: Side = "user" if view.join_keys == [ID_COLUMNS["user"]] else "item"
-        found.append(open_table(store, name, layout_of(side, view.tags)))
-    return found

@@ -34,6 +34,7 @@ from feature_repo.served import (
     served_frames,
     service_name,
 )
+from lake.digests import digest_bytes
 from lake.lock import exclusive_lock
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ def reconcile(workspace: Path, *, erasure_key: str = "") -> Reconciled:
         readable = served_frames(embeddings, state)
         folder.prepare()
         store, rendering = _opened(folder, readable)
+        from feature_repo.online_tables.owner import claim
+
+        claim(store, _identity(embeddings))
         history = rebuild(embeddings)
         has_erased = is_due(folder, len(state.erasures))
         served, written = _write_online(store, rendering, readable, has_erased=has_erased)
@@ -198,6 +202,12 @@ def _opened(folder: FeastFolder, served: Served) -> "tuple[FeatureStore, Renderi
     tags = [view.tags for view in registered_views(store).values()]
     check_log_covers(served.state, tags, log_seq=registered_log_seq(store))
     return store, render(served.frames, log_seq=served.state.seq)
+
+
+def _identity(embeddings: EmbeddingStore) -> str:
+    """Return a name of the workspace that no other has, wherever it is moved: its log's start."""
+    first = next(iter(embeddings.log.entries()))
+    return digest_bytes(f"{first.entry_id} {first.recorded_at}".encode())[:16]
 
 
 def _write_online(

@@ -4,16 +4,18 @@ Feast 0.67 writes the registry in place (``infra/registry/file.py``), so a reade
 file and a ``kill -9`` can leave one. Removable when Feast renames into place itself.
 """
 
+import os
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
 from feast import FeatureStore, RepoConfig
 from feast.infra.registry.file import FileRegistryStore
 from feast.repo_config import load_repo_config
 
-from feature_repo.folder import FeastFolder
+from feature_repo.folder import FeastFolder, OnlineKind, configuration_of
 from lake.atomic import replace_file
 
 _OFFLINE_STORE = "feature_repo.offline.ServedHistoryOfflineStore"
@@ -28,9 +30,12 @@ class AtomicFileRegistryStore(FileRegistryStore):
         replace_file(Path(self._filepath), registry_proto.SerializeToString())
 
 
-def open_for_reading(folder: FeastFolder) -> FeatureStore:
-    """Return the feature store with point-in-time joins that lose nothing."""
-    config = _config(folder)
+def open_for_reading(folder: FeastFolder, online: OnlineKind | None = None) -> FeatureStore:
+    """Return the feature store with point-in-time joins that lose nothing.
+
+    With ``online``, its online rows are those in another store than the one in use.
+    """
+    config = _config(folder) if online is None else _config_of(folder, online)
     config.offline_config = {"type": _OFFLINE_STORE}
     return FeatureStore(repo_path=str(folder.path), config=config)
 
@@ -52,3 +57,9 @@ def open_plainly(folder: FeastFolder) -> FeatureStore:
 def _config(folder: FeastFolder) -> RepoConfig:
     folder.require_settings()
     return load_repo_config(folder.path, folder.configuration)
+
+
+def _config_of(folder: FeastFolder, online: OnlineKind) -> RepoConfig:
+    folder.require_settings(online)
+    fields = yaml.safe_load(os.path.expandvars(configuration_of(online)))
+    return RepoConfig(**fields, repo_path=folder.path)

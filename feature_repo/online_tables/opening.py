@@ -3,9 +3,10 @@
 Clients are Feast's own, made as it makes them: clusters, sentinels and TLS work as they do there.
 """
 
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feast import FeatureStore
 from feast.infra.online_stores.online_store import OnlineStore
@@ -13,6 +14,9 @@ from feast.infra.online_stores.online_store import OnlineStore
 from feature_repo.errors import OnlineStoreError
 from feature_repo.online_tables.layout import RowLayout
 from feature_repo.online_tables.table import OnlineTable
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 
 def open_table(store: FeatureStore, view: str, layout: RowLayout) -> OnlineTable:
@@ -25,16 +29,11 @@ def open_table(store: FeatureStore, view: str, layout: RowLayout) -> OnlineTable
     if config.type == "redis":
         from feature_repo.online_tables.redis import RedisTable
 
-        return RedisTable(_redis(store), store.project, view, layout)
+        return RedisTable(redis_client(store), store.project, view, layout)
     if config.type == "postgres":
-        from feast.infra.online_stores.postgres_online_store.postgres import PostgreSQLOnlineStore
-
         from feature_repo.online_tables.postgres import PostgresTable
 
-        online: OnlineStore = store.provider.online_store
-        assert isinstance(online, PostgreSQLOnlineStore)
-        connect = partial(online._get_conn, store.config, autocommit=True)  # noqa: SLF001
-        return PostgresTable(connect, name, layout)
+        return PostgresTable(partial(postgres_connection, store), name, layout)
     raise OnlineStoreError(
         f"{store.repo_path}/feature_store.yaml: want an online store of type sqlite, redis or "
         f"postgres, got {config.type!r}"
@@ -46,12 +45,24 @@ def forget_retired(store: FeatureStore, live: set[str]) -> None:
     if store.config.online_store.type == "redis":
         from feature_repo.online_tables.redis import forget_others
 
-        forget_others(_redis(store), live)
+        forget_others(redis_client(store), live)
 
 
-def _redis(store: FeatureStore) -> Any:
+def redis_client(store: FeatureStore) -> Any:
+    """Return Feast's own client of the Redis server."""
     from feast.infra.online_stores.redis import RedisOnlineStore
 
     online: OnlineStore = store.provider.online_store
     assert isinstance(online, RedisOnlineStore)
     return online._get_client(store.config.online_store)  # noqa: SLF001
+
+
+def postgres_connection(
+    store: FeatureStore,
+) -> "AbstractContextManager[Connection[tuple[object, ...]]]":
+    """Lend Feast's own connection to the PostgreSQL server, in autocommit mode."""
+    from feast.infra.online_stores.postgres_online_store.postgres import PostgreSQLOnlineStore
+
+    online: OnlineStore = store.provider.online_store
+    assert isinstance(online, PostgreSQLOnlineStore)
+    return online._get_conn(store.config, autocommit=True)  # noqa: SLF001

@@ -1,5 +1,6 @@
 """One suite for every online store, each against the real server."""
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -14,6 +15,7 @@ from feast import FeatureStore, FeatureView
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
 
+from feature_repo import leaving
 from feature_repo.errors import NotServedError, OnlineStoreError
 from feature_repo.folder import FeastFolder, OnlineKind
 from feature_repo.lookup import open_features
@@ -24,7 +26,7 @@ from feature_repo.online_tables.table import OnlineTable
 from feature_repo.projection import confirm, reconcile
 from feature_repo.registry import open_for_reading
 from tests.online_servers import postgres, valkey
-from tests.unit.feature_repo.small_world import SmallWorld, instant
+from tests.unit.feature_repo.small_world import SmallWorld, content_of, instant
 
 # feast 0.67 never closes its connection to PostgreSQL
 pytestmark = pytest.mark.filterwarnings("ignore:.*BaseConnection.__del__")
@@ -218,6 +220,61 @@ def test_a_move_that_fails_leaves_the_old_store_in_use(
     assert open_features(served.feast).users(["u5"]).is_found.all()
 
 
+@pytest.mark.parametrize("kind", ["redis", "postgres"], indirect=True)
+@pytest.mark.parametrize("is_reconciled", [False, True])
+def test_a_move_that_was_killed_is_finished_by_the_same_call(
+    shown: SmallWorld,
+    kind: OnlineKind,
+    servers: dict[str, Any],
+    *,
+    is_reconciled: bool,
+) -> None:
+    folder = FeastFolder.of(shown.root)
+    if (child := os.fork()) == 0:
+        name = "empty_left" if is_reconciled else "note_left"
+        act = getattr(leaving, name)
+
+        def die(*given: Any, **named: Any) -> None:
+            if not is_reconciled:
+                act(*given, **named)
+                folder.prepare("sqlite")
+            os._exit(9)
+
+        setattr(leaving, name, die)
+        move_online(shown.root, "sqlite")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert len(held(kind, servers, shown)) > 0
+
+    move_online(shown.root, "sqlite")
+
+    assert held(kind, servers, shown) == []
+    assert open_features(shown.feast).users(["u5"]).is_found.all()
+    assert not folder.left.exists()
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"], indirect=True)
+def test_a_server_with_another_workspaces_rows_is_refused_until_that_moved_away(
+    shown: SmallWorld, kind: OnlineKind, servers: dict[str, Any], tmp_path_factory: Any
+) -> None:
+    ours = held(kind, servers, shown)
+    other = SmallWorld(tmp_path_factory.mktemp("other"))
+    other.publish(1, content_of(9))
+    other.promote(1, at=instant(2))
+
+    with pytest.raises(
+        OnlineStoreError, match=f"this one has the rows of workspace .*: use .*{apart(kind)}"
+    ):
+        move_online(other.root, kind)
+
+    assert held(kind, servers, shown) == ours
+    move_online(shown.root, "sqlite")
+    assert sum(move_online(other.root, kind).written.values()) == 52
+
+
+def apart(kind: OnlineKind) -> str:
+    return "MARQUEE_REDIS" if kind == "redis" else "MARQUEE_POSTGRES_SCHEMA"
+
+
 @pytest.mark.parametrize("kind", ["redis", "postgres"])
 def test_a_missing_setting_is_named(world: SmallWorld, kind: OnlineKind) -> None:
     folder = FeastFolder.of(world.root)
@@ -226,6 +283,30 @@ def test_a_missing_setting_is_named(world: SmallWorld, kind: OnlineKind) -> None
 
     with pytest.raises(OnlineStoreError, match=f"online store of .* to be {kind}: set {first}"):
         open_for_reading(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("redis", "MARQUEE_REDIS"), ("postgres", "MARQUEE_POSTGRES_PORT")],
+    indirect=["kind"],
+)
+def test_a_setting_of_another_form_is_named(
+    shown: SmallWorld, kind: OnlineKind, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "nowhere")
+    with pytest.raises(OnlineStoreError, match=f"{name}: want "):
+        open_features(shown.feast)
+
+
+def test_rows_that_are_all_lost_are_said_to_be(
+    shown: SmallWorld, kind: OnlineKind, servers: dict[str, Any]
+) -> None:
+    if kind == "sqlite":
+        with closing(sqlite3.connect(shown.feast / "online.db")) as connection:
+            connection.execute(f'DROP TABLE "marquee_{USERS}"')
+    empty(kind, servers)
+    with pytest.raises(NotServedError, match=f"{USERS} has no online rows: they are lost"):
+        open_features(shown.feast).users(["u5"])
 
 
 def test_another_kind_of_store_is_refused(world: SmallWorld) -> None:

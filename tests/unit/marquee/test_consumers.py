@@ -96,6 +96,12 @@ def test_a_frame_that_nothing_serves_fails_only_the_check(marquee: Marquee, file
         ("one.yaml", FILE + "fresh: 3\n", "unknown key 'fresh'"),
         ("one.yaml", FILE.replace("dim: 8\n", ""), "dim is missing"),
         ("one.yaml", b"\xff\xfe\x00", "want "),
+        ("one.yaml", "[" * 3000, "want YAML .*recursion"),
+        ("one.yaml", FILE + "dim: 16\n", "dim stands there twice"),
+        ("one.yaml", FILE.replace("home-page", "2026-99-99-"), "team: want such as home-page"),
+        ("one.yaml", FILE.replace("dim: 8", "dim: !!bool x"), "want YAML .*want a number"),
+        ("one.yaml", FILE.replace("home-page", "&a [x, *a]"), "want YAML .*want a text"),
+        ("one.yaml", FILE.replace("24", "9" * 400), "freshness_h: want hours above 0"),
     ],
 )
 def test_a_file_that_says_nothing_clear_stops_everything_with_its_name(
@@ -107,6 +113,14 @@ def test_a_file_that_says_nothing_clear_stops_everything_with_its_name(
     (folder / ".one.yaml.swp").write_text("an editor's")
     with pytest.raises(ContractError, match=rf"{name}: {message}"):
         publisher_of(workspace, by="test")
+
+
+def test_a_link_to_itself_is_no_file(workspace: Workspace) -> None:
+    folder = workspace.root / "consumers"
+    folder.mkdir()
+    (folder / "one.yaml").symlink_to("one.yaml")
+    with pytest.raises(ContractError, match=r"one\.yaml: want a file"):
+        registered_consumers(workspace)
 
 
 def test_a_service_stands_in_one_file(workspace: Workspace) -> None:
