@@ -10,6 +10,7 @@ same call. Online rows are a projection of the log, so nothing is copied. Reader
 before go on with the old rows until those are removed; from then on they must be opened again.
 """
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from feature_repo.folder import FeastFolder, OnlineKind
@@ -31,11 +32,10 @@ def move_online(workspace: Path, kind: OnlineKind, *, erasure_key: str = "") -> 
         note_left(folder, (noted | {before}) - {kind})
         folder.erasures.unlink(missing_ok=True)  # said of the old store
     folder.prepare(kind)
-    try:
+    with ExitStack() as going_back:  # also when somebody interrupts; last things first
+        going_back.callback(note_left, folder, noted)
+        going_back.callback(folder.prepare, before)
         report = reconcile(workspace, erasure_key=erasure_key)
-    except BaseException:
-        folder.prepare(before)
-        note_left(folder, noted)
-        raise
+        going_back.pop_all()
     empty_left(folder)
     return report
