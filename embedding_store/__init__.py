@@ -31,6 +31,7 @@ from embedding_store.errors import (
     UnknownItemError,
     UnreachableStoreError,
 )
+from embedding_store.folding import fold
 from embedding_store.gates import Gate, GatePolicy, GateRecord, QualityComparison
 from embedding_store.history import rebuild
 from embedding_store.last_week import ConsumerTask, version_of_last_week
@@ -39,7 +40,7 @@ from embedding_store.pinned import PinnedVersion
 from embedding_store.publisher import Evidence, Promotion, Publication, Publisher
 from embedding_store.stabilise import stabilise
 from embedding_store.staging import ActiveUsers
-from embedding_store.state import ModelAcceptance, PublishedVersion, StoreState, Switch, fold
+from embedding_store.state import ModelAcceptance, PublishedVersion, StoreState, Switch
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import Version, open_version
 

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from embedding_store.contracts import Side
 from embedding_store.errors import CorruptVersionError
-from embedding_store.state import PublishedVersion, StoreState, fold
+from embedding_store.folding import fold
+from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.versions import RESTORE, Version, open_version
 from lake.atomic import sweep_scratch, sweep_temporaries
 from lake.errors import MissingArtifactError

@@ -17,7 +17,8 @@ from embedding_store.entries import (
     to_body,
 )
 from embedding_store.errors import NoBaseModelError, NoVersionError, UnknownEntryError
-from embedding_store.state import StoreState, fold
+from embedding_store.folding import fold
+from embedding_store.state import StoreState
 from lake.log import CommitLog, Entry
 from lake.objects import MemoryObjects
 from tests.unit.embedding_store.small_world import day_name, instant
