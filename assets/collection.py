@@ -3,7 +3,7 @@
 ::
 
     log entries, aliases, the model registry ─► what is needed, whatever its age
-    lake ─► indexes ─► dagster ─► mlflow ─► logs and pictures: what is old and not needed goes
+    lake ─► versions ─► indexes ─► dagster ─► mlflow ─► logs, pictures: what is old and unneeded
 
 Every collector removes one thing after the other, each safe to lose: whoever is killed in between
 runs again. A rehearsal yields the same and removes nothing.
@@ -18,7 +18,9 @@ from pathlib import Path
 import dagster as dg
 
 from assets.acceptance import REGISTERED_NAME
+from assets.consumer_registry import publisher_of
 from assets.pages import pages_of_artifacts
+from assets.promotion import pinned_by_consumers
 from assets.run_collection import (
     bytes_below,
     collect_orchestrated,
@@ -27,6 +29,7 @@ from assets.run_collection import (
 )
 from assets.workspace import Workspace
 from embedding_store.indexes import collect_indexes
+from embedding_store.retention import beyond_kept, collect_versions
 from lake.atomic import abandoned
 from lake.collecting import Collected, Needs, collect
 from lake.refs import ArtifactRef
@@ -42,6 +45,10 @@ class RetentionPolicy:
 
     unnamed_days: int = 7
     """Artifacts that no reference names: a build was killed between its two last steps."""
+
+    retired_days: int = 7
+    """Files of versions that were retired: whoever pinned one by itself has that time to move on.
+    How many versions are kept is the workspace's ``kept_versions``."""
 
     logs_days: int = 30
     """Logs of training processes, and pages about artifacts that are gone."""
@@ -79,6 +86,7 @@ def collect_workspace(
     for one in collect(workspace.lake, needs, is_rehearsal=is_rehearsal):
         references.pop(one.name, None)  # so that a rehearsal goes on as if it were gone
         yield one
+    yield from _versions(workspace, policy, now, is_rehearsal=is_rehearsal)
     for name, num_bytes in collect_indexes(workspace.store, is_rehearsal=is_rehearsal):
         yield Collected("indexes of versions that are gone", name, num_bytes)
     if instance is not None:
@@ -97,6 +105,32 @@ def collect_workspace(
     yield from _files(
         workspace, references.values(), ago(policy.logs_days), is_rehearsal=is_rehearsal
     )
+
+
+def _versions(
+    workspace: Workspace, policy: RetentionPolicy, now: datetime, *, is_rehearsal: bool
+) -> Iterator[Collected]:
+    """Retire the oldest versions of each frame, and remove files that nothing reads any more."""
+    store, keep = workspace.store, workspace.config.kept_versions
+    publisher = publisher_of(workspace, by="gc")
+    state = store.state()
+    for frame in state.frames:
+        pinned = pinned_by_consumers(workspace, frame)
+        for version in beyond_kept(state, frame, keep=keep, pinned=pinned):
+            yield Collected("versions that are retired", version.name, 0)
+            if not is_rehearsal:
+                publisher.retire(
+                    version.number,
+                    effective_at=state.stable_switches(frame)[-1].effective_at,
+                    why=f"the newest {keep} versions are kept",
+                )
+    for name, num_bytes in collect_versions(
+        store,
+        retired_before=_ago(now, policy.retired_days),
+        unnamed_before=_ago(now, policy.unnamed_days),
+        is_rehearsal=is_rehearsal,
+    ):
+        yield Collected("files of versions that are retired or were refused", name, num_bytes)
 
 
 def _ago(now: datetime, days: int) -> datetime:

@@ -25,6 +25,10 @@ class NotPublishedError(PlatformError):
     """A day has no published version, so nothing can be served for it."""
 
 
+class DisappointingVersionError(PlatformError):
+    """A version was tried out or served, and was not what it should be: the one before serves."""
+
+
 class TrackingError(PlatformError):
     """The experiment tracker does not hold what was asked of it."""
 

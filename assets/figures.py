@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets.check_results import in_one_row
 from assets.presentation import counts, interval, links, table
+from embedding_store.canary import Trial
 from embedding_store.gates import GateRecord
 from lake.refs import ArtifactRef
 
@@ -38,6 +39,14 @@ def gate_figures(record: GateRecord) -> Shown:
         for one in record.gates
     ]
     return {"gates": table(rows), **_rounded(numbers)}
+
+
+def trial_figures(trial: Trial | None) -> Shown:
+    """Return how a canary answered as numbers, for a plot over time; nothing where none was."""
+    if trial is None:
+        return {}
+    numbers = {"canary found": trial.found, "canary same top 10": trial.same_top_10}
+    return _rounded({name: one for name, one in numbers.items() if one is not None})
 
 
 def _plain(figures: Figures) -> Shown:

@@ -1,40 +1,33 @@
-"""Publishing: stage → verify → gate → log, then project to Feast and let ``stable`` mean it.
+"""Publishing: stage → verify → gate → log; then the version is tried out and served.
 
 Everything here can be killed anywhere and run again: the log decides, the rest is a projection.
 """
 
-import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
 
 from assets import previews
-from assets.consumer_registry import publisher_of
 from assets.errors import NotPublishedError
-from assets.figures import gate_figures
+from assets.figures import gate_figures, trial_figures
 from assets.last_week_task import last_week_task
 from assets.partitions import daily
 from assets.presentation import table
+from assets.promotion import serve
 from assets.recomputing import RECOMPUTE_TAG, is_recomputing
 from assets.reporting import EMBEDDED, code_version, work
 from assets.superseding import superseded
 from assets.workspace import Workspace
-from embedding_store.entries import Alias
-from embedding_store.errors import StableMovedError
 from embedding_store.gates import GatePolicy, QualityComparison, published_record
 from embedding_store.manifest import Origin
 from embedding_store.publisher import Evidence, Publisher
 from embedding_store.staging import ActiveUsers
-from embedding_store.state import PublishedVersion
-from feature_repo.projection import confirm, reconcile
 from lake.days import end_of
 from lake.refs import ArtifactRef
 from training.tokens.activity import users_of
 
-logger = logging.getLogger(__name__)
-
 PUBLICATION = ("embedding_store.publisher",)
-PROJECTION = ("feature_repo.projection",)
+PROJECTION = ("feature_repo.projection", "embedding_store.canary")
 OWNERS = ["team:feature-platform"]
 
 
@@ -100,76 +93,22 @@ def served_features(
     version = state.version_of_day(day) or state.newest_of_day(day)
     if version is None:
         raise NotPublishedError(f"{day} has no published version: run published_version first")
-    reconcile(workspace.root, erasure_key=workspace.erasure_key)
-    is_switched = promote_in_turn(workspace, version)
-    state = workspace.store.state()
-    stable = state.stable(version.frame)
+    served = serve(workspace, version)
+    stable = workspace.store.state().stable(version.frame)
     assert stable is not None
-    confirmed = confirm(workspace.root, frame=version.frame)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(version.digest),
         metadata={
             "version": version.name,
             "stable is": stable.name,
             "service": f"embeddings_f{version.frame}_stable",
-            "read back": table([{"name": key, "value": one} for key, one in confirmed.items()]),
-            **work(is_skipped=not is_switched),
+            "read back": table(
+                [{"name": key, "value": one} for key, one in served.confirmed.items()]
+            ),
+            **trial_figures(served.trial),
+            **work(is_skipped=not served.is_switched),
         },
     )
-
-
-def promote_in_turn(workspace: Workspace, version: PublishedVersion) -> bool:
-    """Let ``canary``, then ``stable`` mean the version; return whether that was still to do.
-
-    A version of an older day than what is served is published and not promoted: consumers never go
-    back in time unless somebody rolls back.
-    """
-    state = workspace.store.state()
-    if version.number in {switch.number for switch in state.stable_switches(version.frame)}:
-        return False
-    if version.is_retired:
-        logger.warning(
-            "%s of %s is retired and stays so; `marquee republish %s` makes another version",
-            version.name,
-            version.day,
-            version.day,
-        )
-        return False
-    stable = state.stable(version.frame)
-    if stable is not None and version.day < stable.day:
-        logger.warning(
-            "%s of %s is published and not promoted: %s of %s is served; `marquee promote %d` "
-            "serves it all the same",
-            version.name,
-            version.day,
-            stable.name,
-            stable.day,
-            version.number,
-        )
-        return False
-    if not state.is_same(version.judged_against, stable):
-        raise StableMovedError(
-            f"{version.name} of {version.day} was judged against another version than "
-            f"{stable.name if stable else 'nothing'}, which is stable by now: `marquee republish "
-            f"{version.day}` stabilises and gates the day again"
-        )
-    publisher = publisher_of(workspace, by="served_features")
-    effective_at = switch_instant(workspace, version)
-    steps: tuple[tuple[Alias, str], ...] = (
-        ("canary", "its online rows read back"),
-        ("stable", "the canary answers as published"),
-    )
-    for alias, why in steps:
-        publisher.promote(
-            alias,
-            version.number,
-            judged_against=version.judged_against,
-            effective_at=effective_at,
-            why=why,
-        )
-        reconcile(workspace.root, erasure_key=workspace.erasure_key)
-        confirm(workspace.root, frame=version.frame, alias=alias)
-    return True
 
 
 def origin_of(day: str, stabilised: ArtifactRef, model: ArtifactRef) -> Origin:
@@ -212,16 +151,3 @@ def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> 
             min_item_cosine=config.min_similarity, max_quality_loss=config.quality_margin
         ),
     )
-
-
-def switch_instant(workspace: Workspace, version: PublishedVersion) -> datetime:
-    """Return from when on the version serves.
-
-    In a replay that is a fixed delay after its day, or right after the last switch: what was served
-    until then stays as it is.
-    """
-    if not workspace.config.is_replay:
-        return datetime.now(UTC)
-    switches = workspace.store.state().stable_switches(version.frame)
-    earliest = [switches[-1].effective_at + timedelta(seconds=1)] if switches else []
-    return max([workspace.served_at(version.day), *earliest])

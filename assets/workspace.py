@@ -93,6 +93,13 @@ class WorkspaceConfig:
     min_similarity: float = 0.5
     """Mean cosine to the previous version below which a version is refused."""
 
+    online_versions: int = 7
+    """Newest versions of a frame whose rows stay online, besides those that have a name or are
+    pinned by a registered consumer."""
+
+    kept_versions: int = 90
+    """Newest versions of a frame that ``marquee gc`` does not give up, besides the same."""
+
     def __post_init__(self) -> None:
         """Refuse values of another type, as a damaged file holds; raises WorkspaceError."""
         for one in fields(self):
@@ -100,6 +107,11 @@ class WorkspaceConfig:
             is_right = isinstance(value, (int, float) if wanted is float else wanted)
             if not is_right or (isinstance(value, bool) and wanted is not bool):
                 raise WorkspaceError(f"{one.name}: want {wanted.__name__}, got {value!r}")
+        if not 1 <= self.online_versions <= self.kept_versions:
+            raise WorkspaceError(
+                f"online_versions: want at least 1 and at most kept_versions ({self.kept_versions})"
+                f", got {self.online_versions}"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""

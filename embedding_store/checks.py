@@ -61,7 +61,9 @@ def _of_history(store: EmbeddingStore, state: StoreState) -> Iterator[str]:
             switches = state.stable_switches(frame)
             wanted = {part_path(store, switch, side): switch for switch in switches}
             for path, switch in wanted.items():
-                if not is_part_of(path, switch, state.version(switch.number)):
+                version = state.version(switch.number)
+                is_there = is_part_of(path, switch, version)
+                if not is_there and not store.is_collected(version.number):
                     yield (
                         f"history of frame {frame}: {path} is missing or not of its switch: run "
                         "`marquee reconcile`"

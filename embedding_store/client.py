@@ -138,7 +138,15 @@ class EmbeddingClient:
             return replace(self._open(now), follow=pinned.follow)
 
     def _open(self, version: PublishedVersion) -> PinnedVersion:
-        opened = self.store.open(version)
+        try:
+            opened = self.store.open(version)
+        except CorruptVersionError as error:
+            if not self.store.is_collected(version.number):
+                raise
+            raise RetiredVersionError(
+                f"{version.name} was given up and its files were collected: pin an alias; what it "
+                "served is still found by point-in-time joins where the features are served"
+            ) from error
         successor = _as_store_errors(self.root)(opened.successor)  # is asked when a read needs it
         readable = replace(opened, successor=successor)
         return PinnedVersion(

@@ -8,7 +8,7 @@ has served before, and there is no time to discuss.
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +33,12 @@ class ConsumerNeeds:
     """Hours from the data that a version has seen to the instant at which it starts to serve."""
     coverage: float
     """Least share of the active users who must have an embedding of their own."""
+    found: float | None = None
+    """Least share of the users that its look-ups find now which a canary must find too."""
+    same_top_10: float | None = None
+    """Least mean share of a user's ten best items that must stay from stable to canary."""
+    pin: int | None = None
+    """A version that it reads by number: kept online and never collected."""
 
     def __post_init__(self) -> None:
         """Prove every field."""
@@ -46,13 +52,23 @@ class ConsumerNeeds:
             is_whole = isinstance(number, int) and not isinstance(number, bool)
             _require(key, number, is_whole and number > 0, "a whole number above 0")
         _require("freshness_h", self.freshness_h, _is_above_zero(self.freshness_h), "hours above 0")
-        is_share = _is_above_zero(self.coverage) and self.coverage <= 1
-        _require("coverage", self.coverage, is_share, "a share above 0, at most 1")
+        shares = {"coverage": self.coverage, "found": self.found, "same_top_10": self.same_top_10}
+        for key, share in shares.items():
+            is_left_out = share is None and key != "coverage"
+            is_share = _is_above_zero(share) and share is not None and share <= 1
+            _require(key, share, is_left_out or is_share, "a share above 0, at most 1")
+        if self.pin is not None:
+            is_number = isinstance(self.pin, int) and not isinstance(self.pin, bool)
+            _require("pin", self.pin, is_number and self.pin > 0, "the number of a version")
 
     @property
     def name(self) -> str:
         """What the log and errors call it."""
         return f"{self.team}/{self.service}"
+
+    def pins(self, frame: int, number: int) -> bool:
+        """Return whether it reads that version by its number."""
+        return (self.frame, self.pin) == (frame, number)
 
     @classmethod
     def of(cls, value: Any, *, source: str) -> "ConsumerNeeds":
@@ -63,7 +79,8 @@ class ConsumerNeeds:
         for key in value:
             if key not in known:
                 raise ContractError(f"{source}: unknown key {key!r} (known: {sorted(known)})")
-        for key in sorted(known):
+        required = {one.name for one in fields(cls) if one.default is MISSING}
+        for key in sorted({"format_version", *required}):
             if key not in value:
                 raise ContractError(f"{source}: {key} is missing")
         given = dict(value)

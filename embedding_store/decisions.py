@@ -74,6 +74,7 @@ def version_to_promote(
         return None
     if not again:
         check_stable(state, version.frame, judged_against)
+        _check_trial(version)
     _check_promotable(state, version, effective_at)
     return version
 
@@ -106,6 +107,40 @@ def version_to_retire(state: StoreState, number: int) -> PublishedVersion | None
             "first, with `marquee rollback` or `marquee promote`"
         )
     return None if version.is_retired else version
+
+
+def canary_to_withdraw(state: StoreState, number: int) -> PublishedVersion | None:
+    """Return the version whose trial failed; refuses one that is ``stable``, which is rolled back.
+
+    Its trial is over when another version took its place, so that counts as withdrawn too.
+    """
+    version = state.version(number)
+    stable = state.stable(version.frame)
+    if stable is not None and stable.number == number:
+        raise PublicationRefusedError(
+            f"{version.name} is stable of frame {version.frame}, no longer on trial: let another "
+            "version be that first, with `marquee rollback`"
+        )
+    return None if version.withdrawn_because or version.is_retired else version
+
+
+def version_to_archive(state: StoreState, number: int) -> PublishedVersion | None:
+    """Return what shall have no online rows any more; one that has a name keeps them."""
+    version = state.version(number)
+    if number in state.named_versions(version.frame):
+        raise PublicationRefusedError(
+            f"{version.name} has a name in frame {version.frame}: its online rows are read"
+        )
+    return None if version.is_archived or version.is_retired else version
+
+
+def _check_trial(version: PublishedVersion) -> None:
+    if version.withdrawn_because:
+        raise PublicationRefusedError(
+            f"{version.name} was withdrawn after its trial as canary: {version.withdrawn_because}; "
+            f"`marquee promote {version.number}` serves it all the same, `marquee republish "
+            f"{version.day}` makes another"
+        )
 
 
 def _check_promotable(state: StoreState, version: PublishedVersion, effective_at: datetime) -> None:

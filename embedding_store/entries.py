@@ -74,6 +74,27 @@ class VersionRolledBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryWithdrawn:
+    """A version on trial disappointed somebody: it becomes ``stable`` on a person's word only."""
+
+    kind: ClassVar[str] = "canary_withdrawn"
+    frame: int
+    number: int
+    version: str
+    because: str
+    """What was measured and what was wanted, by consumer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionArchived:
+    """A version has no online rows from here on; its files stay. A new name brings it back."""
+
+    kind: ClassVar[str] = "version_archived"
+    number: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRetired:
     """A version may never be given a name again."""
 
@@ -113,6 +134,8 @@ AnyBody = (
     | VersionPublished
     | AliasSet
     | VersionRolledBack
+    | CanaryWithdrawn
+    | VersionArchived
     | VersionRetired
     | ConsumerRegistered
     | VersionsErased
@@ -125,6 +148,8 @@ KINDS: Mapping[str, type[AnyBody]] = {
         VersionPublished,
         AliasSet,
         VersionRolledBack,
+        CanaryWithdrawn,
+        VersionArchived,
         VersionRetired,
         ConsumerRegistered,
         VersionsErased,

@@ -15,8 +15,10 @@ from typing import Any
 from embedding_store.entries import (
     AliasSet,
     AnyBody,
+    CanaryWithdrawn,
     ConsumerRegistered,
     ModelAccepted,
+    VersionArchived,
     VersionPublished,
     VersionRetired,
     VersionRolledBack,
@@ -116,7 +118,7 @@ def _alias_set(state: StoreState, entry: Entry, body: AliasSet) -> StoreState:
         is_rollback=False,
         why=body.reason,
     )
-    state = replace(state, switches=(*state.switches, switch))
+    state = _online(replace(state, switches=(*state.switches, switch)), body.number)
     if body.alias == "canary":
         return replace(state, canaries={**state.canaries, body.frame: body.number})
     canaries = {f: n for f, n in state.canaries.items() if (f, n) != (body.frame, body.number)}
@@ -146,10 +148,29 @@ def _rolled_back(state: StoreState, entry: Entry, body: VersionRolledBack) -> St
     )
     kept = stack[: stack.index(body.to_number) + 1]
     return replace(
-        state,
+        _online(state, body.to_number),
         switches=(*state.switches, switch),
         stacks={**state.stacks, body.frame: kept},
     )
+
+
+def _online(state: StoreState, number: int) -> StoreState:
+    """Return the state in which a version that was given a name has online rows."""
+    named = replace(state.versions[number], is_archived=False)
+    return replace(state, versions={**state.versions, number: named})
+
+
+def _withdrawn(state: StoreState, entry: Entry, body: CanaryWithdrawn) -> StoreState:
+    version = _named(state, entry, body.number, body.version)
+    withdrawn = replace(version, withdrawn_because=body.because)
+    canaries = {f: n for f, n in state.canaries.items() if (f, n) != (body.frame, body.number)}
+    return replace(state, versions={**state.versions, body.number: withdrawn}, canaries=canaries)
+
+
+def _archived(state: StoreState, entry: Entry, body: VersionArchived) -> StoreState:
+    version = _named(state, entry, body.number, body.version)
+    archived = replace(version, is_archived=True)
+    return replace(state, versions={**state.versions, body.number: archived})
 
 
 def _retired(state: StoreState, entry: Entry, body: VersionRetired) -> StoreState:
@@ -200,6 +221,8 @@ _APPLY: Mapping[type[AnyBody], Callable[[StoreState, Entry, Any], StoreState]] =
     VersionPublished: _published,
     AliasSet: _alias_set,
     VersionRolledBack: _rolled_back,
+    CanaryWithdrawn: _withdrawn,
+    VersionArchived: _archived,
     VersionRetired: _retired,
     ConsumerRegistered: _registered,
     VersionsErased: _erased,

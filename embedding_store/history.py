@@ -74,8 +74,9 @@ def rebuild(store: EmbeddingStore, frame: int | None = None) -> Rebuilt:
     """Make the history exactly what the log implies.
 
     Parts that stand are kept (their footer says what they are of) and need no version's files;
-    foreign files are removed. Raises CorruptVersionError when a part is missing of what is served
-    now and cannot be written.
+    foreign files are removed. A part whose version was retired and collected cannot be made anew,
+    as on a machine that came later. Raises CorruptVersionError when a part is missing of what is
+    served now and cannot be written.
     """
     state = store.state()
     written: list[Path] = []
@@ -91,6 +92,9 @@ def rebuild(store: EmbeddingStore, frame: int | None = None) -> Rebuilt:
                 _write(store, path, switch, version, side)
             except CorruptVersionError as error:
                 path.unlink(missing_ok=True)  # of something else, such as from before an erasure
+                if store.is_collected(version.number):
+                    logger.info("history: the files of %s were collected", version.name)
+                    continue
                 lost.append(
                     f"the {side}s' history since {switch.effective_at.isoformat()} cannot be "
                     f"written, the files of {version.name} are damaged: {error}"

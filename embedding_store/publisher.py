@@ -4,6 +4,7 @@
 
     publish:  stage ─► verify ─► gate record ─► log: version_published
     promote:  log: alias_set ─► served history           rollback:  log ─► served history
+    withdraw, archive, retire:  log
     erase:    versions rewritten ─► log: versions_erased ─► served history ─► old files removed
 
 Each decision is made on a fold and appended behind it (``after_seq``): when somebody else appended
@@ -12,15 +13,17 @@ killed anywhere and run again.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from embedding_store.consumers import ConsumerNeeds, require_promises_kept
 from embedding_store.decisions import (
+    canary_to_withdraw,
     check_stable,
     held_publication,
+    version_to_archive,
     version_to_promote,
     version_to_retire,
     version_to_return_to,
@@ -30,8 +33,10 @@ from embedding_store.entries import (
     Alias,
     AliasSet,
     AnyBody,
+    CanaryWithdrawn,
     ConsumerRegistered,
     ModelAccepted,
+    VersionArchived,
     VersionPublished,
     VersionRetired,
     VersionRolledBack,
@@ -272,14 +277,47 @@ class Publisher:
         rebuild(self.store, frame)
         return self.store.state().stable_switches(frame)[-1]
 
+    def withdraw(
+        self, number: int, *, because: str, effective_at: datetime, why: str
+    ) -> PublishedVersion:
+        """End the trial of a version that disappointed; it becomes stable on a person's word only.
+
+        ``because`` says what was measured and what was wanted, by consumer.
+        """
+
+        def decide(state: StoreState) -> CanaryWithdrawn | None:
+            version = canary_to_withdraw(state, number)
+            if version is None:
+                return None
+            return CanaryWithdrawn(
+                frame=version.frame, number=number, version=version.digest, because=because
+            )
+
+        self._append(decide, effective_at, why)
+        return self.store.state().version(number)
+
+    def archive(self, number: int, *, effective_at: datetime, why: str) -> PublishedVersion:
+        """Take a version's online rows away; its files stay, and a name brings the rows back."""
+
+        def decide(state: StoreState) -> VersionArchived | None:
+            version = version_to_archive(state, number)
+            if version is None:
+                return None
+            _require_unpinned(self.consumers, version)
+            return VersionArchived(number=number, version=version.digest)
+
+        self._append(decide, effective_at, why)
+        return self.store.state().version(number)
+
     def retire(self, number: int, *, effective_at: datetime, why: str) -> PublishedVersion:
         """Take a version out of use for good, also one on trial; refuses the stable one."""
 
         def decide(state: StoreState) -> VersionRetired | None:
             version = version_to_retire(state, number)
-            return (
-                None if version is None else VersionRetired(number=number, version=version.digest)
-            )
+            if version is None:
+                return None
+            _require_unpinned(self.consumers, version)
+            return VersionRetired(number=number, version=version.digest)
 
         self._append(decide, effective_at, why)
         return self.store.state().version(number)
@@ -370,6 +408,15 @@ class Publisher:
                 logger.info("the log moved behind entry %s: deciding again", state.seq)
             else:
                 return True
+
+
+def _require_unpinned(consumers: Iterable[ConsumerNeeds], version: PublishedVersion) -> None:
+    readers = [one.name for one in consumers if one.pins(version.frame, version.number)]
+    if readers:
+        raise PublicationRefusedError(
+            f"{version.name} is pinned by {', '.join(readers)}: agree with them on another version "
+            "first"
+        )
 
 
 def _check_gates(store: EmbeddingStore, version: PublishedVersion) -> None:

@@ -43,6 +43,10 @@ class PublishedVersion:
     gate_sha256: str
     effective_at: datetime
     is_retired: bool = False
+    is_archived: bool = False
+    """Whether it has no online rows; whoever names it again brings them back."""
+    withdrawn_because: str = ""
+    """Why it may not become ``stable`` by itself; empty unless its trial failed."""
 
     @property
     def name(self) -> str:
@@ -185,6 +189,15 @@ class StoreState:
             for _, version in sorted(self.versions.items())
             if version.frame == frame and not version.is_retired
         )
+
+    def online_versions(self, frame: int) -> tuple[PublishedVersion, ...]:
+        """Return the frame's live versions that look-ups are answered from, by number."""
+        return tuple(one for one in self.live_versions(frame) if not one.is_archived)
+
+    def named_versions(self, frame: int) -> frozenset[int]:
+        """Return the numbers of the versions that an alias of the frame means now."""
+        named = (self.stable(frame), self.canary(frame), self.previous(frame))
+        return frozenset(one.number for one in named if one is not None)
 
     def stable_switches(self, frame: int) -> tuple[Switch, ...]:
         """Return every switch of the frame's ``stable``, rollbacks included, in order."""

@@ -143,6 +143,19 @@ class EmbeddingStore:
         """Return whether a version's folder is there, whole."""
         return self._storage.folders.exists(_version(digest))
 
+    def is_collected(self, number: int) -> bool:
+        """Return whether a version was retired and its files were removed."""
+        version = self.state().version(number)
+        return version.is_retired and not self.has_version(version.digest)
+
+    def version_written_at(self, digest: str) -> datetime:
+        """Return when a version's folder was written."""
+        return self._storage.folders.written_at(_version(digest))
+
+    def version_size(self, digest: str) -> int:
+        """Return the bytes of a version's files."""
+        return self._storage.folders.size(_version(digest))
+
     def remove_version(self, digest: str) -> None:
         """Remove a version's files for good; whoever calls knows that nothing names them."""
         self._storage.folders.remove(_version(digest))

@@ -49,7 +49,7 @@ def erase_published(
     )
     state = store.state()
     if folder.configuration.exists():
-        if any(state.live_versions(frame) for frame in state.frames):
+        if any(state.online_versions(frame) for frame in state.frames):
             reconcile(workspace, erasure_key=erasure_key)
         else:  # which has nothing to render
             with exclusive_lock(folder.lock, what=str(folder.path), is_waiting=True):

@@ -1,4 +1,4 @@
-"""What Feast must show: the live versions of every frame, and which one each alias means."""
+"""What Feast must show: the online versions of every frame, and which one each alias means."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -133,7 +133,7 @@ def served_frames(store: EmbeddingStore, state: StoreState) -> Served:
     damaged: list[DamagedVersion] = []
     for number in state.frames:
         live: dict[int, ServedVersion] = {}
-        for version in state.live_versions(number):
+        for version in state.online_versions(number):
             try:
                 live[version.number] = _opened(store, version)
             except CorruptVersionError as error:

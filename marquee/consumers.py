@@ -21,17 +21,23 @@ from marquee.errors import CommandError
 def list_consumers(workspace: Workspace, console: Console) -> None:
     """Print what every registered service needs, and who else stands in the log."""
     consumers = registered_consumers(workspace)
-    table = Table("consumer", "frame", "dimensions", "freshness", "coverage")
+    table = Table("consumer", "frame", "dimensions", "freshness", "coverage", "of a canary", "pins")
     for one in consumers:
         hours, share = f"{one.freshness_h:g} h", f"{one.coverage:.1%}"
-        table.add_row(one.name, str(one.frame), str(one.dim), hours, share)
+        pin = "" if one.pin is None else f"v{one.pin}"
+        table.add_row(one.name, str(one.frame), str(one.dim), hours, share, _of_a_canary(one), pin)
     logged = workspace.store.state().consumers
     for name in sorted(logged.keys() - {one.name for one in consumers}):
-        table.add_row(name, str(logged[name].frame), "", "", "", style="dim")
+        table.add_row(name, str(logged[name].frame), *[""] * 5, style="dim")
     if not table.row_count:
         console.print(f"nobody is registered in {workspace.root.name}")
         return
     console.print(table)
+
+
+def _of_a_canary(needs: ConsumerNeeds) -> str:
+    asked = {"found": needs.found, "same top 10": needs.same_top_10}
+    return ", ".join(f"{name} {one:.1%}" for name, one in asked.items() if one is not None)
 
 
 def check_consumers(workspace: Workspace, console: Console) -> None:
@@ -65,7 +71,12 @@ def register_consumer(workspace: Workspace, path: Path, *, by: str, console: Con
 
 def _broken(workspace: Workspace, needs: ConsumerNeeds, *, serves_at: datetime | None) -> list[str]:
     """Return what the frame's stable version breaks; that there is none breaks only a check."""
-    stable = workspace.store.state().stable(needs.frame)
+    state = workspace.store.state()
+    if needs.pin is not None:
+        pinned = state.versions.get(needs.pin)
+        if pinned is None or pinned.is_retired or pinned.frame != needs.frame:
+            return [f"pins v{needs.pin}, which frame {needs.frame} does not have"]
+    stable = state.stable(needs.frame)
     if stable is None:
         return [] if serves_at is None else [f"wants frame {needs.frame}, nothing serves it"]
     manifest = workspace.store.open(stable).manifest

@@ -118,4 +118,6 @@ def _names(state: StoreState, version: PublishedVersion) -> str:
         "previous": state.previous(version.frame),
         "canary": state.canary(version.frame),
     }
-    return ", ".join(alias for alias, one in named.items() if one and one.number == version.number)
+    names = [alias for alias, one in named.items() if one and one.number == version.number]
+    withdrawn = ["withdrawn"] if version.withdrawn_because else []
+    return ", ".join([*names, *withdrawn, *(["archived"] if version.is_archived else [])])
