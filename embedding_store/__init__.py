@@ -1,6 +1,6 @@
 """The embedding store: published versions of user and item embeddings, and who reads which.
 
-A consumer needs five lines (``docs/consumers.md`` has the rest)::
+A consumer needs five lines (``docs/embeddings.md`` says more)::
 
     from embedding_store import EmbeddingClient
     version = EmbeddingClient.at("s3://bucket/store").pin("stable")  # or the folder of a store

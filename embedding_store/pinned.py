@@ -1,5 +1,6 @@
 """One version, resolved once: look-ups, search and bulk reads that never mix versions."""
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,12 @@ import pyarrow.compute as pc
 
 from embedding_store.answers import Embeddings, ScoredItem, TopItems
 from embedding_store.contracts import EmbeddingShard, Float32, Ids, Side, asked_ids
-from embedding_store.errors import ContractError, MixedVersionsError, UnknownItemError
+from embedding_store.errors import (
+    ContractError,
+    MixedVersionsError,
+    UnknownItemError,
+    UnreachableStoreError,
+)
 from embedding_store.item_index import RECALL_AT, ItemIndex, Rows
 from embedding_store.item_search import (
     Best,
@@ -28,9 +35,14 @@ from embedding_store.state import PublishedVersion
 from embedding_store.versions import Version
 from lake.hashing import buckets
 
+logger = logging.getLogger(__name__)
+
 CACHED_BUCKETS = 4
 """User parts that a pinned version keeps in memory; the least recently used one goes first."""
 
+
+PATIENCE_S = 3600.0
+"""How long what is pinned goes on answering while nobody can tell what its alias means."""
 
 _NO_ROWS: Rows = np.zeros(0, dtype=np.int64)
 
@@ -41,6 +53,13 @@ def _no_index() -> None:
 
 def _stay(pinned: "PinnedVersion") -> "PinnedVersion":
     return pinned
+
+
+@dataclass(slots=True)
+class _Contact:
+    """When the store last said what an alias means, by this process's monotonic clock."""
+
+    at: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,6 +76,7 @@ class PinnedVersion:
     """What ``refresh`` answers."""
     find_index: Callable[[], ItemIndex | None] = _no_index
     """Returns the index over the items, where one is published that can be used here."""
+    _contact: "_Contact" = field(default_factory=lambda: _Contact(monotonic()), compare=False)
     _buckets: OrderedDict[int, EmbeddingShard] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock, compare=False)
 
@@ -116,12 +136,25 @@ class PinnedVersion:
         vector.flags.writeable = False
         return vector
 
-    def refresh(self) -> "PinnedVersion":
+    def refresh(self, *, patience_s: float = PATIENCE_S) -> "PinnedVersion":
         """Return what the alias means now, in the same frame: this very object if nothing moved.
 
         What was pinned by a number or an instant stays.
+
+        Args:
+            patience_s: while the store cannot be reached, this object is returned, with a warning
+                in the log, until its last answer is so old; then UnreachableStoreError is raised.
         """
-        return self.follow(self)
+        try:
+            now = self.follow(self)
+        except UnreachableStoreError as error:
+            silent_s = monotonic() - self._contact.at
+            if silent_s > patience_s:
+                raise
+            logger.warning("%s goes on, silent for %.0f s: %s", self.name, silent_s, error)
+            return self
+        self._contact.at = monotonic()
+        return now
 
     def users(self, user_ids: Sequence[str]) -> Embeddings:
         """Return the users' embeddings; unknown users get the declared default."""

@@ -1,4 +1,4 @@
-"""The page for consumers: all of its Python runs, as one program, on a copy of the tiny world."""
+"""The pages for consumers: all Python of each runs, as one program, on a copy of the tiny world."""
 
 import os
 import re
@@ -15,8 +15,11 @@ from lake.storage import locate
 from tests.docs.commands import ROOT
 from tests.integration.conftest import Survived
 
-PAGE = (ROOT / "docs" / "consumers.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = {
+    page: FENCE.findall((ROOT / "docs" / f"{page}.md").read_text())
+    for page in ("embeddings", "consumers")
+}
 DISK, BUCKET = ".marquee/simulated", "s3://<bucket>/<prefix>"
 
 
@@ -52,9 +55,10 @@ def workspace(survived: Survived, tmp_path: Path) -> Workspace:
     return Workspace.open(copy)
 
 
-def test_the_code_runs(workspace: Workspace) -> None:
-    blocks = [block for block in BLOCKS if BUCKET not in block]
-    assert len(blocks) == len(BLOCKS) - 1
+@pytest.mark.parametrize("page", BLOCKS)
+def test_the_code_runs(workspace: Workspace, page: str) -> None:
+    blocks = [block for block in BLOCKS[page] if BUCKET not in block]
+    assert blocks
     run(blocks, workspace, **{DISK: str(workspace.root)})
 
 
@@ -68,5 +72,5 @@ def test_the_code_for_a_bucket_runs(workspace: Workspace, s3_url: str) -> None:
             there.commit_version(staged, version.digest)
     for key in here.objects.list("log"):
         there.objects.put(key, here.objects.get(key))
-    (block,) = [block for block in BLOCKS if BUCKET in block]
+    (block,) = [block for block in BLOCKS["consumers"] if BUCKET in block]
     run([block], workspace, **{BUCKET: s3_url})

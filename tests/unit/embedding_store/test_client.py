@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
+from time import monotonic
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +29,10 @@ from embedding_store.errors import (
     UnreachableStoreError,
 )
 from embedding_store.manifest import Manifest
-from embedding_store.pinned import CACHED_BUCKETS, PinnedVersion
+from embedding_store.pinned import CACHED_BUCKETS, PATIENCE_S, PinnedVersion
 from lake.digests import digest_bytes
+from lake.errors import StorageError
+from lake.log import CommitLog
 from tests.unit.embedding_store.small_world import BUCKETS, SmallWorld, drifted, instant, raw_world
 
 
@@ -366,6 +369,32 @@ def test_what_is_pinned_by_number_or_instant_is_never_refreshed(world: SmallWorl
     client = EmbeddingClient(world.store.root)
     for held in (client.pin_number(1), client.pin(as_of=instant(1, 2))):
         assert held.refresh() is held
+
+
+def test_an_outage_is_survived_for_a_while(
+    world: SmallWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.serve(0)
+    pinned = EmbeddingClient(world.store.root).pin()
+    now = monotonic()
+    world.serve(1)
+
+    def silent(_: CommitLog) -> tuple:
+        raise StorageError("nobody answers")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(CommitLog, "entries", silent)
+        for later in (1, PATIENCE_S - 1):
+            outage.setattr("embedding_store.pinned.monotonic", lambda later=later: now + later)
+            assert pinned.refresh() is pinned
+            assert pinned.users(["user-1"]).is_found.all()
+        assert "v1 goes on, silent for 3599 s: nobody answers" in caplog.text
+        with pytest.raises(UnreachableStoreError, match="nobody answers"):
+            pinned.refresh(patience_s=60)
+        outage.setattr("embedding_store.pinned.monotonic", lambda: now + PATIENCE_S + 1)
+        with pytest.raises(UnreachableStoreError, match="nobody answers"):
+            pinned.refresh()
+    assert pinned.refresh().name == "v2"
 
 
 def test_a_refresh_stays_in_its_frame(world: SmallWorld) -> None:
