@@ -5,6 +5,7 @@ Feast's layout by ``online_tables`` and read back through Feast itself; writing 
 nothing.
 """
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +24,8 @@ from feature_repo.online_tables.opening import open_table
 from feature_repo.online_tables.table import OnlineTable
 from feature_repo.served import ServedVersion
 from lake.hashing import keyed_hash
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_ROWS = 1_000
 """Rows per side that are read back and compared bit by bit, before an alias means the version."""
@@ -56,7 +59,9 @@ class OnlineRows:
         if held:
             self.remove_others()
         self._table.seal(written)
+        logger.info("step rows-written: %s", self.view.name)
         self.check()
+        logger.info("step rows-read-back: %s", self.view.name)
         return written
 
     def check(self) -> None:

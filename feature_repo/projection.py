@@ -100,6 +100,7 @@ def reconcile(workspace: Path, *, erasure_key: str = "") -> Reconciled:
         live = [version.view(side) for version, side in live_sides(served.frames)]
         forget_retired(store, set(live))
         is_applied = apply_rendering(store, rendering, live=live)
+        logger.info("step registry-applied: %s", is_applied)
         if has_erased:
             remove_erased_versions(embeddings, state)
             forget(folder, live, len(state.erasures))
