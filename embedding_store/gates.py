@@ -57,7 +57,7 @@ _UNREADABLE = "not measured: the vectors are not valid"
 class GatePolicy:
     """What a version must reach."""
 
-    min_coverage: float = 0.999
+    min_coverage: float = 0.9999
     """Share of the active users that have a vector."""
     min_item_cosine: float = 0.7
     """Mean cosine of probe items to the reference version: below, it is another frame."""

@@ -5,10 +5,13 @@ Feast's layout by ``online_tables`` and read back through Feast itself; writing 
 nothing.
 """
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from feast import FeatureStore, FeatureView
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
@@ -22,8 +25,12 @@ from feature_repo.online_tables.table import OnlineTable
 from feature_repo.served import ServedVersion
 from lake.hashing import keyed_hash
 
-SAMPLE_ROWS = 64
-"""Rows per side that are read back and compared bit by bit."""
+logger = logging.getLogger(__name__)
+
+SAMPLE_ROWS = 1_000
+"""Rows per side that are read back and compared bit by bit, before an alias means the version."""
+PROBE_ROWS = 64
+"""Rows of the first part that are, each time, of a version that was proven and served before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +42,15 @@ class OnlineRows:
     side: Side
     view: FeatureView
 
-    def complete(self) -> int:
+    def complete(self, *, was_served: bool = False) -> int:
         """Write the rows unless they are there, and read them back; return how many were written.
+
+        A version that ``was_served`` is only probed: it was read back before it was.
 
         Raises OnlineRowsError when they do not read back as published, and CorruptVersionError,
         with nothing written, when a file of either side is damaged.
         """
-        if self._fault(num_parts=1) is None:
+        if self._fault(is_probe=was_served) is None:
             return 0
         self.version.files.verify()
         held = self._table.count()
@@ -50,7 +59,9 @@ class OnlineRows:
         if held:
             self.remove_others()
         self._table.seal(written)
+        logger.info("step rows-written: %s", self.view.name)
         self.check()
+        logger.info("step rows-read-back: %s", self.view.name)
         return written
 
     def check(self) -> None:
@@ -59,11 +70,11 @@ class OnlineRows:
         if fault is not None:
             raise OnlineRowsError(f"{self.view.name}: {fault}: run `marquee reconcile`")
 
-    def _fault(self, *, num_parts: int | None = None) -> str | None:
+    def _fault(self, *, is_probe: bool = False) -> str | None:
         want, got = self.version.manifest.rows(self.side), self._table.count()
         if got != want:
             return f"want {want} online rows, got {'no table' if got is None else got}"
-        ids, vectors = sample_rows(self.version, self.side, num_parts=num_parts)
+        ids, vectors = sample_rows(self.version, self.side, is_probe=is_probe)
         read = self.store.provider.online_read(
             self.store.config, self.view, [self._key(one) for one in ids], [EMBEDDING, "version"]
         )
@@ -129,16 +140,39 @@ class OnlineRows:
 
 
 def sample_rows(
-    version: ServedVersion, side: Side, *, num_parts: int | None = None
+    version: ServedVersion, side: Side, *, is_probe: bool = False
 ) -> tuple[list[str], Float32]:
-    """Return up to ``SAMPLE_ROWS`` ids and vectors, spread over the first ``num_parts`` parts."""
-    records = [one for one in version.manifest.parts(side) if one.rows][:num_parts]
-    per_part = -(-SAMPLE_ROWS // max(1, len(records)))
-    picked: list[str] = []
-    rows = [np.empty((0, version.manifest.dim), np.float32)]
-    for record in records:
-        shard = version.files.shard(record, side)
-        step = max(1, record.rows // per_part)
-        picked += strings(shard.ids)[::step][:per_part]
-        rows.append(shard.vectors[::step][:per_part])
-    return picked, np.concatenate(rows)
+    """Return up to ``SAMPLE_ROWS`` ids and vectors of all parts, or a probe of the first.
+
+    Half of them are spread evenly over the rows; the others are drawn by the version's digest, so
+    no two versions leave the same rows unread.
+    """
+    records = [one for one in version.manifest.parts(side) if one.rows][: 1 if is_probe else None]
+    ends = np.cumsum([one.rows for one in records], dtype=np.int64)
+    picked = _picked_rows(
+        int(ends[-1]) if records else 0,
+        PROBE_ROWS if is_probe else SAMPLE_ROWS,
+        seed=int(version.published.digest[:16], 16),
+    )
+    ids: list[str] = []
+    vectors = [np.empty((0, version.manifest.dim), np.float32)]
+    for record, end in zip(records, ends, strict=True):
+        start = end - record.rows
+        rows = picked[(picked >= start) & (picked < end)] - start
+        if rows.size:
+            shard = version.files.shard(record, side)
+            ids += strings(shard.ids.take(pa.array(rows)))
+            vectors.append(shard.vectors[rows])
+    return ids, np.concatenate(vectors)
+
+
+def _picked_rows(num_rows: int, wanted: int, *, seed: int) -> npt.NDArray[np.int64]:
+    """Return the numbers of ``wanted`` rows, or of all where there are no more, in order."""
+    if num_rows <= wanted:
+        return np.arange(num_rows)
+    is_picked = np.zeros(num_rows, dtype=bool)
+    is_picked[np.arange(wanted // 2) * num_rows // (wanted // 2)] = True
+    others = np.flatnonzero(~is_picked)
+    draw = np.random.default_rng(seed)
+    is_picked[draw.choice(others, wanted - wanted // 2, replace=False)] = True
+    return np.flatnonzero(is_picked)

@@ -100,6 +100,7 @@ def reconcile(workspace: Path, *, erasure_key: str = "") -> Reconciled:
         live = [version.view(side) for version, side in live_sides(served.frames)]
         forget_retired(store, set(live))
         is_applied = apply_rendering(store, rendering, live=live)
+        logger.info("step registry-applied: %s", is_applied)
         if has_erased:
             remove_erased_versions(embeddings, state)
             forget(folder, live, len(state.erasures))
@@ -166,7 +167,7 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
         )
     look_up = {"user": features.users, "item": features.items}
     for side in SIDES:
-        ids, vectors = sample_rows(version, side, num_parts=1)
+        ids, vectors = sample_rows(version, side)
         got = look_up[side](ids)  # first: it knows what to say of lost rows
         plain = _plainly(folder, service_name(frame, alias, side), side, ids)
         if not (np.array_equal(got.vectors, vectors) and np.array_equal(plain, vectors)):
@@ -220,13 +221,15 @@ def _write_online(
     from feature_repo.online import OnlineRows
 
     written: dict[str, int] = {}
+    were_served = {name for frame in served.frames for _, name in frame.switches}
 
     def complete(version: ServedVersion, side: Side) -> None:
         view = rendering.views[version.view(side)]
         rows = OnlineRows(store=store, version=version, side=side, view=view)
         if has_erased:
             rows.remove_others()
-        if num_rows := rows.complete():
+        was_served = version.published.name in were_served
+        if num_rows := rows.complete(was_served=was_served):
             written[view.name] = num_rows
 
     return served.proven(complete), written

@@ -47,9 +47,11 @@ class KillingHandler(logging.Handler):
 
 
 def die_at_step(step: str, occurrence: int) -> None:
-    logger = logging.getLogger("embedding_store")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(KillingHandler(step, occurrence))
+    handler = KillingHandler(step, occurrence)
+    for package in ("embedding_store", "feature_repo"):
+        logger = logging.getLogger(package)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
 
 
 def die_at_fsync(number: int) -> None:

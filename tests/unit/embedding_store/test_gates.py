@@ -83,6 +83,18 @@ def test_users_without_a_vector_fail_the_coverage(world: SmallWorld) -> None:
     assert "60 of 61" in record.failures[0].note
 
 
+@pytest.mark.parametrize(("missing", "is_passed"), [(1, True), (2, False)])
+def test_of_ten_thousand_active_users_one_may_lack_a_vector(
+    world: SmallWorld, missing: int, *, is_passed: bool
+) -> None:
+    version = candidate(world)
+    coverage = replace(version.manifest.coverage, required=10_000, covered=10_000 - missing)
+    thin = replace(version, manifest=replace(version.manifest, coverage=coverage))
+    record = verdict(world, thin, policy=GatePolicy())
+    (gate,) = (one for one in record.gates if one.name == "coverage")
+    assert (gate.threshold, gate.is_passed) == (0.9999, is_passed)
+
+
 def test_another_world_fails_the_similarity(world: SmallWorld) -> None:
     record = verdict(world, candidate(world, raw=raw_world(seed=99)))
     assert failed(record) == ["item_similarity", "neighbour_overlap", "version_skew"]

@@ -7,12 +7,12 @@ import pytest
 from feature_repo.errors import OnlineRowsError
 from feature_repo.folder import FeastFolder
 from feature_repo.lookup import open_features
-from feature_repo.online import OnlineRows
+from feature_repo.online import SAMPLE_ROWS, OnlineRows, sample_rows
 from feature_repo.projection import reconcile
 from feature_repo.registry import open_for_reading
 from feature_repo.rendering import render
 from feature_repo.served import read_state, served_frames
-from tests.unit.feature_repo.small_world import SmallWorld
+from tests.unit.feature_repo.small_world import SmallWorld, content_of
 
 USERS = "marquee_user_embedding__f1__v1"
 SOME_VECTOR = f"(SELECT value FROM {USERS} WHERE feature_name = 'embedding' LIMIT 1)"
@@ -73,6 +73,41 @@ def test_harm_to_the_rows_is_seen_and_repaired(served: SmallWorld, harm: str, wh
 
     assert reconcile(served.root).written == {"user_embedding__f1__v1": 40}
     user_rows(served).check()
+
+
+def test_harm_to_one_row_of_a_version_on_trial_is_seen_wherever_it_lies(world: SmallWorld) -> None:
+    """As after a kill between writing and reading back; each is in every sample, being few."""
+    world.publish(1, content_of(1, num_users=900))
+    reconcile(world.root)
+    for row in (0, 450, 899):
+        with online(world) as connection:
+            connection.execute(
+                f"UPDATE {USERS} SET value = {SOME_VECTOR} WHERE feature_name = 'embedding' AND "
+                f"entity_key = (SELECT DISTINCT entity_key FROM {USERS} "
+                f"WHERE value IS NOT {SOME_VECTOR} ORDER BY 1 LIMIT 1 OFFSET {min(row, 898)})"
+            )
+
+        assert reconcile(world.root).written == {"user_embedding__f1__v1": 900}
+
+
+def test_a_thousand_rows_of_all_parts_are_read_back_other_ones_for_each_version(
+    world: SmallWorld,
+) -> None:
+    drawn = []
+    for number in (1, 2):
+        world.publish(number, content_of(7, num_users=4_000))
+        frames = served_frames(world.store, read_state(world.store)).frames
+        version = frames[0].versions[-1]
+        ids, vectors = sample_rows(version, "user")
+        content = world.contents[number].users
+        assert len(set(ids)) == len(ids) == SAMPLE_ROWS == 1_000
+        assert all((content[one] == vector).all() for one, vector in zip(ids, vectors, strict=True))
+        shards = [version.files.shard(one, "user") for one in version.manifest.parts("user")]
+        per_part = [len({*shard.ids.to_pylist()} & {*ids}) for shard in shards]
+        assert min(per_part) > 400
+        drawn.append(set(ids))
+        assert sample_rows(version, "user")[0] == ids
+    assert 500 <= len(drawn[0] & drawn[1]) < 700
 
 
 def test_a_message_about_a_user_does_not_name_them(served: SmallWorld) -> None:

@@ -23,8 +23,12 @@ SOME_VECTOR = "(SELECT value FROM {0} WHERE feature_name = 'embedding' LIMIT 1)"
 
 
 def picture(world: SmallWorld) -> dict:
+    return picture_of(world.root)
+
+
+def picture_of(workspace: Path) -> dict:
     """Everything that consumers could tell apart."""
-    folder = FeastFolder.of(world.root)
+    folder = FeastFolder.of(workspace)
     registry = open_for_reading(folder).registry
     views = {one.name: one for one in registry.list_feature_views(PROJECT)}
     services = {one.name: one for one in registry.list_feature_services(PROJECT)}
@@ -40,8 +44,8 @@ def picture(world: SmallWorld) -> dict:
             for name in sorted(names)
         }
     history = {
-        path.relative_to(world.root).as_posix(): path.read_bytes()
-        for path in sorted((world.root / "store" / "history").rglob("*.parquet"))
+        path.relative_to(workspace).as_posix(): path.read_bytes()
+        for path in sorted((workspace / "store" / "history").rglob("*.parquet"))
     }
     return {"registry": _pictures(views, services), "rows": rows, "history": history}
 

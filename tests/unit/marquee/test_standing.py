@@ -28,7 +28,7 @@ def test_the_status_tells_what_is_stable_and_how_old_it_is(
     assert "(1 day later)" in answer.out
     assert "rollback to v1" in answer.out
     assert "forward" not in answer.out
-    assert "coverage passed: 1.0000 is at least the wanted 0.9990" in answer.out
+    assert "coverage passed: 1.0000 is at least the wanted 0.9999" in answer.out
     assert "60 of 60 users" in answer.out
 
 
