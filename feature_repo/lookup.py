@@ -11,9 +11,11 @@ gets ``is_found`` False and zeros (no published vector is zero). Every answer is
 """
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -21,6 +23,7 @@ import numpy as np
 from embedding_store.answers import Embeddings, require_one_version
 from embedding_store.contracts import ID_COLUMNS, SIDES, Float32, Side, asked_ids, strings
 from embedding_store.errors import MixedVersionsError
+from embedding_store.pinned import PATIENCE_S
 from feature_repo.errors import NoTableError, NotServedError
 from feature_repo.folder import FeastFolder
 from feature_repo.history import TrainingFrame, join_served
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from feature_repo.online_tables.table import OnlineTable
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,10 @@ def open_features(feast_folder: Path, *, frame: int = 1, alias: str = "stable") 
 
 
 class Features:
-    """A consumer's view of one frame; every call follows the alias, ``pinned`` stays."""
+    """A consumer's view of one frame; every call follows the alias, ``pinned`` stays.
+
+    While the registry cannot be read, the alias goes on meaning what it meant, for ``PATIENCE_S``.
+    """
 
     def __init__(
         self,
@@ -96,6 +104,8 @@ class Features:
         self._alias = alias
         self._held = held
         self._rows: dict[str, _ViewRows] = {}
+        self._known: dict[str, FeatureService] = {}
+        self._answered_at = monotonic()
 
     @property
     def version(self) -> str:
@@ -174,16 +184,28 @@ class Features:
         if self._held is not None:
             return self._held[name]
         try:
-            return self._store.get_feature_service(name, allow_cache=True)
+            service = self._store.get_feature_service(name, allow_cache=True)
         except FeatureServiceNotFoundException as error:
             raise NotServedError(
                 f"no service {name}: nothing is promoted to {self._alias} in frame {self._frame}"
             ) from error
-        except DecodeError as error:
-            raise NotServedError(
-                "the feature registry is damaged: remove feast/registry.db from the workspace and "
-                "run `marquee reconcile`, which makes it again from the log"
-            ) from error
+        except (OSError, DecodeError) as error:
+            return self._last_known(name, error)
+        self._known[name] = service
+        self._answered_at = monotonic()
+        return service
+
+    def _last_known(self, name: str, error: Exception) -> "FeatureService":
+        """Return what the service meant when the registry last answered, while that is recent."""
+        silent_s = monotonic() - self._answered_at
+        if name in self._known and silent_s <= PATIENCE_S:
+            logger.warning("%s stays as it was %.0f s ago: %s", name, silent_s, error)
+            return self._known[name]
+        raise NotServedError(
+            f"the feature registry cannot be read ({error}): remove feast/registry.db from the "
+            "workspace if it is damaged, and run `marquee reconcile`, which makes it again from "
+            "the log"
+        ) from error
 
     def _one_side(self, side: Side, ids: Sequence[str]) -> Embeddings:
         return self._again(lambda: self._read(self.service(side), side, ids))

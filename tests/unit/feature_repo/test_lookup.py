@@ -1,9 +1,13 @@
+from datetime import UTC, datetime
+from time import monotonic
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from embedding_store.answers import require_one_version
 from embedding_store.errors import ContractError, MixedVersionsError
+from embedding_store.pinned import PATIENCE_S
 from feature_repo.errors import NotServedError
 from feature_repo.lookup import open_features
 from feature_repo.projection import reconcile
@@ -139,3 +143,24 @@ def test_an_alias_or_frame_without_a_version_is_named(served: SmallWorld) -> Non
         open_features(served.feast, alias="canary")
     with pytest.raises(NotServedError, match="embeddings_f2_stable"):
         open_features(served.feast, frame=2)
+
+
+def test_a_lost_registry_changes_nothing_for_a_while(
+    served: SmallWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = open_features(served.feast)
+    before = features.users(["u5"])
+    registry = served.feast / "registry.db"
+    whole = registry.read_bytes()
+    now = monotonic()
+    for damage in (registry.unlink, lambda: registry.write_bytes(whole[:50])):
+        damage()
+        features._store.registry.cached_registry_proto_created = datetime(2026, 1, 1, tzinfo=UTC)
+        after = features.users(["u5"])
+        assert (after.version, after.is_found.all()) == (before.version, True)
+        with monkeypatch.context() as patched:
+            patched.setattr("feature_repo.lookup.monotonic", lambda: now + PATIENCE_S + 60)
+            with pytest.raises(NotServedError, match="the feature registry cannot be read"):
+                features.users(["u5"])
+    registry.write_bytes(whole)
+    assert features.users(["u5"]).version == before.version
