@@ -194,6 +194,11 @@ def _named(state: StoreState, alias: Alias, frame: int) -> PublishedVersion:
     if alias not in meaning:
         raise ContractError(f"alias: want one of {', '.join(meaning)}, got {alias!r}")
     version = meaning[alias](frame)
+    if version is None and state.is_retired(frame):
+        raise RetiredVersionError(
+            f"frame {frame} is retired: read frame {state.served_frame}, or pin an instant at "
+            "which it served"
+        )
     if version is None:
         raise NoVersionError(f"frame {frame} has no {alias} version")
     return version
@@ -205,9 +210,10 @@ def _only_frame(state: StoreState, url: str) -> int:
             f"nothing is published in {url}: want the folder of an embedding store, such as "
             "<workspace>/store, or a day that is published first"
         )
-    if len(state.frames) > 1:
-        names = ", ".join(str(one) for one in state.frames)
+    frames = state.live_frames
+    if len(frames) > 1:
+        names = ", ".join(str(one) for one in frames)
         raise NoVersionError(
             f"the store has the frames {names}, whose vectors must not be mixed: name one"
         )
-    return state.frames[0]
+    return frames[0]

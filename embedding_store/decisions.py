@@ -5,9 +5,10 @@ new fold. Each returns the version to act on, or None where the log holds the ac
 raises what forbids it. That files and gate records bear it out is for the publisher to prove.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
-from embedding_store.entries import ALIASES, Alias
+from embedding_store.entries import ALIASES, Alias, ConsumerRegistered
 from embedding_store.errors import (
     AlreadyPublishedError,
     NoVersionError,
@@ -15,7 +16,8 @@ from embedding_store.errors import (
     StableMovedError,
 )
 from embedding_store.manifest import Origin
-from embedding_store.state import PublishedVersion, StoreState
+from embedding_store.state import Frame, PublishedVersion, StoreState
+from embedding_store.transform import Stabilisation
 
 
 def held_publication(
@@ -51,6 +53,90 @@ def check_stable(state: StoreState, frame: int, judged_against: str | None) -> N
             f"against {judged_against[:12] if judged_against else 'nothing'}: stabilise and gate "
             "again"
         )
+
+
+def check_frame(state: StoreState, transform: Stabilisation, day: str) -> None:
+    """Raise unless the vectors may be of their frame: it stands, or they may open it.
+
+    Raises StableMovedError where the frames are others by now than those they were brought to, and
+    PublicationRefusedError where the frame takes no such vectors.
+    """
+    frame = state.opened.get(transform.frame)
+    if frame is None:
+        _check_opening(state, transform)
+        return
+    if frame.is_retired:
+        raise PublicationRefusedError(
+            f"frame {frame.number} is retired: days go to frame {state.current_frame}"
+        )
+    if frame.dim not in {None, transform.dim}:
+        raise PublicationRefusedError(
+            f"frame {frame.number} has dim {frame.dim}, the vectors have dim {transform.dim}: "
+            "stabilise again"
+        )
+    opens = transform.opens
+    if opens is not None and (opens.beside, day) != (frame.beside, frame.day):
+        raise StableMovedError(
+            f"frame {frame.number} was opened meanwhile, by {frame.day}: stabilise and gate again"
+        )
+
+
+def _check_opening(state: StoreState, transform: Stabilisation) -> None:
+    opens, current = transform.opens, state.current_frame
+    if opens is None:
+        if current is not None:
+            raise PublicationRefusedError(
+                f"frame {transform.frame} is not open and the vectors do not say what they could "
+                f"not be brought into: stabilise onto frame {current}"
+            )
+        return
+    if (opens.beside, transform.frame) != (current, state.next_frame):
+        raise StableMovedError(
+            f"frame {transform.frame} would be opened beside frame {opens.beside}, but days go to "
+            f"frame {current} by now: stabilise and gate again"
+        )
+    check_stable(state, opens.beside, opens.judged_against)
+
+
+def frame_to_retire(
+    state: StoreState, number: int, readers: Collection[str], effective_at: datetime
+) -> Frame | None:
+    """Return the frame that shall have no names any more; ``readers`` is who else reads it."""
+    frame = state.opened.get(number)
+    if frame is None:
+        known = ", ".join(map(str, sorted(state.opened))) or "none"
+        raise NoVersionError(f"no frame {number} is open (there is: {known})")
+    if frame.is_retired:
+        return None
+    if number in {state.served_frame, state.current_frame}:
+        raise PublicationRefusedError(
+            f"frame {number} is the one that is served by default or that days go to: only a frame "
+            "that another one took over from is retired"
+        )
+    logged = {name for name, one in state.consumers.items() if one.frame == number}
+    if names := sorted(logged | set(readers)):
+        raise PublicationRefusedError(
+            f"frame {number} is read by {', '.join(names)}: when a service reads another one, "
+            "register it for that or take it out with `marquee consumers remove NAME`"
+        )
+    if effective_at < frame.effective_at:
+        raise PublicationRefusedError(
+            f"frame {number} is open from {frame.effective_at.isoformat()} on, it cannot be "
+            f"retired at {effective_at.isoformat()}"
+        )
+    return frame
+
+
+def consumer_to_register(
+    state: StoreState, consumer: ConsumerRegistered
+) -> ConsumerRegistered | None:
+    """Return the note that is to be made; nobody begins to read a retired frame."""
+    if state.is_retired(consumer.frame):
+        raise PublicationRefusedError(
+            f"frame {consumer.frame} is retired: {consumer.name} may read frame "
+            f"{state.served_frame}"
+        )
+    return None if state.consumers.get(consumer.name) == consumer else consumer
 
 
 def version_to_promote(

@@ -104,6 +104,34 @@ class VersionRetired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrameOpened:
+    """Another coordinate system, which new days are published in from the entry's instant on.
+
+    A store's first frame has none: its first version opens it.
+    """
+
+    kind: ClassVar[str] = "frame_opened"
+    frame: int
+    dim: int
+    dtype: str
+    beside: int
+    """The frame that the vectors could not be brought into, which goes on."""
+    judged_against: str
+    """Digest of its ``stable`` version, which they were measured against."""
+    day: str
+    """Of the vectors that opened it."""
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRetired:
+    """A frame has no names any more and none of its versions may be given one."""
+
+    kind: ClassVar[str] = "frame_retired"
+    frame: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerRegistered:
     """Somebody reads a frame, so it may not be retired."""
 
@@ -111,6 +139,14 @@ class ConsumerRegistered:
     name: str
     frame: int
     contact: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerRemoved:
+    """Somebody reads no frame any more."""
+
+    kind: ClassVar[str] = "consumer_removed"
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +173,10 @@ AnyBody = (
     | CanaryWithdrawn
     | VersionArchived
     | VersionRetired
+    | FrameOpened
+    | FrameRetired
     | ConsumerRegistered
+    | ConsumerRemoved
     | VersionsErased
 )
 
@@ -151,7 +190,10 @@ KINDS: Mapping[str, type[AnyBody]] = {
         CanaryWithdrawn,
         VersionArchived,
         VersionRetired,
+        FrameOpened,
+        FrameRetired,
         ConsumerRegistered,
+        ConsumerRemoved,
         VersionsErased,
     )
 }

@@ -17,6 +17,9 @@ from embedding_store.entries import (
     AnyBody,
     CanaryWithdrawn,
     ConsumerRegistered,
+    ConsumerRemoved,
+    FrameOpened,
+    FrameRetired,
     ModelAccepted,
     VersionArchived,
     VersionPublished,
@@ -26,7 +29,7 @@ from embedding_store.entries import (
     parse,
 )
 from embedding_store.errors import NoVersionError
-from embedding_store.state import ModelAcceptance, PublishedVersion, StoreState, Switch
+from embedding_store.state import Frame, ModelAcceptance, PublishedVersion, StoreState, Switch
 from lake.log import Entry
 
 
@@ -99,10 +102,12 @@ def _published(state: StoreState, entry: Entry, body: VersionPublished) -> Store
         gate_sha256=body.gate_sha256,
         effective_at=_instant(entry),
     )
+    first = Frame(number=body.frame, day=body.day, effective_at=_instant(entry))
     return replace(
         state,
         versions={**state.versions, body.number: version},
         digests={**state.digests, body.digest: body.number},
+        opened={body.frame: first, **state.opened},
     )
 
 
@@ -184,8 +189,42 @@ def _retired(state: StoreState, entry: Entry, body: VersionRetired) -> StoreStat
     return replace(state, versions=versions, stacks=stacks, canaries=canaries)
 
 
+def _frame_opened(state: StoreState, entry: Entry, body: FrameOpened) -> StoreState:
+    frame = Frame(
+        number=body.frame,
+        day=body.day,
+        effective_at=_instant(entry),
+        dim=body.dim,
+        beside=body.beside,
+        judged_against=body.judged_against,
+        because=body.because,
+    )
+    return replace(state, opened={**state.opened, body.frame: frame})
+
+
+def _frame_retired(state: StoreState, entry: Entry, body: FrameRetired) -> StoreState:
+    if body.frame not in state.opened:
+        raise NoVersionError(
+            f"log entry {entry.seq} retires frame {body.frame}, which was not opened before it: "
+            "the log is damaged, restore it from a copy"
+        )
+    frame = replace(state.opened[body.frame], is_retired=True)
+    versions = {
+        number: replace(one, is_retired=one.is_retired or one.frame == body.frame)
+        for number, one in state.versions.items()
+    }
+    canaries = {one: number for one, number in state.canaries.items() if one != body.frame}
+    opened = {**state.opened, body.frame: frame}
+    return replace(state, opened=opened, versions=versions, canaries=canaries)
+
+
 def _registered(state: StoreState, _: Entry, body: ConsumerRegistered) -> StoreState:
     return replace(state, consumers={**state.consumers, body.name: body})
+
+
+def _removed(state: StoreState, _: Entry, body: ConsumerRemoved) -> StoreState:
+    left = {name: one for name, one in state.consumers.items() if name != body.name}
+    return replace(state, consumers=left)
 
 
 def _after(entry: Entry, body: VersionsErased, published: Collection[str]) -> list[str]:
@@ -224,6 +263,9 @@ _APPLY: Mapping[type[AnyBody], Callable[[StoreState, Entry, Any], StoreState]] =
     CanaryWithdrawn: _withdrawn,
     VersionArchived: _archived,
     VersionRetired: _retired,
+    FrameOpened: _frame_opened,
+    FrameRetired: _frame_retired,
     ConsumerRegistered: _registered,
+    ConsumerRemoved: _removed,
     VersionsErased: _erased,
 }

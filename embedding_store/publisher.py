@@ -2,7 +2,7 @@
 
 ::
 
-    publish:  stage ─► verify ─► gate record ─► log: version_published
+    publish:  stage ─► verify ─► gate record ─► [log: frame_opened] ─► log: version_published
     promote:  log: alias_set ─► served history           rollback:  log ─► served history
     withdraw, archive, retire:  log
     erase:    versions rewritten ─► log: versions_erased ─► served history ─► old files removed
@@ -18,10 +18,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from embedding_store.alignment import misfit_of
 from embedding_store.consumers import ConsumerNeeds, require_promises_kept
 from embedding_store.decisions import (
     canary_to_withdraw,
+    check_frame,
     check_stable,
+    consumer_to_register,
+    frame_to_retire,
     held_publication,
     version_to_archive,
     version_to_promote,
@@ -35,6 +39,9 @@ from embedding_store.entries import (
     AnyBody,
     CanaryWithdrawn,
     ConsumerRegistered,
+    ConsumerRemoved,
+    FrameOpened,
+    FrameRetired,
     ModelAccepted,
     VersionArchived,
     VersionPublished,
@@ -65,9 +72,9 @@ from embedding_store.history import rebuild
 from embedding_store.last_week import ConsumerTask
 from embedding_store.manifest import Origin
 from embedding_store.staging import ActiveUsers, stage
-from embedding_store.state import ModelAcceptance, PublishedVersion, StoreState, Switch
+from embedding_store.state import Frame, ModelAcceptance, PublishedVersion, StoreState, Switch
 from embedding_store.store import EmbeddingStore
-from embedding_store.transform import STABILISATION_FILE, Stabilisation
+from embedding_store.transform import STABILISATION_FILE, Opening, Stabilisation
 from embedding_store.versions import Version, open_version
 from lake.digests import digest_bytes
 from lake.errors import LogMovedError
@@ -147,10 +154,13 @@ class Publisher:
         """Publish a ``stabilised_embeddings`` folder as the day's version, without naming it yet.
 
         The same work of the same day is published once: then the existing version is returned.
+        Vectors that say that they open a frame do so only when they cannot be brought into the one
+        that days go to, as is measured here again.
 
         Raises:
             AlreadyPublishedError: the day has a version of other work; ``republish`` makes another.
-            StableMovedError: the vectors were not stabilised onto the frame's ``stable``.
+            StableMovedError: the vectors were not stabilised onto the frame's ``stable``, or
+                somebody else opened a frame meanwhile.
             ErasedUsersError: the vectors are of users who were erased since.
             PublicationRefusedError: a gate failed, now or in an earlier run.
             ContractError: the vectors break the contract.
@@ -160,6 +170,7 @@ class Publisher:
         def check(state: StoreState) -> PublishedVersion | None:
             held = held_publication(state, origin, republish=republish)
             if held is None:
+                check_frame(state, transform, origin.day)
                 check_stable(state, transform.frame, transform.reference)
             return held
 
@@ -171,6 +182,15 @@ class Publisher:
         require_nobody_erased(self.store, state, version)
         version.verify()
         gate_sha256 = self._judge(version, evidence)
+        if transform.opens is not None:
+            opening = self._opening(version, transform.opens, evidence.policy)
+
+            def open_frame(state: StoreState) -> FrameOpened | None:
+                is_open = check(state) or transform.frame in state.opened
+                return None if is_open else opening
+
+            self._append(open_frame, effective_at, why)
+            logger.info("step frame-logged: %s", transform.frame)
 
         def decide(state: StoreState) -> VersionPublished | None:
             if check(state):
@@ -322,6 +342,21 @@ class Publisher:
         self._append(decide, effective_at, why)
         return self.store.state().version(number)
 
+    def retire_frame(self, number: int, *, effective_at: datetime, why: str) -> Frame:
+        """Take a frame out of use for good, with its versions; what it served stays joinable.
+
+        Raises PublicationRefusedError while a registered consumer reads it, and of the frame that
+        days go to.
+        """
+        readers = [one.name for one in self.consumers if one.frame == number]
+
+        def decide(state: StoreState) -> FrameRetired | None:
+            frame = frame_to_retire(state, number, readers, effective_at)
+            return None if frame is None else FrameRetired(frame=number)
+
+        self._append(decide, effective_at, why)
+        return self.store.state().opened[number]
+
     def erase(
         self, tombstones: Tombstones, *, effective_at: datetime, why: str
     ) -> VersionsErased | None:
@@ -348,12 +383,19 @@ class Publisher:
     def register_consumer(
         self, consumer: ConsumerRegistered, *, effective_at: datetime, why: str
     ) -> None:
-        """Note that somebody reads a frame; the same note twice is one."""
+        """Note that somebody reads a frame; the same note twice is one.
 
-        def decide(state: StoreState) -> ConsumerRegistered | None:
-            return None if state.consumers.get(consumer.name) == consumer else consumer
+        Raises PublicationRefusedError where the frame is retired.
+        """
+        self._append(lambda state: consumer_to_register(state, consumer), effective_at, why)
 
-        self._append(decide, effective_at, why)
+    def remove_consumer(self, name: str, *, effective_at: datetime, why: str) -> bool:
+        """Note that somebody reads no frame any more; return False where none was noted."""
+
+        def decide(state: StoreState) -> ConsumerRemoved | None:
+            return ConsumerRemoved(name=name) if name in state.consumers else None
+
+        return self._append(decide, effective_at, why)
 
     def open(self, version: PublishedVersion) -> Version:
         """Return the version's folder, its manifest proven."""
@@ -382,6 +424,28 @@ class Publisher:
         basis = evidence_of(version, evidence.quality, evidence.policy, evidence.consumer)
         _, sha256 = require_passed(self.store, version.digest, basis)
         return sha256
+
+    def _opening(self, version: Version, opens: Opening, policy: GatePolicy) -> FrameOpened:
+        """Return the entry that opens the version's frame; it says what is measured here.
+
+        Raises PublicationRefusedError where the vectors can be brought into the frame beside it.
+        """
+        target = self._reference(opens.judged_against)
+        misfit = misfit_of(version, target, min_item_cosine=policy.min_item_cosine)
+        if misfit is None:
+            raise PublicationRefusedError(
+                f"the vectors can be brought into frame {opens.beside}, onto "
+                f"{opens.judged_against[:12]}: they open no frame beside it, stabilise again"
+            )
+        return FrameOpened(
+            frame=version.manifest.frame,
+            dim=version.manifest.dim,
+            dtype=version.manifest.dtype,
+            beside=opens.beside,
+            judged_against=opens.judged_against,
+            day=version.manifest.origin.day,
+            because=misfit.because,
+        )
 
     def _reference(self, digest: str) -> Version:
         return open_version(self.store.version_folder(digest))

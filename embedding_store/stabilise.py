@@ -21,13 +21,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from embedding_store.contracts import (
-    EmbeddingShard,
-    Float32,
-    Float64,
-    Side,
-    embedding_table,
+from embedding_store.alignment import (
+    Misfit,
+    Sums,
+    counter,
+    factorise,
+    gram_of,
+    nothing_common,
+    other_dim,
+    rotation,
+    sums_of,
+    turned,
+    unlike,
 )
+from embedding_store.contracts import EmbeddingShard, Float64, Side, embedding_table
 from embedding_store.errors import StabilisationError
 from embedding_store.parts import (
     dim_of,
@@ -37,23 +44,36 @@ from embedding_store.parts import (
     shards,
     write_part,
 )
-from embedding_store.similarity import PROBE_USERS, common_vectors, similarity, user_probe
-from embedding_store.transform import STABILISATION_FILE, TRANSFORM_FILES, Stabilisation
+from embedding_store.similarity import PROBE_USERS, similarity, user_probe
+from embedding_store.transform import STABILISATION_FILE, TRANSFORM_FILES, Opening, Stabilisation
 from embedding_store.versions import DEFAULT_USER_FILE, Version, open_version
 from lake.digests import digest_file
 from lake.lake import Written
 
 INPUT_DEFAULT_FILE = "default.parquet"
-GRAM_FLOOR = 1e-12
-"""Smallest eigenvalue of a Gram matrix that counts, relative to the largest: below, float64 sums
-hold only rounding."""
 PROBE_SCORED_ITEMS = 2048
 SCORE_TOLERANCE = 1e-5
 """Largest change of a score by float32 storage, relative to the largest score of the probe."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameBeside:
+    """Leave to open another frame for vectors that cannot be brought into theirs."""
+
+    number: int
+    """Of the frame to open."""
+    min_item_cosine: float
+    """Mean cosine of probe items to the reference, once they are turned to it, that is alike."""
+
+
 def stabilise(
-    user_folder: Path, item_folder: Path, folder: Path, *, frame: int, reference: Path | None
+    user_folder: Path,
+    item_folder: Path,
+    folder: Path,
+    *,
+    frame: int,
+    reference: Path | None,
+    beside: FrameBeside | None = None,
 ) -> Written:
     """Write ``user/``, ``item/``, ``user_default.parquet`` and the record to ``folder``.
 
@@ -64,140 +84,122 @@ def stabilise(
         frame: the frame, which must be the reference's.
         reference: folder of the published version to turn to; None opens ``frame``, in a canonical
             order and sign of the axes.
+        beside: leave to open another frame in place of failing; then the record says why.
 
     Raises:
-        StabilisationError: another dim or frame, nothing in common, or scores that are not kept.
+        StabilisationError: the reference is of another frame, scores are not kept, or the vectors
+            cannot be brought into the frame (another dim, nothing in common).
     """
+    target = None if reference is None else _target(reference, frame)
     dim = dim_of(parts_of(item_folder, "item")[0].path)
-    target = None if reference is None else open_version(reference)
-    if target is not None:
-        _check_same_space(target, dim, frame)
     default = read_default_user(user_folder / INPUT_DEFAULT_FILE, dim)
-    items = _sums(item_folder, "item", dim, target)
-    users = _sums(user_folder, "user", dim, target)
-    users.gram += _gram(default.vectors)
-    item_map, singular_values = _factorise(items, users)
-    if target is not None:
-        item_map = item_map @ _rotation(items, users, item_map, target)
-    maps: dict[Side, Float64] = {"item": item_map, "user": _counter(item_map)}
+    fit = _fit(user_folder, item_folder, default, target, beside)
+    maps: dict[Side, Float64] = {"item": fit.item_map, "user": counter(fit.item_map)}
 
     rows = _write(item_folder, "item", maps["item"], folder)
     rows += _write(user_folder, "user", maps["user"], folder)
-    turned = EmbeddingShard(
-        embedding_table("user", default.ids, _turn(default.vectors, maps["user"])), "user", dim
+    after = EmbeddingShard(
+        embedding_table("user", default.ids, turned(default.vectors, maps["user"])), "user", dim
     )
-    write_part(folder / DEFAULT_USER_FILE, turned.table)
+    write_part(folder / DEFAULT_USER_FILE, after.table)
     raw = _probe(user_folder, item_folder, default)
-    published = _probe(folder / "user", folder / "item", turned)
+    published = _probe(folder / "user", folder / "item", after)
     figures = {
         "score_error": _score_error(raw, published),
-        "before": _similarity(raw, target),
-        "after": _similarity(published, target),
+        "before": _similarity(raw, fit.target),
+        "after": _similarity(published, fit.target),
     }
+    opens = None if fit.misfit is None or target is None else _opening(fit.misfit, target)
     record = Stabilisation(
-        frame=frame,
+        frame=beside.number if opens and beside else frame,
         dim=dim,
-        reference=None if target is None else target.digest,
-        common_items=items.common,
-        common_users=users.common,
-        singular_values=tuple(singular_values.tolist()),
+        reference=None if fit.target is None else fit.target.digest,
+        common_items=fit.common["item"],
+        common_users=fit.common["user"],
+        singular_values=tuple(fit.singular_values.tolist()),
         transform_sha256={side: _save(folder, side, matrix) for side, matrix in maps.items()},
         figures=figures,
+        opens=opens,
     )
     record.write(folder / STABILISATION_FILE)
     return Written(rows=rows, figures=_headline(record))
 
 
-@dataclass(slots=True)
-class _Sums:
-    """What one pass over a side leaves: nothing larger than dim x dim."""
-
-    gram: Float64
-    total: Float64
-    """The sum of the vectors."""
-    cross: Float64
-    """Common rows, new against reference."""
-    common: int
+def _target(reference: Path, frame: int) -> Version:
+    target = open_version(reference)
+    if target.manifest.frame != frame:
+        raise StabilisationError(
+            f"the reference is of frame {target.manifest.frame}, the vectors are for frame {frame}"
+        )
+    return target
 
 
-def _gram(vectors: Float32) -> Float64:
-    wide = vectors.astype(np.float64)
-    product: Float64 = wide.T @ wide
-    return product
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """The items' map, and the version that it turns to; without one, why not."""
+
+    item_map: Float64
+    singular_values: Float64
+    target: Version | None
+    misfit: Misfit | None
+    common: dict[Side, int]
 
 
-def _sums(folder: Path, side: Side, dim: int, target: Version | None) -> _Sums:
-    sums = _Sums(np.zeros((dim, dim)), np.zeros(dim), np.zeros((dim, dim)), 0)
+def _fit(
+    user_folder: Path,
+    item_folder: Path,
+    default: EmbeddingShard,
+    target: Version | None,
+    beside: FrameBeside | None,
+) -> _Fit:
+    dim = default.dim
+    misfit = None if target is None else other_dim(dim, target)
+    onto = target if misfit is None else None
+    items = _sums(item_folder, "item", dim, onto)
+    users = _sums(user_folder, "user", dim, onto)
+    users.gram += gram_of(default.vectors)
+    item_map, values = factorise(items, users)
+    if onto is not None and (misfit := nothing_common(items, users, onto)) is None:
+        on_target = item_map @ rotation(items, users, item_map)
+        if beside is not None:
+            every = _every_item(item_folder, dim)
+            misfit = unlike(every, on_target, onto, min_item_cosine=beside.min_item_cosine)
+        if misfit is None:
+            common: dict[Side, int] = {"item": items.common, "user": users.common}
+            return _Fit(on_target, values, onto, None, common)
+    if misfit is not None and beside is None:
+        raise StabilisationError(
+            f"{misfit.because}: publish a frame of its own beside it (reference None)"
+        )
+    return _Fit(item_map, values, None, misfit, {"item": 0, "user": 0})
+
+
+def _opening(misfit: Misfit, target: Version) -> Opening:
+    return Opening(
+        beside=target.manifest.frame,
+        judged_against=target.digest,
+        because=misfit.because,
+        figures=misfit.figures,
+    )
+
+
+def _sums(folder: Path, side: Side, dim: int, target: Version | None) -> Sums:
     num_parts = len(parts_of(folder, side))
-    for number, shard in enumerate(shards(folder, side, dim)):
-        sums.gram += _gram(shard.vectors)
-        sums.total += shard.vectors.sum(axis=0, dtype=np.float64)
-        for old, new in common_vectors(shard, number, num_parts, target):
-            sums.cross += new.astype(np.float64).T @ old.astype(np.float64)
-            sums.common += len(new)
+    sums = sums_of(shards(folder, side, dim), num_parts=num_parts, dim=dim, target=target)
     if not sums.gram.any():
         raise StabilisationError(f"{folder}: there is no {side} vector to stabilise")
     return sums
 
 
-def _root(gram: Float64) -> Float64:
-    """Return R with R'R = gram, its null directions floored."""
-    values, vectors = np.linalg.eigh(gram)
-    floored = np.sqrt(np.maximum(values, values[-1] * GRAM_FLOOR))
-    root: Float64 = floored[:, None] * vectors.T
-    return root
-
-
-def _factorise(items: _Sums, users: _Sums) -> tuple[Float64, Float64]:
-    """Return M_T, its axes by falling singular value and so that items sum to a positive, and S.
-
-    Both depend on the scores alone: a model with other axes opens the same frame.
-    """
-    item_root, user_root = _root(items.gram), _root(users.gram)
-    _, values, right = np.linalg.svd(item_root @ user_root.T)
-    item_map = user_root.T @ right.T / np.sqrt(values)
-    signs = np.where(items.total @ item_map < 0, -1.0, 1.0)
-    return item_map * signs, values
-
-
-def _counter(item_map: Float64) -> Float64:
-    """Return the user map that undoes the item map in every score."""
-    return np.asarray(np.linalg.inv(item_map).T, dtype=np.float64)
-
-
-def _rotation(items: _Sums, users: _Sums, item_map: Float64, target: Version) -> Float64:
-    if not items.common and not users.common:
-        raise StabilisationError(
-            f"no user and no item in common with version {target.digest[:12]}: publish a frame of "
-            "its own (reference None)"
-        )
-    user_map = _counter(item_map)
-    cross = item_map.T @ items.cross + user_map.T @ users.cross
-    left, _, right = np.linalg.svd(cross)
-    rotation: Float64 = left @ right
-    return rotation
-
-
-def _check_same_space(target: Version, dim: int, frame: int) -> None:
-    if target.manifest.dim != dim:
-        raise StabilisationError(
-            f"the vectors have dim {dim}, frame {target.manifest.frame} has dim "
-            f"{target.manifest.dim}: publish a frame of its own beside it (reference None)"
-        )
-    if target.manifest.frame != frame:
-        raise StabilisationError(
-            f"the reference is of frame {target.manifest.frame}, the vectors are for frame {frame}"
-        )
-
-
-def _turn(vectors: Float32, matrix: Float64) -> Float32:
-    return (vectors.astype(np.float64) @ matrix).astype(np.float32)
+def _every_item(folder: Path, dim: int) -> EmbeddingShard:
+    tables = [one.table for one in shards(folder, "item", dim)]
+    return EmbeddingShard(pa.concat_tables(tables), "item", dim)
 
 
 def _write(source: Path, side: Side, matrix: Float64, folder: Path) -> int:
     dim, rows = matrix.shape[0], 0
     for number, shard in enumerate(shards(source, side, dim, has_proven_buckets=True)):
-        table = embedding_table(side, shard.ids, _turn(shard.vectors, matrix))
+        table = embedding_table(side, shard.ids, turned(shard.vectors, matrix))
         write_part(folder / side / f"part-{number}.parquet", EmbeddingShard(table, side, dim).table)
         rows += table.num_rows
     return rows
@@ -223,9 +225,7 @@ class _Probe:
 
 def _probe(user_folder: Path, item_folder: Path, default: EmbeddingShard) -> _Probe:
     dim = default.dim
-    items = EmbeddingShard(
-        pa.concat_tables([one.table for one in shards(item_folder, "item", dim)]), "item", dim
-    )
+    items = _every_item(item_folder, dim)
     parts = parts_of(user_folder, "user")
     for part in parts:
         users = read_shard(part.path, "user", dim)
@@ -268,5 +268,6 @@ def _headline(record: Stabilisation) -> dict[str, Any]:
         "reference": record.reference,
         "common_items": record.common_items,
         "common_users": record.common_users,
+        "opens": None if record.opens is None else asdict(record.opens),
         **record.figures,
     }

@@ -55,6 +55,23 @@ class PublishedVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A coordinate system that versions are published in."""
+
+    number: int
+    day: str
+    """Of its first vectors."""
+    effective_at: datetime
+    dim: int | None = None
+    """None of a store's first frame: its versions say it."""
+    beside: int | None = None
+    """The frame that it was opened beside; None of a store's first."""
+    judged_against: str | None = None
+    because: str = "the store's first version"
+    is_retired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
     """From ``effective_at`` on, ``alias`` of ``frame`` means version ``number``."""
 
@@ -84,6 +101,8 @@ class StoreState:
     """All of them, whatever ``as_of``: what was erased is gone for every instant."""
     digests: Mapping[str, int] = field(default_factory=dict)
     """Version number by every digest that it ever had."""
+    opened: Mapping[int, Frame] = field(default_factory=dict)
+    """Frames by number, also retired ones and one whose first version is still to come."""
 
     def base_of_day(self, day: str) -> ModelAcceptance:
         """Return the model that a day starts from: the newest one accepted by its first instant.
@@ -141,6 +160,30 @@ class StoreState:
         """Frames with a published version."""
         return tuple(sorted({version.frame for version in self.versions.values()}))
 
+    @property
+    def live_frames(self) -> tuple[int, ...]:
+        """Frames with a published version that are not retired."""
+        return tuple(one for one in self.frames if not self.is_retired(one))
+
+    @property
+    def current_frame(self) -> int | None:
+        """The newest frame that is not retired, which new days go to; None of an empty store."""
+        return max((one.number for one in self.opened.values() if not one.is_retired), default=None)
+
+    @property
+    def served_frame(self) -> int | None:
+        """The newest frame that has a ``stable`` version: what is read unless one is named."""
+        return max((one for one in self.frames if self.stable(one)), default=None)
+
+    @property
+    def next_frame(self) -> int:
+        """The number of the frame that is opened next; right only without an ``as_of``."""
+        return max(self.opened, default=0) + 1
+
+    def is_retired(self, frame: int) -> bool:
+        """Return whether a frame was opened and is retired."""
+        return frame in self.opened and self.opened[frame].is_retired
+
     def version(self, number: int) -> PublishedVersion:
         """Return a version by its number; raises NoVersionError."""
         try:
@@ -168,13 +211,16 @@ class StoreState:
         return max(found, key=lambda version: version.number, default=None)
 
     def stable(self, frame: int) -> PublishedVersion | None:
-        """Return what the frame's consumers read, or None before the first promotion."""
-        stack = self.stacks.get(frame, ())
+        """Return what the frame's consumers read; None before the first promotion and once retired.
+
+        What a retired frame rested on stays known: its models were not rolled back from.
+        """
+        stack = () if self.is_retired(frame) else self.stacks.get(frame, ())
         return self.versions[stack[-1]] if stack else None
 
     def previous(self, frame: int) -> PublishedVersion | None:
         """Return what a rollback of the frame returns to, or None."""
-        stack = self.stacks.get(frame, ())
+        stack = () if self.is_retired(frame) else self.stacks.get(frame, ())
         return self.versions[stack[-2]] if len(stack) > 1 else None
 
     def canary(self, frame: int) -> PublishedVersion | None:

@@ -15,6 +15,17 @@ TRANSFORM_FILES = {"user": "transform_user.npy", "item": "transform_item.npy"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """Why vectors are in a frame of their own, beside one that they cannot be brought into."""
+
+    beside: int
+    judged_against: str
+    """Digest of the version of that frame which they were measured against."""
+    because: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stabilisation:
     """The content of ``stabilisation.json``; the matrices lie beside it (float64 ``.npy``)."""
 
@@ -29,10 +40,15 @@ class Stabilisation:
     transform_sha256: Mapping[str, str]
     figures: Mapping[str, Any] = field(default_factory=dict)
     """Similarity to the reference ``before`` and ``after``, and how well scores were kept."""
+    opens: Opening | None = None
+    """None in a frame that stands, and in a store's first."""
 
     def write(self, path: Path) -> None:
-        """Write the record."""
-        replace_json(path, {"format_version": FORMAT_VERSION, **asdict(self)})
+        """Write the record; what says nothing of an opening is as earlier releases read it."""
+        content = {"format_version": FORMAT_VERSION, **asdict(self)}
+        if self.opens is None:
+            del content["opens"]
+        replace_json(path, content)
 
     @classmethod
     def read(cls, path: Path) -> "Stabilisation":
@@ -47,7 +63,9 @@ class Stabilisation:
                 raise UnknownEntryError(
                     f"{path}: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
                 )
-            return cls(**{**fields, "singular_values": tuple(fields["singular_values"])})
+            opens = Opening(**fields["opens"]) if "opens" in fields else None
+            values = tuple(fields["singular_values"])
+            return cls(**{**fields, "singular_values": values, "opens": opens})
         except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
             raise StabilisationError(
                 f"{path}: want the record of a stabilisation in JSON, got none ({error}): remove "

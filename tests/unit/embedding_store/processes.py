@@ -16,7 +16,7 @@ from embedding_store.entries import ModelAccepted
 from embedding_store.errors import StoreError
 from lake.objects import MemoryObjects
 from lake.tombstones import Tombstones
-from tests.unit.embedding_store.small_world import SmallWorld, instant
+from tests.unit.embedding_store.small_world import SmallWorld, instant, raw_world
 
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(["__main__", __name__, "boto3.s3.inject", "botocore.httpsession"])
@@ -91,6 +91,16 @@ def serve_day(folder: Path, day: int, plan: tuple[Callable[..., None], ...]) -> 
     how, *args = plan
     how(*args)
     world = SmallWorld(folder)
+    world.promote(world.publish(day))
+
+
+def serve_in_frame(
+    folder: Path, frame: int, dim: int, day: int, plan: tuple[Callable[..., None], ...]
+) -> None:
+    """Publish and promote a day of a model with ``dim`` dimensions."""
+    how, *args = plan
+    how(*args)
+    world = SmallWorld(folder, raw_world(dim=dim), frame=frame)
     world.promote(world.publish(day))
 
 

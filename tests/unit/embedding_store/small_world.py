@@ -17,7 +17,7 @@ from embedding_store.gates import GatePolicy, QualityComparison
 from embedding_store.manifest import Origin
 from embedding_store.parts import read_shard, write_part
 from embedding_store.publisher import Evidence, Promotion, Publication, Publisher
-from embedding_store.stabilise import stabilise
+from embedding_store.stabilise import FrameBeside, stabilise
 from embedding_store.staging import ActiveUsers, stage
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import Version, open_version
@@ -173,17 +173,23 @@ class SmallWorld:
     def publisher(self) -> Publisher:
         return Publisher(self.store, by="test")
 
-    def stabilised(self, day: int, raw: Raw | None = None, name: str = "") -> Path:
-        """The day's stabilised folder, onto what is stable now."""
+    def stabilised(
+        self, day: int, raw: Raw | None = None, name: str = "", *, min_cosine: float = 0.9
+    ) -> Path:
+        """The day's stabilised folder, onto what is stable now; a frame to come opens by it."""
         work = self.folder / f"work-{day}{name}"
         if (work / "stabilised").exists():
             return work / "stabilised"
         users, items = (raw or drifted(self.raw, seed=day)).write(work)
-        stable = self.store.state().stable(self.frame)
+        state, frame, beside = self.store.state(), self.frame, None
+        if frame not in state.opened and state.current_frame is not None:
+            beside = FrameBeside(number=frame, min_item_cosine=min_cosine)
+            frame = state.current_frame
+        stable = state.stable(frame)
         reference = None if stable is None else self.store.version_folder(stable.digest)
         target = work / "stabilised"
         target.mkdir()
-        stabilise(users, items, target, frame=self.frame, reference=reference)
+        stabilise(users, items, target, frame=frame, reference=reference, beside=beside)
         return target
 
     def opened(self, day: int) -> Version:

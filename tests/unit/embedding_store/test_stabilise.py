@@ -8,7 +8,7 @@ import pytest
 from embedding_store.contracts import EmbeddingShard
 from embedding_store.errors import StabilisationError
 from embedding_store.parts import read_default_user, shards
-from embedding_store.stabilise import SCORE_TOLERANCE, stabilise
+from embedding_store.stabilise import SCORE_TOLERANCE, FrameBeside, stabilise
 from embedding_store.transform import STABILISATION_FILE, TRANSFORM_FILES, Stabilisation
 from lake.digests import digest_file, digest_files
 from tests.unit.embedding_store.small_world import (
@@ -20,11 +20,17 @@ from tests.unit.embedding_store.small_world import (
 )
 
 
-def run(raw: Raw, folder: Path, reference: Path | None = None, num_buckets: int = 4) -> Path:
+def run(
+    raw: Raw,
+    folder: Path,
+    reference: Path | None = None,
+    num_buckets: int = 4,
+    beside: FrameBeside | None = None,
+) -> Path:
     users, items = raw.write(folder / "raw", num_buckets)
     target = folder / "stabilised"
     target.mkdir()
-    stabilise(users, items, target, frame=1, reference=reference)
+    stabilise(users, items, target, frame=1, reference=reference, beside=beside)
     return target
 
 
@@ -238,6 +244,41 @@ def test_a_catalogue_that_shrinks_is_turned_by_its_users(
     assert record(folder).figures["after"]["user_mean_cosine"] > 0.99
     shrunk = run(small, tmp_path / "shrunk", reference_of(served_world))
     assert_scores_are_kept(small, shrunk)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3], ids=["alike", "shorter vectors"])
+def test_a_catalogue_that_grows_tenfold_stays_in_the_frame(
+    tmp_path: Path, served_world: SmallWorld, scale: float
+) -> None:
+    """The axes' lengths follow all items, so what they are turned to is not quite what it was."""
+    launched = raw_world(seed=4, num_items=360)
+    raw = served_world.raw
+    grown = replace(
+        raw,
+        items=np.concatenate([raw.items, scale * launched.items]),
+        item_ids=[*raw.item_ids, *(f"new-{one}" for one in launched.item_ids)],
+    )
+    grown = drifted(grown, seed=9)
+    leave = FrameBeside(number=2, min_item_cosine=0.9)
+    folder = run(grown, tmp_path, reference_of(served_world), beside=leave)
+    assert_scores_are_kept(grown, folder)
+    assert (record(folder).frame, record(folder).common_items) == (1, 40)
+    assert record(folder).figures["after"]["item_mean_cosine"] > 0.97
+
+
+@pytest.mark.parametrize("side", ["users", "items"])
+def test_a_side_that_spans_fewer_directions_than_rows_in_common_stays_in_the_frame(
+    tmp_path: Path, served_world: SmallWorld, side: str
+) -> None:
+    """Three directions of eight, and a tenth of the catalogue: the rest is told by the users."""
+    raw = served_world.raw
+    vectors = getattr(raw, side).copy()
+    vectors[:, 3:] = 0
+    flat = replace(raw, **{side: vectors})
+    small = drifted(replace(flat, items=flat.items[:4], item_ids=flat.item_ids[:4]), 9, noise=0.0)
+    folder = run(small, tmp_path, reference_of(served_world))
+    assert_scores_are_kept(small, folder)
+    assert np.isfinite(whole(folder, "item").vectors).all()
 
 
 def test_common_users_alone_return_a_model_to_the_frame(

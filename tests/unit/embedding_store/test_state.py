@@ -9,6 +9,9 @@ from embedding_store.entries import (
     AliasSet,
     AnyBody,
     ConsumerRegistered,
+    ConsumerRemoved,
+    FrameOpened,
+    FrameRetired,
     ModelAccepted,
     VersionPublished,
     VersionRetired,
@@ -205,6 +208,68 @@ def test_frames_do_not_mix() -> None:
     assert folded.previous(1) is folded.previous(2) is None
 
 
+def opened(frame: int, day: int, **changes: object) -> FrameOpened:
+    fields: dict = {
+        "frame": frame,
+        "dim": 6,
+        "dtype": "float32",
+        "beside": frame - 1,
+        "judged_against": "digest-1",
+        "day": day_name(day),
+        "because": "its vectors have 6 dimensions",
+    }
+    return FrameOpened(**{**fields, **changes})
+
+
+BESIDE: list[Timed] = [
+    (instant(0), model("old")),
+    (instant(1), published(1, model_digest="old")),
+    (instant(1, 1), promoted(1)),
+    (instant(1, 2), published(2)),
+    (instant(1, 3), promoted(2, "canary")),
+    (instant(3), opened(2, 2)),
+    (instant(3), published(3, 2, frame=2)),
+]
+
+
+def test_the_first_version_opens_the_first_frame() -> None:
+    assert (StoreState().current_frame, StoreState().next_frame) == (None, 1)
+    folded = state((instant(1), published(1, frame=7)), (instant(2), published(2, frame=7)))
+    first = folded.opened[7]
+    assert (folded.current_frame, folded.next_frame, folded.served_frame) == (7, 8, None)
+    assert (first.day, first.effective_at) == (day_name(0), instant(1))
+    assert (first.dim, first.beside, first.is_retired) == (None, None, False)
+
+
+def test_a_frame_is_current_from_its_opening_on_and_read_from_its_first_promotion_on() -> None:
+    assert state(*BESIDE, as_of=instant(2)).current_frame == 1
+    folded = state(*BESIDE[:-1])
+    assert (folded.current_frame, folded.frames, folded.served_frame) == (2, (1,), 1)
+    assert folded.opened[2].because == "its vectors have 6 dimensions"
+    served = state(*BESIDE, (instant(3, 1), promoted(3, frame=2)))
+    assert (served.frames, served.served_frame) == ((1, 2), 2)
+    assert served.stable(1).number == 1
+
+
+def test_a_retired_frame_has_no_names_and_keeps_what_it_served() -> None:
+    folded = state(*BESIDE, (instant(9), FrameRetired(frame=1)))
+    assert folded.stable(1) is folded.previous(1) is folded.canary(1) is None
+    assert folded.live_versions(1) == ()
+    assert (folded.frames, folded.live_frames, folded.current_frame) == ((1, 2), (2,), 2)
+    assert [version.number for _, version in folded.served(1)] == [1]
+    assert state(*BESIDE, (instant(9), FrameRetired(frame=1)), as_of=instant(8)).stable(1)
+
+
+def test_the_models_of_a_retired_frame_were_not_rolled_back_from() -> None:
+    folded = state(*BESIDE, (instant(9), FrameRetired(frame=1)))
+    assert folded.base_of_day(day_name(5)).digest == "old"
+
+
+def test_a_frame_that_was_never_opened_is_not_retired() -> None:
+    with pytest.raises(NoVersionError, match=r"entry 1 retires frame 4.*the log is damaged"):
+        state((instant(0), FrameRetired(frame=4)))
+
+
 def test_a_retired_version_is_nothing_to_roll_back_to() -> None:
     folded = state(
         *((instant(n), published(n, n)) for n in (1, 2, 3)),
@@ -242,6 +307,11 @@ def test_an_erasure_from_an_unpublished_version_is_a_damaged_log() -> None:
 def test_consumers_are_known_by_name() -> None:
     folded = state((instant(0), ConsumerRegistered(name="ranker", frame=1)))
     assert folded.consumers["ranker"].frame == 1
+
+
+def test_a_removed_consumer_reads_nothing() -> None:
+    registered = (instant(0), ConsumerRegistered(name="ranker", frame=1))
+    assert not state(registered, (instant(1), ConsumerRemoved(name="ranker"))).consumers
 
 
 def test_an_alias_of_an_unpublished_version_is_a_damaged_log() -> None:
