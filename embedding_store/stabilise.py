@@ -103,7 +103,7 @@ def stabilise(
         singular_values=tuple(singular_values.tolist()),
         transform_sha256={side: _save(folder, side, matrix) for side, matrix in maps.items()},
         figures=figures,
-    )
+    ).of_files(folder)
     record.write(folder / STABILISATION_FILE)
     return Written(rows=rows, figures=_headline(record))
 
