@@ -22,6 +22,7 @@ from typing import Any
 from assets.erased_figures import DEPENDENT, corrected, corrections
 from assets.pages import docs_folder, pages_of_artifacts
 from assets.workspace import Workspace
+from embedding_store.transform import STABILISATION_FILE, Stabilisation
 from feature_repo.erasure import PublishedErasure, erase_published
 from lake.digests import digest_json
 from lake.erasing import Rewritten, erase_rows, rewritten_since
@@ -100,7 +101,10 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
 
 
 def _tidied(asset: str, folder: Path) -> None:
-    """Take the ids of events that only these users shared out of a day's raw events."""
+    """Let the other files of an artifact say what is left of its rows."""
+    if asset == "stabilised_embeddings":
+        record = folder / STABILISATION_FILE
+        Stabilisation.read(record).of_files(folder).write(record)
     if asset == "raw_events" and (folder / SHARED_IDS_FILE).exists():
         narrow_shared_ids(folder, read_schema(folder))
 

@@ -29,6 +29,7 @@ from embedding_store.store import EmbeddingStore
 from embedding_store.versions import Version, open_version
 from lake.digests import digest_bytes, digest_json
 from lake.errors import MissingArtifactError
+from lake.sealed import json_object
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class GateRecord:
         Raises CorruptVersionError, or UnknownEntryError for another format.
         """
         try:
-            fields: dict[str, Any] = dict(json.loads(data))
+            fields: dict[str, Any] = json_object(data)
             version = fields["format_version"]
             if version not in _GATES_OF_FORMAT:
                 raise UnknownEntryError(

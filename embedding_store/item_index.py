@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from embedding_store.contracts import Float32
 from embedding_store.errors import UnusableIndexError
+from lake.sealed import json_object
 
 Rows = npt.NDArray[np.int64]
 
@@ -91,7 +92,7 @@ class IndexManifest:
     def from_bytes(cls, data: bytes) -> "IndexManifest":
         """Read what ``to_bytes`` wrote; raises UnusableIndexError."""
         try:
-            fields: dict[str, Any] = dict(json.loads(data))
+            fields: dict[str, Any] = json_object(data)
             if (version := fields.pop("format_version")) != FORMAT_VERSION:
                 raise UnusableIndexError(f"want format {FORMAT_VERSION}, got {version!r}")
             parameters: Mapping[str, Any] = fields.pop("parameters")

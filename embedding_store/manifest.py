@@ -12,6 +12,7 @@ from typing import Any
 
 from embedding_store.errors import CorruptVersionError, UnknownEntryError
 from lake.digests import digest_file, digest_json
+from lake.sealed import json_object
 
 FORMAT_VERSION = 1
 
@@ -112,7 +113,7 @@ class Manifest:
         Raises CorruptVersionError, or UnknownEntryError for another format.
         """
         try:
-            fields: dict[str, Any] = dict(json.loads(data))
+            fields: dict[str, Any] = json_object(data)
             version = fields.pop("format_version")
             if version != FORMAT_VERSION:
                 raise UnknownEntryError(

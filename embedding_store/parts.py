@@ -45,16 +45,25 @@ def parts_of(folder: Path, side: Side) -> list[Part]:
 
 def dim_of(path: Path) -> int:
     """Return the vectors' length as the file's schema states it."""
-    kind = pq.read_schema(path).field(EMBEDDING).type
+    try:
+        kind = pq.read_schema(path).field(EMBEDDING).type
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise ContractError(f"{path} has no embeddings that can be read ({error})") from error
     if not pa.types.is_fixed_size_list(kind):
         raise ContractError(f"{path.name} embedding: want a fixed_size_list of float, got {kind}")
     return int(kind.list_size)
 
 
 def read_shard(source: Path | pa.Buffer, side: Side, dim: int) -> EmbeddingShard:
-    """Return the file's embeddings, proven."""
+    """Return the file's embeddings, proven; raises ContractError, also where it is damaged."""
     opened = pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
-    return EmbeddingShard(pq.ParquetFile(opened).read().replace_schema_metadata(), side, dim)
+    try:
+        table = pq.ParquetFile(opened).read().replace_schema_metadata()
+        table.validate(full=True)  # strings in UTF-8 and offsets in range, or reading may crash
+    except (OSError, pa.ArrowException) as error:
+        name = "bytes" if isinstance(source, pa.Buffer) else source
+        raise ContractError(f"{side} embeddings: {name} cannot be read ({error})") from error
+    return EmbeddingShard(table, side, dim)
 
 
 def shards(

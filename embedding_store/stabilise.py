@@ -120,7 +120,7 @@ def stabilise(
         transform_sha256={side: _save(folder, side, matrix) for side, matrix in maps.items()},
         figures=figures,
         opens=opens,
-    )
+    ).of_files(folder)
     record.write(folder / STABILISATION_FILE)
     return Written(rows=rows, figures=_headline(record))
 

@@ -64,6 +64,7 @@ def stage(
     Every shard is validated; raises ContractError, and then nothing is committed.
     """
     transform = Stabilisation.read(stabilised / STABILISATION_FILE)
+    transform.require_files(stabilised)
     with store.staged_version() as folder:
         users, coverage = _stage_users(stabilised, transform.dim, folder, active_users)
         items = _stage_items(stabilised, transform.dim, folder)

@@ -16,13 +16,14 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
 
 from lake.atomic import commit_folder, staged_folder, sweep_scratch, sync_folder
 from lake.digests import digest_files
 from lake.errors import CorruptArtifactError, MissingArtifactError
 from lake.objects import checked_key
 from lake.s3 import UNFINISHED_FOR, S3File, S3Objects
+from lake.sealed import json_object
 
 FILE_LIST = ".files.json"
 FORMAT_VERSION = 1
@@ -246,7 +247,7 @@ class S3Folders:
     def _listed(self, name: str) -> "dict[str, _Listed]":
         """Return what the list says of every file, by path."""
         try:
-            listing: Any = json.loads(self._objects.get(f"{name}/{FILE_LIST}"))
+            listing = json_object(self._objects.get(f"{name}/{FILE_LIST}"))
             version = listing["format_version"]
             files = {
                 str(path): _Listed(int(one["bytes"]), str(one["sha256"]))

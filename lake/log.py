@@ -25,8 +25,11 @@ from lake.errors import (
     UnknownFormatError,
 )
 from lake.objects import Objects, get_all
+from lake.sealed import json_object, sealed, unsealed
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_SEALED_FROM = 2
+"""The first format whose entries carry the digest of their fields."""
 
 _RESTORE = "restore it from a copy of the log; nothing is read or written until then"
 
@@ -135,7 +138,7 @@ class CommitLog:
 
         A refusal can be the echo of our own write that timed out, so the slot itself decides.
         """
-        payload = {"format_version": FORMAT_VERSION, **asdict(entry)}
+        payload = sealed({"format_version": FORMAT_VERSION, **asdict(entry)})
         data = (json.dumps(payload, indent=1, sort_keys=True) + "\n").encode()
         if self._objects.put_if_absent(self._key(entry.seq), data):
             return True
@@ -154,12 +157,14 @@ class CommitLog:
     def _parsed(self, seq: int, data: bytes) -> Entry:
         key = self._key(seq)
         try:
-            fields = {**json.loads(data)}  # a TypeError unless it is an object
-            if (version := fields.pop("format_version")) != FORMAT_VERSION:
+            fields = json_object(data)
+            if (version := fields["format_version"]) not in range(1, FORMAT_VERSION + 1):
                 raise UnknownFormatError(
-                    f"log entry {self._objects}/{key}: want format {FORMAT_VERSION}, got "
+                    f"log entry {self._objects}/{key}: want a format through {FORMAT_VERSION}, got "
                     f"{version!r}: use the release that wrote it, or a newer one"
                 )
+            fields = unsealed(fields) if version >= _SEALED_FROM else fields
+            del fields["format_version"]
             entry = Entry(**fields)
             datetime.fromisoformat(entry.effective_at)
         except (KeyError, TypeError, ValueError) as error:

@@ -1,11 +1,11 @@
 """References to artifacts: data travels between steps as one of these, never as a table."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lake.errors import CorruptArtifactError, UnknownFormatError
+from lake.sealed import json_object
 
 FORMAT_VERSION = 1
 
@@ -55,7 +55,7 @@ class ArtifactRef:
     def from_json(cls, data: bytes | str) -> "ArtifactRef":
         """Read what ``to_json`` wrote; raises UnknownFormatError and CorruptArtifactError."""
         try:
-            fields = {**json.loads(data)}  # a TypeError unless it is an object
+            fields = json_object(data)
             if (version := fields.pop("format_version")) != FORMAT_VERSION:
                 raise UnknownFormatError(
                     f"artifact reference: want format {FORMAT_VERSION}, got {version!r}: use the "

@@ -16,6 +16,7 @@ from lake.errors import CorruptArtifactError, LakeError
 from lake.folders import DiskFolders, Folders, S3Folders
 from lake.objects import DiskObjects, Objects
 from lake.s3 import S3Objects
+from lake.sealed import json_object
 
 LOCATION = "location.json"
 FORMAT_VERSION = 1
@@ -60,7 +61,7 @@ def _url_of(root: Path) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        value = json.loads(text)
+        value = json_object(text)
         version, url = value["format_version"], str(value["url"])
     except (ValueError, TypeError, KeyError) as error:
         raise CorruptArtifactError(

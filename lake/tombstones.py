@@ -19,6 +19,7 @@ from lake.digests import digest_bytes, digest_json
 from lake.errors import CorruptArtifactError, ErasureError, UnknownFormatError
 from lake.hashing import tombstone_hash, tombstone_key
 from lake.objects import Objects, get_all
+from lake.sealed import json_object
 
 KEY_VARIABLE = "MARQUEE_ERASURE_KEY"
 """What entry points read the secret from, and messages name."""
@@ -99,7 +100,7 @@ class Tombstones:
     def _users_of(self, key: str, data: bytes) -> frozenset[str]:
         where = f"{self._objects}/{key}"
         try:
-            fields = {**json.loads(data)}  # a TypeError unless it is an object
+            fields = json_object(data)
             version, fingerprint = fields["format_version"], fields["key"]
             users = frozenset(map(str, fields["users"]))
         except (KeyError, TypeError, ValueError) as error:

@@ -21,7 +21,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from lake.digests import digest_file
+from lake.digests import digest_file, digest_files
+from lake.sealed import SEAL, json_object, sealed, unsealed
 from training.config import RunConfig
 from training.errors import ArtifactError, ConfigError
 from training.features.spec import FeatureSpec
@@ -73,7 +74,7 @@ def save_model(
         "run": model.config.to_json(),
         "features": model.spec.to_json(),
     }
-    _write_json(folder / CONFIG_FILE, config)
+    _write_json(folder / CONFIG_FILE, sealed({**config, "files": digest_files(folder)}))
 
 
 def load_model(folder: Path) -> Model:
@@ -82,6 +83,7 @@ def load_model(folder: Path) -> Model:
     version = config.get("format_version")
     if version != FORMAT_VERSION:
         raise ArtifactError(f"model {folder}: read format {FORMAT_VERSION}, got {version!r}")
+    _check_files(folder, config)
     try:
         run = RunConfig.from_json(config["run"])
         spec = FeatureSpec.from_json(config["features"])
@@ -113,6 +115,19 @@ def load_model(folder: Path) -> Model:
     )
 
 
+def _check_files(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise ArtifactError unless every file is as it was saved; older models do not say."""
+    if SEAL not in config:
+        return
+    try:
+        files = unsealed(config)["files"]
+    except ValueError as error:
+        raise ArtifactError(f"model: {folder / CONFIG_FILE} was changed: {error}") from error
+    for name, want in files.items():
+        if digest_file(_present(folder / name)) != want:
+            raise ArtifactError(f"model: {folder / name} is damaged: want sha256 {want}")
+
+
 def weights_digest(folder: Path) -> str:
     """Return the digest of a model's weights: its name in the lineage of what follows it."""
     return digest_file(_present(folder / WEIGHTS_FILE))
@@ -140,10 +155,9 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(_present(path).read_bytes())
+        return json_object(_present(path).read_bytes())
     except ValueError as error:
         raise ArtifactError(f"model: {path} is no JSON: {error}") from error
-    return value
 
 
 def _present(path: Path) -> Path:

@@ -20,6 +20,7 @@ from embedding_store.publisher import Evidence, Promotion, Publication, Publishe
 from embedding_store.stabilise import FrameBeside, stabilise
 from embedding_store.staging import ActiveUsers, stage
 from embedding_store.store import EmbeddingStore
+from embedding_store.transform import STABILISATION_FILE, Stabilisation
 from embedding_store.versions import Version, open_version
 from lake.folders import FILE_LIST
 from lake.hashing import buckets
@@ -269,6 +270,12 @@ class SmallWorld:
         return done
 
 
+def record_again(stabilised: Path) -> None:
+    """Let the record of a stabilisation vouch for the vectors as they lie there now."""
+    record = stabilised / STABILISATION_FILE
+    Stabilisation.read(record).of_files(stabilised).write(record)
+
+
 def altered_version(
     world: SmallWorld,
     work: Path,
@@ -284,4 +291,5 @@ def altered_version(
             shard = read_shard(path, side, DIM)
             changed = change(shard.vectors.astype(np.float64)).astype(np.float32)
             write_part(path, embedding_table(side, shard.ids, changed))
+    record_again(folder)
     return world.staged(day, folder)

@@ -502,7 +502,7 @@ def test_a_damaged_log_is_an_error_of_the_store(world: SmallWorld) -> None:
     entry.write_text("{")
     with pytest.raises(CorruptVersionError, match=r"log entry .*restore it"):
         EmbeddingClient(world.store.root).pin()
-    entry.write_text(whole.replace('"format_version": 1', '"format_version": 9'))
+    entry.write_text(whole.replace('"format_version": 2', '"format_version": 9'))
     with pytest.raises(UnknownEntryError, match="release"):
         EmbeddingClient(world.store.root).pin()
 

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embedding_store.errors import ContractError
+from embedding_store.errors import ContractError, StabilisationError
 from embedding_store.staging import ActiveUsers, stage
 from embedding_store.versions import Version
-from tests.unit.embedding_store.small_world import DIM, SmallWorld, write_side
+from tests.unit.embedding_store.small_world import DIM, SmallWorld, record_again, write_side
 
 
 def staged(world: SmallWorld, folder: Path, active: ActiveUsers | None = None) -> Version:
@@ -63,6 +63,7 @@ def test_requiring_nobody_is_full_coverage(world: SmallWorld) -> None:
 def test_a_broken_contract_commits_nothing(world: SmallWorld, tmp_path: Path, odd: float) -> None:
     broken = Path(shutil.copytree(world.stabilised(0), tmp_path / "broken"))
     write_side(broken / "item/part-0.parquet", "item", ["a"], np.full((1, DIM), odd))
+    record_again(broken)
     with pytest.raises(ContractError, match="item 'a'"):
         staged(world, broken)
     assert not list(world.store.objects.list("versions"))
@@ -72,5 +73,18 @@ def test_a_broken_contract_commits_nothing(world: SmallWorld, tmp_path: Path, od
 def test_a_side_without_a_row_is_refused(world: SmallWorld, tmp_path: Path) -> None:
     empty = Path(shutil.copytree(world.stabilised(0), tmp_path / "empty"))
     write_side(empty / "item/part-0.parquet", "item", [], np.empty((0, DIM)))
+    record_again(empty)
     with pytest.raises(ContractError, match="at least one item"):
         staged(world, empty)
+
+
+def test_vectors_that_are_not_those_that_were_stabilised_are_refused(
+    world: SmallWorld, tmp_path: Path
+) -> None:
+    for number, name in enumerate(["item/part-0.parquet", "user/part-1.parquet"]):
+        changed = Path(shutil.copytree(world.stabilised(0), tmp_path / str(number)))
+        data = (changed / name).read_bytes()
+        (changed / name).write_bytes(data.replace(data[400:401], bytes([data[400] ^ 1]), 1))
+        with pytest.raises(StabilisationError, match=f"{name} is missing or not as it was"):
+            staged(world, changed)
+    assert not list(world.store.objects.list("versions"))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def test_a_damaged_record_is_named(path: Path, damage: str) -> None:
 
 
 def test_a_later_format_asks_for_an_upgrade(path: Path) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 2}))
-    with pytest.raises(UnknownEntryError, match="format 1, got 2: upgrade"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 3}))
+    with pytest.raises(UnknownEntryError, match="formats through 2, got 3: upgrade"):
+        Stabilisation.read(path)
+
+
+def test_a_record_of_the_first_format_vouches_for_no_files(path: Path) -> None:
+    fields = json.loads(path.read_text())
+    del fields["sha256"], fields["files_sha256"]
+    path.write_text(json.dumps({**fields, "format_version": 1}))
+    assert Stabilisation.read(path) == replace(RECORD, files_sha256={})
+
+
+def test_a_record_whose_numbers_changed_is_refused(path: Path) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), "frame": 7}))
+    with pytest.raises(StabilisationError, match="its seal is"):
         Stabilisation.read(path)

@@ -90,9 +90,9 @@ def test_instants_are_aware(objects: Objects) -> None:
 
 def test_a_newer_format_asks_for_an_upgrade(objects: Objects) -> None:
     objects.put_if_absent(
-        "log/00000000000000000001.json", json.dumps({"format_version": 2}).encode()
+        "log/00000000000000000001.json", json.dumps({"format_version": 3}).encode()
     )
-    with pytest.raises(UnknownFormatError, match="got 2"):
+    with pytest.raises(UnknownFormatError, match="got 3"):
         CommitLog(objects).entries()
 
 
@@ -117,6 +117,25 @@ def test_a_damaged_entry_is_named_with_what_helps(tmp_path: Path, damaged: bytes
     with pytest.raises(CorruptArtifactError, match="restore it from a copy of the log") as caught:
         CommitLog(objects).entries()
     assert str(tmp_path / "log" / "00000000000000000001.json") in str(caught.value)
+
+
+def test_an_entry_whose_words_changed_is_damaged(tmp_path: Path) -> None:
+    objects = DiskObjects(tmp_path)
+    append(CommitLog(objects))
+    (key,) = objects.list("log")
+    fields = json.loads(objects.get(key))
+    objects.put(key, json.dumps({**fields, "why": "for another reason"}).encode())
+    with pytest.raises(CorruptArtifactError, match="its seal is"):
+        CommitLog(objects).entries()
+    objects.put(key, json.dumps(dict(reversed(fields.items()))).encode())
+    assert len(CommitLog(objects).entries()) == 1  # the same fields, written otherwise
+
+
+def test_an_entry_that_is_nested_too_deeply_is_damaged(tmp_path: Path) -> None:
+    objects = DiskObjects(tmp_path)
+    objects.put("log/00000000000000000001.json", b"[" * 100_000)
+    with pytest.raises(CorruptArtifactError, match="nested too deeply"):
+        CommitLog(objects).entries()
 
 
 def test_a_missing_entry_is_never_taken_for_a_free_slot(objects: Objects) -> None:

@@ -12,8 +12,41 @@ from training.errors import ArtifactError, TrainingError
 
 
 @pytest.fixture
-def copied(trained: Path, tmp_path: Path) -> Path:
+def sealed_model(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "model"))
+
+
+@pytest.fixture
+def copied(sealed_model: Path) -> Path:
+    """As the first release wrote it: no file says what the others are."""
+    path = sealed_model / "config.json"
+    config = json.loads(path.read_text())
+    del config["sha256"], config["files"]
+    path.write_text(json.dumps(config))
+    return sealed_model
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "vocabulary.parquet", "schema.json", "lineage.json"]
+)
+def test_a_changed_bit_in_any_file_is_seen(sealed_model: Path, name: str) -> None:
+    data = bytearray((sealed_model / name).read_bytes())
+    data[-9] ^= 1
+    (sealed_model / name).write_bytes(data)
+
+    with pytest.raises(ArtifactError, match=f"{name} is damaged"):
+        load_model(sealed_model)
+
+
+def test_a_changed_number_in_the_configuration_is_seen(sealed_model: Path) -> None:
+    edit(sealed_model / "config.json", dim=7)
+
+    with pytest.raises(ArtifactError, match=r"config\.json was changed"):
+        load_model(sealed_model)
+
+
+def test_a_model_of_the_first_release_loads(copied: Path) -> None:
+    assert load_model(copied).num_parameters
 
 
 def test_a_model_is_six_files_that_no_loader_executes(trained: Path) -> None:
