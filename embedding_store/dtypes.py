@@ -37,8 +37,8 @@ class Encoding:
     """Of the numbers in the column ``embedding``."""
     has_scale: bool = False
     score_tolerance: float
-    """Largest change of a score by it, relative to the largest score of a probe: some three times
-    what was measured on vectors as a model's (ADR 23)."""
+    """Largest change of a score by it, relative to the largest score of a probe: twice the most
+    that was measured on vectors as a model's (ADR 23)."""
 
 
 ENCODINGS: Mapping[str, Encoding] = {
