@@ -19,6 +19,7 @@ from embedding_store.errors import (
     PublicationRefusedError,
     UnknownEntryError,
 )
+from embedding_store.gates import judge, published_record
 from embedding_store.history import part_path, rebuild
 from embedding_store.indexes import build_index
 from embedding_store.manifest import FileRecord, Manifest
@@ -205,6 +206,27 @@ def test_the_next_day_is_stabilised_onto_what_was_stored(world: SmallWorld) -> N
     want = exact.users @ exact.items.T
     tolerance = {"float32": 1e-5, "float16": 1e-3, "int8": 2e-2}[world.dtype]
     assert np.abs(users @ items.T - want).max() <= tolerance * np.abs(want).max()
+
+
+def test_the_gate_record_says_what_the_encoding_does(world: SmallWorld) -> None:
+    world.serve(0)
+    version = world.store.state().stable(1)
+    notes = {one.name: one.note for one in published_record(world.store, version).gates}
+    error = world.opened(0).manifest.score_error
+    want = f"; stored as {world.dtype}, which changes scores by at most {error or 0:.1e} of"
+    assert (want in notes["valid_vectors"]) == (world.dtype != "float32")
+    assert notes["valid_vectors"].startswith("100 vectors: finite, not zero, unique, checksums")
+
+
+def test_a_part_of_another_dtype_does_not_pass_the_gates(
+    encoded: SmallWorld, tmp_path: Path
+) -> None:
+    version = encoded.staged(0)
+    other = with_part(version, tmp_path / "work", version.items.stored_as("float32").table)
+    policy = encoded.evidence().policy
+    record = judge(encoded.store, other, reference=None, quality=None, policy=policy)
+    notes = {one.name: one.note for one in record.failures}
+    assert notes["valid_vectors"].startswith("item embeddings ")
 
 
 def test_a_frame_keeps_its_dtype(encoded: SmallWorld) -> None:
