@@ -48,7 +48,8 @@ def published_version(
 ) -> dg.MaterializeResult[None]:
     """The day's users and items as one immutable, gated version in the log."""
     day = context.partition_key
-    publication = Publisher(workspace.store, by="published_version").publish(
+    publisher = Publisher(workspace.store, by="published_version", dtype=workspace.config.dtype)
+    publication = publisher.publish(
         workspace.lake.path(stabilised_embeddings),
         origin=origin_of(day, stabilised_embeddings, fine_tuned_model),
         evidence=evidence_of_day(workspace, day, model_evaluation),

@@ -20,6 +20,7 @@ from typing import Any, get_origin
 
 from assets.errors import WorkspaceError
 from assets.timeline import require_days
+from embedding_store.dtypes import DEFAULT_DTYPE, ENCODINGS
 from embedding_store.store import EmbeddingStore
 from lake.atomic import create_json
 from lake.code_identity import code_identity
@@ -61,6 +62,11 @@ class WorkspaceConfig:
 
     frame: int = 1
     """Coordinate system that new versions are stabilised onto."""
+
+    dtype: str = DEFAULT_DTYPE
+    """How versions are stored: ``float32``, ``float16`` or ``int8`` (docs/stored-vectors.md). A
+    frame keeps the one that it was opened with. Not in any logical id, since what is computed is
+    float32 all the same; a version's digest covers it."""
 
     watermark_delay_h: int = 6
     """A day is complete this long after its end, and is worked on from then on."""
@@ -107,6 +113,8 @@ class WorkspaceConfig:
             is_right = isinstance(value, (int, float) if wanted is float else wanted)
             if not is_right or (isinstance(value, bool) and wanted is not bool):
                 raise WorkspaceError(f"{one.name}: want {wanted.__name__}, got {value!r}")
+        if self.dtype not in ENCODINGS:
+            raise WorkspaceError(f"dtype: want one of {', '.join(ENCODINGS)}, got {self.dtype!r}")
         if not 1 <= self.online_versions <= self.kept_versions:
             raise WorkspaceError(
                 f"online_versions: want at least 1 and at most kept_versions ({self.kept_versions})"

@@ -2,12 +2,14 @@
 
     python -m benchmarks.publication
     python -m benchmarks.publication --users 10_000_000 --buckets 128 --rounds 1
+    python -m benchmarks.publication --dtype int8
 
 Two days of vectors of one world lie in Parquet: low rank and noise, the second day's turned by a
 random rotation, as a retrain leaves them. The first day opens a frame and is promoted; what is
 measured is the second: stabilised onto the first, then published (copied into a version, verified,
 judged by every gate, logged) and promoted. Each round runs in a process of its own; memory is its
-largest resident set, the modules' share beside it. Feast is not part of it.
+largest resident set, the modules' share beside it. Feast is not part of it. What a dtype costs is
+measured against the stabilised vectors that it was made of: bytes, scores, and the ten best items.
 """
 
 import argparse
@@ -28,15 +30,22 @@ import pyarrow as pa
 
 from embedding_store import ActiveUsers, EmbeddingStore, Evidence, Origin, Publisher, stabilise
 from embedding_store.contracts import DEFAULT_USER_ID, Side, embedding_table
+from embedding_store.dtypes import DEFAULT_DTYPE, ENCODINGS
+from embedding_store.exact_search import best_columns
 from embedding_store.gates import QualityComparison
-from embedding_store.parts import write_part
+from embedding_store.parts import read_shard, write_part
 from embedding_store.stabilise import INPUT_DEFAULT_FILE
+from embedding_store.versions import Version
 from lake.hashing import buckets
 
 RANK = 48
 """Directions that carry most of the scores; the others are noise a tenth as long."""
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 SEED = 20260101
+LIST = 10
+PROBE_USERS = 1000
+STEPS = ("stabilise", "publish", "promote")
+_CPU = tuple(f"{name} cpu" for name in STEPS)
 
 
 def make(folder: Path, *, users: int, items: int, dim: int, num_buckets: int) -> None:
@@ -77,10 +86,13 @@ def _write(
     write_part(folder / side / f"part-{part}.parquet", embedding_table(side, ids, vectors))
 
 
-def publish(folder: Path, day: int) -> dict[str, float]:
-    """Stabilise, publish and promote a day in this process; return the seconds of each."""
+def publish(folder: Path, day: int, dtype: str) -> dict[str, float]:
+    """Stabilise, publish and promote a day in this process; return the seconds of each.
+
+    Under ``<step> cpu`` those of all processors together, which other work hardly changes.
+    """
     store = EmbeddingStore(folder / "store")
-    publisher = Publisher(store, by="benchmark")
+    publisher = Publisher(store, by="benchmark", dtype=dtype)
     state = store.state()
     stable = state.stable(1)
     reference = None if stable is None else store.version_folder(stable.digest)
@@ -88,9 +100,9 @@ def publish(folder: Path, day: int) -> dict[str, float]:
     shutil.rmtree(stabilised, ignore_errors=True)
     stabilised.mkdir(parents=True)
     raw = folder / f"{day}"
-    marks = [time.perf_counter()]
+    marks = [_clocks()]
     stabilise(raw / "user", raw / "item", stabilised, frame=1, reference=reference)
-    marks.append(time.perf_counter())
+    marks.append(_clocks())
     as_of = FIRST + timedelta(days=day)
     published = publisher.publish(
         stabilised,
@@ -102,7 +114,7 @@ def publish(folder: Path, day: int) -> dict[str, float]:
         effective_at=as_of,
         why="measured",
     )
-    marks.append(time.perf_counter())
+    marks.append(_clocks())
     publisher.promote(
         "stable",
         published.version.number,
@@ -110,9 +122,13 @@ def publish(folder: Path, day: int) -> dict[str, float]:
         effective_at=as_of,
         why="measured",
     )
-    marks.append(time.perf_counter())
-    names = ("stabilise", "publish", "promote")
-    return dict(zip(names, np.diff(marks).tolist(), strict=True))
+    marks.append(_clocks())
+    wall, cpu = np.diff(marks, axis=0).T.tolist()
+    return {**dict(zip(STEPS, wall, strict=True)), **dict(zip(_CPU, cpu, strict=True))}
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def _origin(as_of: datetime) -> Origin:
@@ -128,11 +144,44 @@ def _equal_quality() -> QualityComparison:
     )
 
 
-def run(folder: Path, day: int) -> None:
+def fidelity(folder: Path) -> dict[str, float | None]:
+    """Return what the stable version takes, and what it keeps of the vectors that it is made of."""
+    store = EmbeddingStore(folder / "store")
+    stable = store.state().stable(1)
+    assert stable is not None
+    version = store.open(stable)
+    manifest = version.manifest
+    vectors = manifest.rows("user") + manifest.rows("item")
+    return {
+        "bytes": sum(one.bytes for one in manifest.files) / vectors,
+        "score_error": manifest.score_error,
+        "overlap": _overlap(folder / "stabilised", version),
+    }
+
+
+def _overlap(exact: Path, version: Version) -> float:
+    """Return the share of the best items of some users that is kept, by exact search."""
+    best = []
+    record = version.manifest.parts("user")[0]
+    dim = version.manifest.dim
+    for users, items in (
+        (
+            read_shard(exact / record.path, "user", dim),
+            read_shard(exact / "item/part-0.parquet", "item", dim),
+        ),
+        (version.shard(record, "user"), version.items),
+    ):
+        best.append(best_columns(users.vectors[:PROBE_USERS] @ items.vectors.T, LIST))
+    pairs = zip(*best, strict=True)
+    return float(np.mean([len(np.intersect1d(want, got)) / LIST for want, got in pairs]))
+
+
+def run(folder: Path, day: int, dtype: str) -> None:
     """Publish a day and print what it took."""
     modules_mib = _peak_mib()
-    took = publish(folder, day)
-    print(json.dumps({**took, "peak_mib": _peak_mib(), "modules_mib": modules_mib}))
+    took = publish(folder, day, dtype)
+    found = {**took, "peak_mib": _peak_mib(), "modules_mib": modules_mib}
+    print(json.dumps({**found, **fidelity(folder)}))
 
 
 def _peak_mib() -> float:
@@ -141,33 +190,37 @@ def _peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def measured(folder: Path, day: int) -> dict[str, Any]:
+def measured(folder: Path, day: int, dtype: str) -> dict[str, Any]:
     """Return what a day took in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.publication"]
-    command += ["--folder", str(folder), "--day", str(day)]
+    command += ["--folder", str(folder), "--day", str(day), "--dtype", dtype]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def report(folder: Path, *, vectors: int, rounds: int) -> None:
+def report(folder: Path, *, vectors: int, rounds: int, dtype: str) -> None:
     """Publish the second day ``rounds`` times, and print the table."""
     runs = []
     for _ in range(rounds):
         shutil.rmtree(folder / "store", ignore_errors=True)
-        measured(folder, 0)
-        runs.append(measured(folder, 1))
-    print("| step | seconds | vectors/s |")
-    print("|---|---:|---:|")
-    total = [sum(one[name] for name in ("stabilise", "publish", "promote")) for one in runs]
-    for name in ("stabilise", "publish", "promote"):
-        took = [one[name] for one in runs]
-        print(f"| {name} | {spread(took, '.1f')} | {spread([vectors / s for s in took], ',.0f')} |")
-    print(f"| together | {spread(total, '.1f')} | {spread([vectors / s for s in total], ',.0f')} |")
+        measured(folder, 0, dtype)
+        runs.append(measured(folder, 1, dtype))
+    print("| step | seconds | vectors/s | processor seconds |")
+    print("|---|---:|---:|---:|")
+    for name, steps in {**{step: (step,) for step in STEPS}, "together": STEPS}.items():
+        took = [sum(one[step] for step in steps) for one in runs]
+        busy = [sum(one[f"{step} cpu"] for step in steps) for one in runs]
+        rates = spread([vectors / s for s in took], ",.0f")
+        print(f"| {name} | {spread(took, '.1f')} | {rates} | {spread(busy, '.1f')} |")
     print(
         f"\n{vectors:,} vectors; largest resident set "
         f"{spread([one['peak_mib'] for one in runs], ',.0f')} MiB, "
         f"{runs[0]['modules_mib']:,.0f} MiB of it modules"
+    )
+    print(
+        f"{dtype}: {runs[0]['bytes']:.1f} bytes a vector on disk, its id included; score error "
+        f"{runs[0]['score_error']}; {runs[0]['overlap']:.4f} of the {LIST} best items kept"
     )
 
 
@@ -185,15 +238,16 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--buckets", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dtype", choices=tuple(ENCODINGS), default=DEFAULT_DTYPE)
     parser.add_argument("--day", type=int, choices=(0, 1), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.day is not None:
-        run(given.folder, given.day)
+        run(given.folder, given.day, given.dtype)
         return
     size = {"users": given.users, "items": given.items, "dim": given.dim}
     folder = given.folder / "-".join(str(one) for one in (*size.values(), given.buckets))
     make(folder, **size, num_buckets=given.buckets)
-    report(folder, vectors=given.users + given.items, rounds=given.rounds)
+    report(folder, vectors=given.users + given.items, rounds=given.rounds, dtype=given.dtype)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embedding_store.contracts import ID_COLUMNS, EmbeddingShard, embedding_table
+from embedding_store.contracts import ID_COLUMNS
 from embedding_store.entries import VersionsErased
 from embedding_store.errors import CorruptVersionError, ErasedUsersError, PublicationRefusedError
 from embedding_store.history import part_path, remove_rows
@@ -147,8 +147,7 @@ def _rewritten(
         others = pc.invert(pc.is_in(shard.ids, value_set=pa.array(sorted(gone), pa.string())))
         left = np.flatnonzero(others.to_numpy(zero_copy_only=False))
         if len(left) < record.rows:
-            table = embedding_table("user", shard.ids.take(left), shard.vectors[left])
-            write_part(target, EmbeddingShard(table, "user", shard.dim).table)
+            write_part(target, shard.take(left).table)
             return FileRecord.of(folder, record.path, rows=len(left))
     target.write_bytes(data)
     return record

@@ -320,7 +320,18 @@ def _valid_vectors(version: Version) -> Gate:
         figure=1.0,
         threshold=1.0,
         is_passed=True,
-        note=f"{rows} vectors: {note}",
+        note=f"{rows} vectors: {note}{_encoding(version)}",
+    )
+
+
+def _encoding(version: Version) -> str:
+    """Return what staging measured of the encoding; nothing of float32, as it always was."""
+    manifest = version.manifest
+    if manifest.score_error is None:
+        return ""
+    return (
+        f"; stored as {manifest.dtype}, which changes scores by at most {manifest.score_error:.1e} "
+        f"of the largest one of a probe"
     )
 
 

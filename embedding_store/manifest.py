@@ -2,6 +2,9 @@
 
 The folder's name is the digest of the manifest's content, and the manifest holds the digest of
 every file, so whoever trusts the name can prove every byte below it.
+
+Format 2 says how the vectors are encoded; a version of float32 is written in format 1, as ever: its
+bytes and its digest do not change, and releases that know no other dtype go on reading it.
 """
 
 import json
@@ -10,11 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from embedding_store.dtypes import DEFAULT_DTYPE, encoding_of
 from embedding_store.errors import CorruptVersionError, UnknownEntryError
 from lake.digests import digest_file, digest_json
 from lake.sealed import json_object
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,20 +91,36 @@ class Manifest:
     files: tuple[FileRecord, ...]
     coverage: Coverage
     default_user: tuple[float, ...]
-    """The vector of a user without history, which unknown users get."""
-    dtype: str = "float32"
+    """The vector of a user without history, which unknown users get; decoded, as all answers."""
+    dtype: str = DEFAULT_DTYPE
+    """How the vectors lie in the files (``embedding_store.dtypes``)."""
+    score_error: float | None = None
+    """Largest change of a score by the encoding on a probe, relative to the largest score there;
+    None of float32, which encodes nothing."""
     metric: str = "inner_product"
     normalised: bool = False
     gate_record: str = "gates/<digest>.json"
+
+    def __post_init__(self) -> None:
+        """Raise ContractError for a dtype that does not exist."""
+        encoding_of(self.dtype)
 
     @property
     def digest(self) -> str:
         """The content digest: the version's folder name."""
         return digest_json(self.to_json())
 
+    @property
+    def format_version(self) -> int:
+        """The format that it is written in: the oldest that can say what it says."""
+        return 1 if self.dtype == DEFAULT_DTYPE else FORMAT_VERSION
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form, with its ``format_version``."""
-        return {"format_version": FORMAT_VERSION, **json.loads(json.dumps(asdict(self)))}
+        fields = json.loads(json.dumps(asdict(self)))
+        if self.format_version == 1:
+            del fields["score_error"]
+        return {"format_version": self.format_version, **fields}
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes, the same for equal content."""
@@ -115,11 +135,12 @@ class Manifest:
         try:
             fields: dict[str, Any] = json_object(data)
             version = fields.pop("format_version")
-            if version != FORMAT_VERSION:
+            if version not in range(1, FORMAT_VERSION + 1):
                 raise UnknownEntryError(
-                    f"{name}: this release reads format {FORMAT_VERSION}, got {version!r}: upgrade"
+                    f"{name}: this release reads formats through {FORMAT_VERSION}, got "
+                    f"{version!r}: upgrade"
                 )
-            return cls(
+            manifest = cls(
                 **{
                     **fields,
                     "origin": Origin(**fields["origin"]),
@@ -133,6 +154,12 @@ class Manifest:
                 f"{name}: want a manifest in JSON, got {len(data)} bytes that are none ({error}): "
                 "restore it from a copy"
             ) from error
+        if manifest.format_version != version:
+            raise CorruptVersionError(
+                f"{name}: want {manifest.dtype} in format {manifest.format_version}, got it in "
+                f"format {version}: restore it from a copy"
+            )
+        return manifest
 
     def rows(self, side: str) -> int:
         """Return the number of ``user`` or ``item`` rows."""

@@ -4,16 +4,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedding_store.contracts import DEFAULT_USER_ID, EMBEDDING, EmbeddingShard, Side
+from embedding_store.dtypes import DEFAULT_DTYPE
 from embedding_store.errors import ContractError
 
 _Codec = Literal["gzip", "brotli", "lz4", "zstd", "snappy", "none"]
 ROW_GROUP = 1 << 16
+_NUMBERS = f"{EMBEDDING}.list.element"
 _PART = re.compile(r"part-(0|[1-9]\d*)\.parquet")
 
 
@@ -54,7 +56,9 @@ def dim_of(path: Path) -> int:
     return int(kind.list_size)
 
 
-def read_shard(source: Path | pa.Buffer, side: Side, dim: int) -> EmbeddingShard:
+def read_shard(
+    source: Path | pa.Buffer, side: Side, dim: int, dtype: str = DEFAULT_DTYPE
+) -> EmbeddingShard:
     """Return the file's embeddings, proven; raises ContractError, also where it is damaged."""
     opened = pa.BufferReader(source) if isinstance(source, pa.Buffer) else source
     try:
@@ -63,7 +67,7 @@ def read_shard(source: Path | pa.Buffer, side: Side, dim: int) -> EmbeddingShard
     except (OSError, pa.ArrowException) as error:
         name = "bytes" if isinstance(source, pa.Buffer) else source
         raise ContractError(f"{side} embeddings: {name} cannot be read ({error})") from error
-    return EmbeddingShard(table, side, dim)
+    return EmbeddingShard(table, side, dim, dtype)
 
 
 def shards(
@@ -92,9 +96,9 @@ def shards(
         yield shard
 
 
-def read_default_user(path: Path, dim: int) -> EmbeddingShard:
+def read_default_user(path: Path, dim: int, dtype: str = DEFAULT_DTYPE) -> EmbeddingShard:
     """Return the one-row shard of the declared default user, proven."""
-    shard = read_shard(path, "user", dim)
+    shard = read_shard(path, "user", dim, dtype)
     if shard.ids.to_pylist() != [DEFAULT_USER_ID]:
         raise ContractError(f"{path.name}: want one row with user_id '', got {len(shard.ids)} rows")
     return shard
@@ -110,8 +114,11 @@ def write_part(path: Path, table: pa.Table) -> None:
 def open_part(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Return a writer with fixed settings.
 
-    Embeddings do not compress, so only the other columns pay for it.
+    float32 does not compress, so only the other columns pay for it. Parquet keeps an int8 in four
+    bytes, unless as a place in a dictionary of its 255 values, which takes one.
     """
     codecs: dict[str, _Codec] = {name: "zstd" for name in schema.names if name != EMBEDDING}
-    codecs[f"{EMBEDDING}.list.element"] = "none"
-    return pq.ParquetWriter(path, schema, compression=codecs, use_dictionary=False)
+    kind = schema.field(EMBEDDING).type.value_type if EMBEDDING in schema.names else None
+    codecs[_NUMBERS] = "none" if kind in {None, pa.float32()} else "zstd"
+    with_dictionary: Any = [_NUMBERS] if kind == pa.int8() else False  # stubs know bool only
+    return pq.ParquetWriter(path, schema, compression=codecs, use_dictionary=with_dictionary)

@@ -120,6 +120,11 @@ class PinnedVersion:
         return self.version.manifest.metric
 
     @property
+    def dtype(self) -> str:
+        """How the vectors are stored; whatever it is, look-ups and tables answer float32."""
+        return self.version.manifest.dtype
+
+    @property
     def as_of(self) -> datetime:
         """Instant up to which the vectors have seen data, exclusive."""
         return datetime.fromisoformat(self.published.as_of)
@@ -242,23 +247,24 @@ class PinnedVersion:
         return self._named(best_of(cosines, k, itself))
 
     def tables(self, side: Side) -> Iterator[pa.Table]:
-        """Yield every embedding, a proven table per part: ``<side>_id``, ``embedding``.
+        """Yield every embedding, a proven table per part: ``<side>_id``, ``embedding`` in float32.
 
         Users come by bucket, 0 to ``num_buckets`` - 1; items by id.
         """
         for record in self.version.manifest.parts(side):
-            yield self.version.shard(record, side).table
+            yield self.version.shard(record, side).decoded
 
     def bucket_table(self, bucket: int) -> pa.Table:
         """Return the users of one bucket, proven, as ``tables`` has them; nothing else is read."""
         if not 0 <= bucket < self.num_buckets:
             raise ContractError(f"bucket: want 0 to {self.num_buckets - 1}, got {bucket}")
-        return self.version.shard(self.version.manifest.parts("user")[bucket], "user").table
+        return self.version.shard(self.version.manifest.parts("user")[bucket], "user").decoded
 
     def files(self, side: Side) -> tuple[Path, ...]:
         """Return the Parquet files on this machine, for other readers, in the order of ``tables``.
 
-        ``verify`` proves them.
+        ``verify`` proves them. Vectors lie there as ``dtype``, an int8 with the ``scale`` of its
+        row beside it: see docs/stored-vectors.md.
         """
         version = self.version.standing()
         return tuple(version.folder / one.path for one in version.manifest.parts(side))

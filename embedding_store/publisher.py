@@ -32,6 +32,7 @@ from embedding_store.decisions import (
     version_to_retire,
     version_to_return_to,
 )
+from embedding_store.dtypes import DEFAULT_DTYPE
 from embedding_store.entries import (
     ROLES,
     Alias,
@@ -71,7 +72,7 @@ from embedding_store.gates import (
 from embedding_store.history import rebuild
 from embedding_store.last_week import ConsumerTask
 from embedding_store.manifest import Origin
-from embedding_store.staging import ActiveUsers, stage
+from embedding_store.staging import ActiveUsers, require_dtype_of_frame, stage
 from embedding_store.state import Frame, ModelAcceptance, PublishedVersion, StoreState, Switch
 from embedding_store.store import EmbeddingStore
 from embedding_store.transform import STABILISATION_FILE, Opening, Stabilisation
@@ -119,6 +120,8 @@ class Publisher:
     by: str
     consumers: Sequence[ConsumerNeeds] = ()
     """Whom a promotion must not break."""
+    dtype: str = DEFAULT_DTYPE
+    """How the vectors of what is published are stored: as those of the frame's other versions."""
 
     def accept_model(
         self,
@@ -162,8 +165,9 @@ class Publisher:
             StableMovedError: the vectors were not stabilised onto the frame's ``stable``, or
                 somebody else opened a frame meanwhile.
             ErasedUsersError: the vectors are of users who were erased since.
-            PublicationRefusedError: a gate failed, now or in an earlier run.
-            ContractError: the vectors break the contract.
+            PublicationRefusedError: a gate failed, now or in an earlier run, or the frame is of
+                another dtype.
+            ContractError: the vectors break the contract, or the dtype cannot hold them.
         """
         transform = Stabilisation.read(stabilised / STABILISATION_FILE)
 
@@ -172,13 +176,15 @@ class Publisher:
             if held is None:
                 check_frame(state, transform, origin.day)
                 check_stable(state, transform.frame, transform.reference)
+                require_dtype_of_frame(self.store, state, transform.frame, self.dtype)
             return held
 
         state = self.store.state()
         if held := check(state):
             return Publication(held, is_existing=True)
         remove_erased_versions(self.store, state)
-        version = stage(self.store, stabilised, origin=origin, active_users=evidence.active_users)
+        users = evidence.active_users
+        version = stage(self.store, stabilised, origin=origin, active_users=users, dtype=self.dtype)
         require_nobody_erased(self.store, state, version)
         version.verify()
         gate_sha256 = self._judge(version, evidence)

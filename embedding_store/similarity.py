@@ -72,8 +72,7 @@ def user_probe(
 ) -> Iterator[tuple[Float32, Float32]]:
     """Yield old and new vectors of a fixed draw of the part's users that the target holds too."""
     rows = probe_rows(users.ids, PROBE_USERS)
-    drawn = EmbeddingShard(users.table.take(rows), "user", users.dim)
-    yield from common_vectors(drawn, number, num_parts, target)
+    yield from common_vectors(users.take(rows), number, num_parts, target)
 
 
 def compare(version: Version, reference: Version) -> Similarity | None:

@@ -44,6 +44,7 @@ from embedding_store.parts import (
     shards,
     write_part,
 )
+from embedding_store.score_error import largest_change
 from embedding_store.similarity import PROBE_USERS, similarity, user_probe
 from embedding_store.transform import STABILISATION_FILE, TRANSFORM_FILES, Opening, Stabilisation
 from embedding_store.versions import DEFAULT_USER_FILE, Version, open_version
@@ -243,9 +244,7 @@ def _score_error(raw: _Probe, published: _Probe) -> float:
         product: Float64 = users.astype(np.float64) @ items.astype(np.float64).T
         return product
 
-    want, got = scores(raw), scores(published)
-    largest = np.abs(want).max()
-    error = float(np.abs(got - want).max() / largest) if largest else 0.0
+    error = largest_change(scores(raw), scores(published))
     if not error <= SCORE_TOLERANCE:
         raise StabilisationError(
             f"scores change by {error:.1e} of the largest one, more than {SCORE_TOLERANCE:.0e}: "

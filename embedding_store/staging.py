@@ -1,4 +1,8 @@
-"""Making a version of a day's stabilised embeddings: validated, committed whole, not yet named."""
+"""Making a version of a day's stabilised embeddings: validated, committed whole, not yet named.
+
+Stabilised embeddings are float32. A version of that dtype has their files; of another one each part
+is encoded, proven by the same contract once it is decoded, and written anew, one at a time.
+"""
 
 import logging
 import shutil
@@ -13,10 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embedding_store.contracts import ID_COLUMNS, Ids, Side, strings
-from embedding_store.errors import ContractError
+from embedding_store.contracts import ID_COLUMNS, EmbeddingShard, Ids, Side, strings
+from embedding_store.dtypes import DEFAULT_DTYPE
+from embedding_store.errors import ContractError, PublicationRefusedError
 from embedding_store.manifest import Coverage, FileRecord, Manifest, Origin
-from embedding_store.parts import parts_of, read_default_user, shards
+from embedding_store.parts import parts_of, read_default_user, shards, write_part
+from embedding_store.score_error import require_scores_kept
+from embedding_store.state import StoreState
 from embedding_store.store import EmbeddingStore
 from embedding_store.transform import STABILISATION_FILE, Stabilisation
 from embedding_store.versions import DEFAULT_USER_FILE, MANIFEST_FILE, Version, open_version
@@ -56,29 +63,63 @@ class ActiveUsers:
                 yield cast("Ids", batch.column(0))
 
 
+@dataclass(frozen=True, slots=True)
+class _Staging:
+    """What is staged from where to where."""
+
+    stabilised: Path
+    folder: Path
+    dim: int
+    dtype: str
+
+    def store(self, name: str, shard: EmbeddingShard) -> tuple[EmbeddingShard, FileRecord]:
+        """Write the file that ``shard`` was read from; return what the version has of it.
+
+        Copy, not link: a version must not change when somebody damages the lake's artifact.
+        """
+        target = self.folder / name
+        target.parent.mkdir(exist_ok=True)
+        if self.dtype == DEFAULT_DTYPE:
+            stored = shard
+            shutil.copyfile(self.stabilised / name, target)
+        else:
+            stored = shard.stored_as(self.dtype)
+            write_part(target, stored.table)
+        return stored, FileRecord.of(self.folder, name, rows=stored.table.num_rows)
+
+
 def stage(
-    store: EmbeddingStore, stabilised: Path, *, origin: Origin, active_users: ActiveUsers
+    store: EmbeddingStore,
+    stabilised: Path,
+    *,
+    origin: Origin,
+    active_users: ActiveUsers,
+    dtype: str = DEFAULT_DTYPE,
 ) -> Version:
     """Return the version made of a ``stabilised_embeddings`` folder, committed but not published.
 
-    Every shard is validated; raises ContractError, and then nothing is committed.
+    Every shard is validated, as it is and as the version has it; raises ContractError, and then
+    nothing is committed. So does a dtype that changes scores by more than its tolerance.
     """
     transform = Stabilisation.read(stabilised / STABILISATION_FILE)
     transform.require_files(stabilised)
     with store.staged_version() as folder:
-        users, coverage = _stage_users(stabilised, transform.dim, folder, active_users)
-        items = _stage_items(stabilised, transform.dim, folder)
-        default = read_default_user(stabilised / DEFAULT_USER_FILE, transform.dim)
-        records = [*users, *items, _copy(stabilised, folder, DEFAULT_USER_FILE, rows=1)]
+        staging = _Staging(stabilised, folder, transform.dim, dtype)
+        users, coverage = _stage_users(staging, active_users)
+        items = _stage_items(staging)
+        exact = read_default_user(stabilised / DEFAULT_USER_FILE, transform.dim)
+        default, record = staging.store(DEFAULT_USER_FILE, exact)
         manifest = Manifest(
             frame=transform.frame,
             dim=transform.dim,
             origin=origin,
             reference=transform.reference,
             transform_sha256=transform.transform_sha256,
-            files=tuple(records),
+            files=(*users, *items, record),
             coverage=coverage,
             default_user=tuple(default.vectors[0].tolist()),
+            dtype=dtype,
+            score_error=require_scores_kept(stabilised, folder, transform.dim, dtype),
         )
         logger.info("step files-staged: %s", manifest.digest)
         (folder / MANIFEST_FILE).write_bytes(manifest.to_bytes())
@@ -88,27 +129,46 @@ def stage(
     return open_version(store.version_folder(manifest.digest))
 
 
-def _stage_users(
-    stabilised: Path, dim: int, folder: Path, active: ActiveUsers
-) -> tuple[list[FileRecord], Coverage]:
-    parts = parts_of(stabilised / "user", "user")
+def require_dtype_of_frame(
+    store: EmbeddingStore, state: StoreState, frame: int, dtype: str
+) -> None:
+    """Raise PublicationRefusedError unless the frame's versions are of this dtype.
+
+    It is one of the things that never change within a frame. Each publication asks, so what is
+    stable (or newest, where nothing is yet) speaks for all.
+    """
+    held = state.stable(frame) or next(iter(reversed(state.live_versions(frame))), None)
+    if held is None:
+        return
+    was = store.open(held).manifest.dtype
+    if was != dtype:
+        raise PublicationRefusedError(
+            f"frame {frame} is {was}, as {held.name} is, and cannot take a version of {dtype}: "
+            f"publish {was}, or open another frame for {dtype}"
+        )
+
+
+def _stage_users(staging: _Staging, active: ActiveUsers) -> tuple[list[FileRecord], Coverage]:
+    folder = staging.stabilised / "user"
+    parts = parts_of(folder, "user")
     required = active.by_bucket(len(parts))
     covered, records = 0, []
-    for part, shard in zip(parts, shards(stabilised / "user", "user", dim), strict=True):
+    for part, shard in zip(parts, shards(folder, "user", staging.dim), strict=True):
         covered += pc.is_in(shard.ids, value_set=required[part.number]).true_count
-        name = f"user/{part.path.name}"
-        records.append(_copy(stabilised, folder, name, rows=shard.table.num_rows))
+        records.append(staging.store(f"user/{part.path.name}", shard)[1])
     _require_rows(records, "user")
     return records, Coverage(
         definition=active.definition, required=sum(map(len, required)), covered=covered
     )
 
 
-def _stage_items(stabilised: Path, dim: int, folder: Path) -> list[FileRecord]:
-    parts = parts_of(stabilised / "item", "item")
+def _stage_items(staging: _Staging) -> list[FileRecord]:
+    folder = staging.stabilised / "item"
     records = [
-        _copy(stabilised, folder, f"item/{part.path.name}", rows=shard.table.num_rows)
-        for part, shard in zip(parts, shards(stabilised / "item", "item", dim), strict=True)
+        staging.store(f"item/{part.path.name}", shard)[1]
+        for part, shard in zip(
+            parts_of(folder, "item"), shards(folder, "item", staging.dim), strict=True
+        )
     ]
     _require_rows(records, "item")
     return records
@@ -117,11 +177,3 @@ def _stage_items(stabilised: Path, dim: int, folder: Path) -> list[FileRecord]:
 def _require_rows(records: list[FileRecord], side: Side) -> None:
     if not any(record.rows for record in records):
         raise ContractError(f"stabilised embeddings: want at least one {side}, got none")
-
-
-def _copy(source: Path, folder: Path, name: str, *, rows: int) -> FileRecord:
-    """Copy, not link: a version must not change when somebody damages the lake's artifact."""
-    target = folder / name
-    target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(source / name, target)
-    return FileRecord.of(folder, name, rows=rows)

@@ -77,13 +77,14 @@ class Version:
 
     def shard(self, record: FileRecord, side: Side) -> EmbeddingShard:
         """Return a part's embeddings, proven."""
-        return read_shard(self.read(record), side, self.manifest.dim)
+        return read_shard(self.read(record), side, self.manifest.dim, self.manifest.dtype)
 
     @cached_property
     def items(self) -> EmbeddingShard:
         """All items as one shard; items are the small side."""
         tables = [self.shard(one, "item").table for one in self.manifest.parts("item")]
-        return EmbeddingShard(pa.concat_tables(tables), "item", self.manifest.dim)
+        manifest = self.manifest
+        return EmbeddingShard(pa.concat_tables(tables), "item", manifest.dim, manifest.dtype)
 
     def verify(self) -> None:
         """Re-check every file by checksum; raises CorruptVersionError."""

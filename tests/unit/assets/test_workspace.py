@@ -62,6 +62,8 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
         (changed(first_day=7), "fromisoformat: argument must be str"),
         (changed(frame="one"), "frame: want int, got 'one'"),
         (changed(frame=True), "frame: want int, got True"),
+        (changed(dtype="int4"), "dtype: want one of float32, float16, int8, got 'int4'"),
+        (changed(dtype=8), "dtype: want str, got 8"),
         (changed(source_parameters=7), "source_parameters: want Mapping, got 7"),
         (changed(more=7), "unexpected keyword argument 'more'"),
     ],
@@ -80,3 +82,11 @@ def test_a_damaged_file_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="want JSON"):
         Workspace.create(tmp_path, CONFIG)
     assert (tmp_path / "workspace.json").read_text() == "{"
+
+
+def test_a_workspace_from_before_dtypes_stores_float32(tmp_path: Path) -> None:
+    fields = json.loads(changed())
+    del fields["dtype"]
+    (tmp_path / "workspace.json").write_text(json.dumps(fields))
+    assert Workspace.open(tmp_path).config == CONFIG
+    assert CONFIG.dtype == "float32"

@@ -28,8 +28,8 @@ from lake.storage import LOCATION, locate
 
 _CACHE = TemporaryDirectory()
 atexit.register(_CACHE.cleanup)
-_SERVED: dict[tuple[int, ...], Path] = {}
-"""Folders of worlds that were served already, by their days: the same for every test."""
+_SERVED: dict[tuple[str, tuple[int, ...]], Path] = {}
+"""Folders of worlds that were served already, by dtype and days: the same for every test."""
 DIM = 8
 FIRST_DAY = date(2024, 3, 1)
 BUCKETS = 4
@@ -127,6 +127,7 @@ class SmallWorld:
     bucket: str | None = None
     """Where the store lies, unless in the folder."""
     erasure_key: str = ""
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if self.bucket:
@@ -141,7 +142,7 @@ class SmallWorld:
         """The same world elsewhere, in a place of its own; of a bucket as a new machine sees it."""
         skipped = shutil.ignore_patterns("cache", LOCATION)
         shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=skipped)
-        copied = SmallWorld(folder, self.raw, self.frame, self.bucket)
+        copied = SmallWorld(folder, self.raw, self.frame, self.bucket, dtype=self.dtype)
         if self.bucket:
             for prefix in ("versions", "gates", "log"):
                 for key in self.store.objects.list(prefix):
@@ -172,7 +173,7 @@ class SmallWorld:
 
     @property
     def publisher(self) -> Publisher:
-        return Publisher(self.store, by="test")
+        return Publisher(self.store, by="test", dtype=self.dtype)
 
     def stabilised(
         self, day: int, raw: Raw | None = None, name: str = "", *, min_cosine: float = 0.9
@@ -203,7 +204,8 @@ class SmallWorld:
         """The day's version, staged and not judged."""
         users = ActiveUsers("any token", self.raw.user_ids)
         source = folder or self.stabilised(day, **stabilised)
-        return stage(self.store, source, origin=self.origin(day), active_users=users)
+        origin = self.origin(day)
+        return stage(self.store, source, origin=origin, active_users=users, dtype=self.dtype)
 
     def evidence(self, **changes: object) -> Evidence:
         fields: dict = {
@@ -253,11 +255,13 @@ class SmallWorld:
         """Publish and promote these days; on an empty store, copied from the first time."""
         if self.bucket or self.store.root.exists():
             return self._serve(days)
-        if days not in _SERVED:
-            first = SmallWorld(Path(_CACHE.name) / str(len(_SERVED)), self.raw)
+        key = (self.dtype, days)
+        if key not in _SERVED:
+            place = Path(_CACHE.name) / str(len(_SERVED))
+            first = SmallWorld(place, self.raw, dtype=self.dtype)
             first._serve(days)
-            _SERVED[days] = first.folder
-        shutil.copytree(_SERVED[days], self.folder, dirs_exist_ok=True)
+            _SERVED[key] = first.folder
+        shutil.copytree(_SERVED[key], self.folder, dirs_exist_ok=True)
         state = self.store.state()
         found = [state.version_of_day(day_name(day)) for day in days]
         return [Publication(version, is_existing=False) for version in found if version]

@@ -7,7 +7,14 @@ import pytest
 
 from embedding_store.contracts import embedding_table
 from embedding_store.errors import ContractError
-from embedding_store.parts import dim_of, parts_of, read_default_user, shards, write_part
+from embedding_store.parts import (
+    dim_of,
+    parts_of,
+    read_default_user,
+    read_shard,
+    shards,
+    write_part,
+)
 
 
 def part(path: Path, ids: list[str], side: str = "item") -> None:
@@ -77,3 +84,16 @@ def test_vectors_are_stored_plain_and_ids_compressed(tmp_path: Path) -> None:
     part(tmp_path / "part-0.parquet", ["a"])
     group = pq.read_metadata(tmp_path / "part-0.parquet").row_group(0)
     assert [group.column(n).compression for n in range(2)] == ["ZSTD", "UNCOMPRESSED"]
+
+
+def test_encoded_vectors_take_the_bytes_of_their_dtype(tmp_path: Path) -> None:
+    """Parquet alone keeps an int8 in four bytes."""
+    rows, dim = 2000, 64
+    vectors = np.random.default_rng(0).normal(size=(rows, dim)).astype(np.float32)
+    ids = pa.array([f"i{number:04d}" for number in range(rows)])
+    for dtype, width in {"float16": 2, "int8": 1}.items():
+        path = tmp_path / f"{dtype}.parquet"
+        write_part(path, embedding_table("item", ids, vectors, dtype))
+        column = pq.read_metadata(path).row_group(0).column(1)
+        assert column.total_compressed_size < 1.05 * width * rows * dim
+        assert read_shard(path, "item", dim, dtype).table.num_rows == rows

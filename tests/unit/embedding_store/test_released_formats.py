@@ -8,6 +8,7 @@ import pytest
 
 from embedding_store.checks import check
 from embedding_store.history import Rebuilt, rebuild
+from embedding_store.manifest import Manifest
 from embedding_store.publisher import Publisher
 from embedding_store.store import EmbeddingStore
 from tests.unit.embedding_store.released_format import answers
@@ -26,6 +27,17 @@ def test_a_store_of_a_released_format_answers_as_it_did(released: Path) -> None:
     assert got["vectors"] == want["vectors"]
     assert [one for one, _ in got["top items"]] == [one for one, _ in want["top items"]]
     assert check(EmbeddingStore(released / "store")) == []
+
+
+@pytest.mark.parametrize("released", FORMATS, ids=lambda path: path.name)
+def test_manifests_of_a_released_format_are_written_as_they_were(released: Path) -> None:
+    """Byte for byte: their digests name folders, and the log holds their checksums."""
+    manifests = sorted((released / "store/versions").glob("*/manifest.json"))
+    assert manifests
+    for path in manifests:
+        manifest = Manifest.from_bytes(path.read_bytes())
+        assert manifest.to_bytes() == path.read_bytes()
+        assert manifest.digest == path.parent.name
 
 
 @pytest.mark.parametrize("released", FORMATS, ids=lambda path: path.name)

@@ -99,8 +99,8 @@ def test_a_renamed_folder_is_found(folder: Path) -> None:
 
 def test_a_later_format_asks_for_an_upgrade(folder: Path) -> None:
     path = folder / MANIFEST_FILE
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 2}))
-    with pytest.raises(UnknownEntryError, match="format 1, got 2: upgrade"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 3}))
+    with pytest.raises(UnknownEntryError, match="formats through 2, got 3: upgrade"):
         open_version(folder)
 
 
