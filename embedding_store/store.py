@@ -22,7 +22,7 @@ from pathlib import Path
 
 from embedding_store.contracts import Side
 from embedding_store.errors import CorruptVersionError
-from embedding_store.folding import fold
+from embedding_store.folding import NewestState, fold
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.versions import RESTORE, Version, open_version
 from lake.atomic import sweep_scratch, sweep_temporaries
@@ -69,8 +69,16 @@ class EmbeddingStore:
         return CommitLog(self.objects)
 
     def state(self, as_of: datetime | None = None) -> StoreState:
-        """Return the fold of the log, of the entries in effect at ``as_of``."""
-        return fold(self.log.entries(), as_of)
+        """Return the fold of the log, of the entries in effect at ``as_of``.
+
+        The newest state is folded on from the one before, by whichever thread asks.
+        """
+        entries = self.log.entries()
+        return self._newest.after(entries) if as_of is None else fold(entries, as_of)
+
+    @cached_property
+    def _newest(self) -> NewestState:
+        return NewestState()
 
     @property
     def scratch(self) -> Path:
