@@ -7,6 +7,7 @@
     gates/<digest>.json                what the gates said, also when they failed
     history/f<frame>/{user,item}/      what ``stable`` served from when on, a part per switch
     log/<seq>.json                     the commit log: the truth
+    log-checkpoints/<N>.jsonl.gz       copies of its first entries
     tmp/                               unfinished work; nothing reads it
 
 Where the folder names a bucket (``lake.storage``), versions, gates and log are there, and versions
@@ -171,7 +172,7 @@ class EmbeddingStore:
         """Remove what killed runs left behind; what living ones are at stays."""
         sweep_scratch(self.scratch)
         self._storage.folders.sweep()
-        for folder in ("log", "gates"):
+        for folder in ("log", "log-checkpoints", "gates"):
             sweep_temporaries(self.root / folder)
 
 
