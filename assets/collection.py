@@ -89,6 +89,8 @@ def collect_workspace(
     yield from _versions(workspace, policy, now, is_rehearsal=is_rehearsal)
     for name, num_bytes in collect_indexes(workspace.store, is_rehearsal=is_rehearsal):
         yield Collected("indexes of versions that are gone", name, num_bytes)
+    for name, num_bytes in workspace.store.log.checkpoints.collect(is_rehearsal=is_rehearsal):
+        yield Collected("checkpoints of the log that newer ones replaced", name, num_bytes)
     if instance is not None:
         yield from collect_orchestrated(
             instance,

@@ -1,6 +1,7 @@
 """Is the store what its log says? Every problem and its remedy, as a sentence; none raises."""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from embedding_store.contracts import SIDES
 from embedding_store.errors import StoreError
@@ -9,6 +10,7 @@ from embedding_store.history import is_part_of, part_path
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.store import EmbeddingStore
 from lake.errors import LakeError
+from lake.log import CommitLog
 
 
 def check(store: EmbeddingStore) -> list[str]:
@@ -17,13 +19,36 @@ def check(store: EmbeddingStore) -> list[str]:
         state = store.state()
     except (LakeError, StoreError) as error:
         return [f"the log cannot be folded: {error}"]
-    problems = [
+    problems = list(_of_log(store.log)) + [
         problem
         for version in state.versions.values()
         if not version.is_retired
         for problem in _of_version(store, state, version)
     ]
     return problems + list(_of_erasures(store, state)) + list(_of_history(store, state))
+
+
+def _of_log(log: CommitLog) -> Iterator[str]:
+    """The state may rest on a checkpoint: here each entry is read, and each checkpoint is."""
+    try:
+        slots = log.slots()
+    except LakeError as error:
+        yield f"{error}; a checkpoint has a copy of it, see docs/commit-log.md"
+        return
+    for number in log.checkpoints.newest_first():
+        where = log.checkpoints.where(number)
+        try:
+            entries = log.checkpoint(number)
+        except LakeError as error:
+            yield f"a checkpoint of the log cannot be read: {error}: remove {where}, a copy"
+            continue
+        pairs = enumerate(zip_longest(entries, slots[:number]), 1)
+        differing = next((seq for seq, (copy, slot) in pairs if copy != slot), None)
+        if differing is not None:
+            yield (
+                f"{where} is not what the log says from entry {differing} on: find out which of "
+                "them is right, see docs/commit-log.md"
+            )
 
 
 def _of_version(

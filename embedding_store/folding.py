@@ -4,12 +4,14 @@
 
     entries ──fold(as_of)──► StoreState: accepted models, versions, switches of aliases, consumers
 
-Entries are folded in the log's own order; those that take effect after ``as_of`` are left out.
+Entries are folded in the log's own order; those that take effect after ``as_of`` are left out. Each
+changes a draft in place, so that the fold of a log takes as long as the log is.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
 from embedding_store.entries import (
@@ -39,26 +41,86 @@ def fold(entries: Iterable[Entry], as_of: datetime | None = None) -> StoreState:
     Erasures are in effect at every instant. Raises UnknownEntryError for entries of a newer
     release, whatever their instant.
     """
-    state, published = StoreState(), set[str]()
+    draft = _Draft()
     for entry in entries:
-        body = parse(entry)
-        if isinstance(body, VersionPublished):
-            published.add(body.digest)
-        elif isinstance(body, VersionsErased):
-            published.update(_after(entry, body, published))
-        if as_of is None or isinstance(body, VersionsErased) or _instant(entry) <= as_of:
-            state = _APPLY[type(body)](state, entry, body)
-        state = replace(state, seq=entry.seq)
-    return state
+        _take(draft, entry, as_of)
+    return draft.frozen()
+
+
+class NewestState:
+    """The fold of a log that grows: entries never change, so what was folded once stays folded."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._draft = _Draft()
+        self._state = StoreState()
+
+    def after(self, entries: Sequence[Entry]) -> StoreState:
+        """Return the fold of the entries, or of more of them that another thread brought."""
+        with self._lock:
+            if len(entries) > self._state.seq:
+                # taken out first: a draft that an entry could not be folded into is not folded on
+                draft, self._draft = self._draft, _Draft()
+                for entry in entries[draft.seq :]:
+                    _take(draft, entry, None)
+                self._draft, self._state = draft, draft.frozen()
+            return self._state
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A state while it is being folded."""
+
+    seq: int = 0
+    models: list[ModelAcceptance] = field(default_factory=list)
+    opened: dict[int, Frame] = field(default_factory=dict)
+    versions: dict[int, PublishedVersion] = field(default_factory=dict)
+    switches: list[Switch] = field(default_factory=list)
+    stacks: dict[int, dict[int, None]] = field(default_factory=dict)
+    """Ordered sets: a version is taken out from anywhere in one step."""
+    canaries: dict[int, int] = field(default_factory=dict)
+    consumers: dict[str, ConsumerRegistered] = field(default_factory=dict)
+    erasures: list[VersionsErased] = field(default_factory=list)
+    digests: dict[str, int] = field(default_factory=dict)
+    holders: dict[str, list[int]] = field(default_factory=dict)
+    """Version numbers by their digest now: a republished one may share it."""
+    published: set[str] = field(default_factory=set)
+    """Every digest of the log, whatever ``as_of``."""
+
+    def frozen(self) -> StoreState:
+        """Return a copy that no later entry changes."""
+        return StoreState(
+            seq=self.seq,
+            models=tuple(self.models),
+            opened=dict(self.opened),
+            versions=dict(self.versions),
+            switches=tuple(self.switches),
+            stacks={frame: tuple(stack) for frame, stack in self.stacks.items()},
+            canaries=dict(self.canaries),
+            consumers=dict(self.consumers),
+            erasures=tuple(self.erasures),
+            digests=dict(self.digests),
+        )
+
+
+def _take(draft: _Draft, entry: Entry, as_of: datetime | None) -> None:
+    body = parse(entry)
+    if isinstance(body, VersionPublished):
+        draft.published.add(body.digest)
+    elif isinstance(body, VersionsErased):
+        _require_published(draft, entry, body)
+    if as_of is None or isinstance(body, VersionsErased) or _instant(entry) <= as_of:
+        _APPLY[type(body)](draft, entry, body)
+    draft.seq = entry.seq
 
 
 def _instant(entry: Entry) -> datetime:
     return datetime.fromisoformat(entry.effective_at)
 
 
-def _named(state: StoreState, entry: Entry, number: int, digest: str) -> PublishedVersion:
-    version = state.versions.get(number)
-    if version is not None and state.digests.get(digest) != number:
+def _named(draft: _Draft, entry: Entry, number: int, digest: str) -> PublishedVersion:
+    version = draft.versions.get(number)
+    if version is not None and draft.digests.get(digest) != number:
         raise NoVersionError(
             f"log entry {entry.seq} ({entry.kind}) names v{number} with the digest {digest[:12]}, "
             f"which is not that version's ({version.digest[:12]}): the log is damaged, restore it "
@@ -72,7 +134,7 @@ def _named(state: StoreState, entry: Entry, number: int, digest: str) -> Publish
     return version
 
 
-def _accepted(state: StoreState, entry: Entry, body: ModelAccepted) -> StoreState:
+def _accepted(draft: _Draft, entry: Entry, body: ModelAccepted) -> None:
     model = ModelAcceptance(
         seq=entry.seq,
         partition=body.partition,
@@ -83,10 +145,10 @@ def _accepted(state: StoreState, entry: Entry, body: ModelAccepted) -> StoreStat
         metrics=body.metrics,
         effective_at=_instant(entry),
     )
-    return replace(state, models=(*state.models, model))
+    draft.models.append(model)
 
 
-def _published(state: StoreState, entry: Entry, body: VersionPublished) -> StoreState:
+def _published(draft: _Draft, entry: Entry, body: VersionPublished) -> None:
     version = PublishedVersion(
         seq=entry.seq,
         number=body.number,
@@ -103,16 +165,14 @@ def _published(state: StoreState, entry: Entry, body: VersionPublished) -> Store
         effective_at=_instant(entry),
     )
     first = Frame(number=body.frame, day=body.day, effective_at=_instant(entry))
-    return replace(
-        state,
-        versions={**state.versions, body.number: version},
-        digests={**state.digests, body.digest: body.number},
-        opened={body.frame: first, **state.opened},
-    )
+    draft.opened.setdefault(body.frame, first)
+    draft.versions[body.number] = version
+    draft.digests[body.digest] = body.number
+    draft.holders.setdefault(body.digest, []).append(body.number)
 
 
-def _alias_set(state: StoreState, entry: Entry, body: AliasSet) -> StoreState:
-    _named(state, entry, body.number, body.version)
+def _alias_set(draft: _Draft, entry: Entry, body: AliasSet) -> None:
+    _named(draft, entry, body.number, body.version)
     switch = Switch(
         seq=entry.seq,
         alias=body.alias,
@@ -123,19 +183,21 @@ def _alias_set(state: StoreState, entry: Entry, body: AliasSet) -> StoreState:
         is_rollback=False,
         why=body.reason,
     )
-    state = _online(replace(state, switches=(*state.switches, switch)), body.number)
+    draft.switches.append(switch)
+    _bring_online(draft, body.number)
     if body.alias == "canary":
-        return replace(state, canaries={**state.canaries, body.frame: body.number})
-    canaries = {f: n for f, n in state.canaries.items() if (f, n) != (body.frame, body.number)}
-    # a version that returns to stable rests on what came after it: drop its older place
-    below = tuple(n for n in state.stacks.get(body.frame, ()) if n != body.number)
-    stacks = {**state.stacks, body.frame: (*below, body.number)}
-    return replace(state, stacks=stacks, canaries=canaries)
+        draft.canaries[body.frame] = body.number
+        return
+    if draft.canaries.get(body.frame) == body.number:
+        del draft.canaries[body.frame]
+    stack = draft.stacks.setdefault(body.frame, {})
+    stack.pop(body.number, None)  # one that returns rests on what came after it: drop its old place
+    stack[body.number] = None
 
 
-def _rolled_back(state: StoreState, entry: Entry, body: VersionRolledBack) -> StoreState:
-    _named(state, entry, body.to_number, body.to_version)
-    stack = state.stacks.get(body.frame, ())
+def _rolled_back(draft: _Draft, entry: Entry, body: VersionRolledBack) -> None:
+    _named(draft, entry, body.to_number, body.to_version)
+    stack = draft.stacks.get(body.frame, {})
     if body.to_number not in stack:
         raise NoVersionError(
             f"log entry {entry.seq} rolls frame {body.frame} back to v{body.to_number}, which was "
@@ -151,46 +213,40 @@ def _rolled_back(state: StoreState, entry: Entry, body: VersionRolledBack) -> St
         is_rollback=True,
         why=entry.why,
     )
-    kept = stack[: stack.index(body.to_number) + 1]
-    return replace(
-        _online(state, body.to_number),
-        switches=(*state.switches, switch),
-        stacks={**state.stacks, body.frame: kept},
-    )
+    draft.switches.append(switch)
+    _bring_online(draft, body.to_number)
+    while next(reversed(stack)) != body.to_number:
+        stack.popitem()
 
 
-def _online(state: StoreState, number: int) -> StoreState:
-    """Return the state in which a version that was given a name has online rows."""
-    named = replace(state.versions[number], is_archived=False)
-    return replace(state, versions={**state.versions, number: named})
+def _bring_online(draft: _Draft, number: int) -> None:
+    """Note that a version which was given a name has online rows."""
+    draft.versions[number] = replace(draft.versions[number], is_archived=False)
 
 
-def _withdrawn(state: StoreState, entry: Entry, body: CanaryWithdrawn) -> StoreState:
-    version = _named(state, entry, body.number, body.version)
-    withdrawn = replace(version, withdrawn_because=body.because)
-    canaries = {f: n for f, n in state.canaries.items() if (f, n) != (body.frame, body.number)}
-    return replace(state, versions={**state.versions, body.number: withdrawn}, canaries=canaries)
+def _withdrawn(draft: _Draft, entry: Entry, body: CanaryWithdrawn) -> None:
+    version = _named(draft, entry, body.number, body.version)
+    draft.versions[body.number] = replace(version, withdrawn_because=body.because)
+    if draft.canaries.get(body.frame) == body.number:
+        del draft.canaries[body.frame]
 
 
-def _archived(state: StoreState, entry: Entry, body: VersionArchived) -> StoreState:
-    version = _named(state, entry, body.number, body.version)
-    archived = replace(version, is_archived=True)
-    return replace(state, versions={**state.versions, body.number: archived})
+def _archived(draft: _Draft, entry: Entry, body: VersionArchived) -> None:
+    version = _named(draft, entry, body.number, body.version)
+    draft.versions[body.number] = replace(version, is_archived=True)
 
 
-def _retired(state: StoreState, entry: Entry, body: VersionRetired) -> StoreState:
-    version = _named(state, entry, body.number, body.version)
-    stacks = {
-        frame: tuple(number for number in stack if number != version.number)
-        for frame, stack in state.stacks.items()
-    }
-    versions = {**state.versions, version.number: replace(version, is_retired=True)}
-    canaries = {f: number for f, number in state.canaries.items() if number != version.number}
-    return replace(state, versions=versions, stacks=stacks, canaries=canaries)
+def _retired(draft: _Draft, entry: Entry, body: VersionRetired) -> None:
+    version = _named(draft, entry, body.number, body.version)
+    draft.versions[version.number] = replace(version, is_retired=True)
+    for stack in draft.stacks.values():
+        stack.pop(version.number, None)
+    for frame in [f for f, number in draft.canaries.items() if number == version.number]:
+        del draft.canaries[frame]
 
 
-def _frame_opened(state: StoreState, entry: Entry, body: FrameOpened) -> StoreState:
-    frame = Frame(
+def _frame_opened(draft: _Draft, entry: Entry, body: FrameOpened) -> None:
+    draft.opened[body.frame] = Frame(
         number=body.frame,
         day=body.day,
         effective_at=_instant(entry),
@@ -199,63 +255,60 @@ def _frame_opened(state: StoreState, entry: Entry, body: FrameOpened) -> StoreSt
         judged_against=body.judged_against,
         because=body.because,
     )
-    return replace(state, opened={**state.opened, body.frame: frame})
 
 
-def _frame_retired(state: StoreState, entry: Entry, body: FrameRetired) -> StoreState:
-    if body.frame not in state.opened:
+def _frame_retired(draft: _Draft, entry: Entry, body: FrameRetired) -> None:
+    if body.frame not in draft.opened:
         raise NoVersionError(
             f"log entry {entry.seq} retires frame {body.frame}, which was not opened before it: "
             "the log is damaged, restore it from a copy"
         )
-    frame = replace(state.opened[body.frame], is_retired=True)
-    versions = {
-        number: replace(one, is_retired=one.is_retired or one.frame == body.frame)
-        for number, one in state.versions.items()
-    }
-    canaries = {one: number for one, number in state.canaries.items() if one != body.frame}
-    opened = {**state.opened, body.frame: frame}
-    return replace(state, opened=opened, versions=versions, canaries=canaries)
+    draft.opened[body.frame] = replace(draft.opened[body.frame], is_retired=True)
+    for number, version in draft.versions.items():
+        if version.frame == body.frame:
+            draft.versions[number] = replace(version, is_retired=True)
+    draft.canaries.pop(body.frame, None)
 
 
-def _registered(state: StoreState, _: Entry, body: ConsumerRegistered) -> StoreState:
-    return replace(state, consumers={**state.consumers, body.name: body})
+def _registered(draft: _Draft, _: Entry, body: ConsumerRegistered) -> None:
+    draft.consumers[body.name] = body
 
 
-def _removed(state: StoreState, _: Entry, body: ConsumerRemoved) -> StoreState:
-    left = {name: one for name, one in state.consumers.items() if name != body.name}
-    return replace(state, consumers=left)
+def _removed(draft: _Draft, _: Entry, body: ConsumerRemoved) -> None:
+    draft.consumers.pop(body.name, None)
 
 
-def _after(entry: Entry, body: VersionsErased, published: Collection[str]) -> list[str]:
+def _require_published(draft: _Draft, entry: Entry, body: VersionsErased) -> None:
     for before in body.replacements:
-        if before not in published:
+        if before not in draft.published:
             raise NoVersionError(
                 f"log entry {entry.seq} erases from {before[:12]}, which was not published before "
                 "it: the log is damaged, restore it from a copy"
             )
-    return [after["digest"] for after in body.replacements.values()]
+    draft.published.update(after["digest"] for after in body.replacements.values())
 
 
-def _erased(state: StoreState, _: Entry, body: VersionsErased) -> StoreState:
-    versions = dict(state.versions)
-    for number, version in state.versions.items():  # a republished one may share its digest
-        if after := body.replacements.get(version.digest):
-            versions[number] = replace(
-                version, digest=after["digest"], manifest_sha256=after["manifest_sha256"]
+def _erased(draft: _Draft, _: Entry, body: VersionsErased) -> None:
+    # all are taken out before one is put back: a digest after may be another's before
+    moved = [
+        (before, after, draft.holders.pop(before, []), draft.digests[before])
+        for before, after in body.replacements.items()
+        if before in draft.digests  # not of a version that is published after ``as_of``
+    ]
+    for before, after, numbers, number in moved:
+        rewritten = [one for one in numbers if draft.versions[one].digest == before]
+        for one in rewritten:
+            draft.versions[one] = replace(
+                draft.versions[one],
+                digest=after["digest"],
+                manifest_sha256=after["manifest_sha256"],
             )
-    digests = {
-        **state.digests,
-        **{
-            after["digest"]: state.digests[before]
-            for before, after in body.replacements.items()
-            if before in state.digests  # not of a version that is published after ``as_of``
-        },
-    }
-    return replace(state, versions=versions, digests=digests, erasures=(*state.erasures, body))
+        draft.holders.setdefault(after["digest"], []).extend(rewritten)
+        draft.digests[after["digest"]] = number
+    draft.erasures.append(body)
 
 
-_APPLY: Mapping[type[AnyBody], Callable[[StoreState, Entry, Any], StoreState]] = {
+_APPLY: Mapping[type[AnyBody], Callable[[_Draft, Entry, Any], None]] = {
     ModelAccepted: _accepted,
     VersionPublished: _published,
     AliasSet: _alias_set,

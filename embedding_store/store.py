@@ -7,6 +7,7 @@
     gates/<digest>.json                what the gates said, also when they failed
     history/f<frame>/{user,item}/      what ``stable`` served from when on, a part per switch
     log/<seq>.json                     the commit log: the truth
+    log-checkpoints/<N>.jsonl.gz       copies of its first entries
     tmp/                               unfinished work; nothing reads it
 
 Where the folder names a bucket (``lake.storage``), versions, gates and log are there, and versions
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from embedding_store.contracts import Side
 from embedding_store.errors import CorruptVersionError
-from embedding_store.folding import fold
+from embedding_store.folding import NewestState, fold
 from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.versions import RESTORE, Version, open_version
 from lake.atomic import sweep_scratch, sweep_temporaries
@@ -69,8 +70,16 @@ class EmbeddingStore:
         return CommitLog(self.objects)
 
     def state(self, as_of: datetime | None = None) -> StoreState:
-        """Return the fold of the log, of the entries in effect at ``as_of``."""
-        return fold(self.log.entries(), as_of)
+        """Return the fold of the log, of the entries in effect at ``as_of``.
+
+        The newest state is folded on from the one before, by whichever thread asks.
+        """
+        entries = self.log.entries()
+        return self._newest.after(entries) if as_of is None else fold(entries, as_of)
+
+    @cached_property
+    def _newest(self) -> NewestState:
+        return NewestState()
 
     @property
     def scratch(self) -> Path:
@@ -176,7 +185,7 @@ class EmbeddingStore:
         """Remove what killed runs left behind; what living ones are at stays."""
         sweep_scratch(self.scratch)
         self._storage.folders.sweep()
-        for folder in ("log", "gates"):
+        for folder in ("log", "log-checkpoints", "gates"):
             sweep_temporaries(self.root / folder)
 
 

@@ -6,11 +6,13 @@ One object per slot, created only if absent, so the log itself assigns the seque
 
 State is the fold of the entries; nothing is ever rewritten, and there is no mutable pointer. Two
 instants stand in an entry: ``recorded_at`` (the wall clock, for people) and ``effective_at`` (the
-instant in the world from which the entry holds; for a replayed day, that day's end).
+instant in the world from which the entry holds; for a replayed day, that day's end). Now and then a
+writer leaves a checkpoint (``lake.log_checkpoints``), so that nobody has to read every entry.
 """
 
 import itertools
 import json
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -20,16 +22,22 @@ from typing import Any
 
 from lake.errors import (
     CorruptArtifactError,
+    LakeError,
     LogMovedError,
     MissingArtifactError,
     UnknownFormatError,
 )
+from lake.log_checkpoints import Checkpoints
 from lake.objects import Objects, get_all
 from lake.sealed import json_object, sealed, unsealed
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2
 _SEALED_FROM = 2
 """The first format whose entries carry the digest of their fields."""
+CHECKPOINT_EVERY = 32
+"""Entries; so many at most are read one by one (docs/adr/0017-checkpoints-of-the-log.md)."""
 
 _RESTORE = "restore it from a copy of the log; nothing is read or written until then"
 
@@ -52,6 +60,11 @@ def _wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
+def _json(entry: Entry, *, indent: int | None) -> bytes:
+    payload = sealed({"format_version": FORMAT_VERSION, **asdict(entry)})
+    return json.dumps(payload, indent=indent, sort_keys=True).encode()
+
+
 class CommitLog:
     """An append-only sequence of entries over any ``Objects``."""
 
@@ -62,6 +75,7 @@ class CommitLog:
         self._objects = objects
         self._prefix = prefix
         self._now = now
+        self.checkpoints = Checkpoints(objects, log=prefix)
         self._known: list[Entry] = []  # entries never change, so what was read once stays true
         self._lock = Lock()  # of this object's memory; between writers the slots decide
 
@@ -72,7 +86,35 @@ class CommitLog:
         free, and a writer that took it would change the order of what follows.
         """
         with self._lock:
+            if not self._known:
+                self._known.extend(self._copied())
             return self._read_on()
+
+    def slots(self) -> tuple[Entry, ...]:
+        """Return every entry as its own slot has it, whatever checkpoints say; raises as well."""
+        alone = CommitLog(self._objects, prefix=self._prefix)
+        return alone._read_on()
+
+    def checkpoint(self, num_entries: int) -> list[Entry]:
+        """Return a checkpoint's entries; raises MissingArtifactError, CorruptArtifactError."""
+        lines = self.checkpoints.read(num_entries)
+        return [self._parsed(seq, line) for seq, line in enumerate(lines, 1)]
+
+    def _copied(self) -> list[Entry]:
+        """Return the entries of the newest checkpoint that can be read, its last one proven."""
+        for number in self.checkpoints.newest_first():
+            try:
+                entries = self.checkpoint(number)
+            except (MissingArtifactError, CorruptArtifactError, UnknownFormatError) as error:
+                logger.warning("a checkpoint of the log is passed over: %s", error)
+                continue
+            if self._read(number) != entries[-1]:
+                raise CorruptArtifactError(
+                    f"log entry {self._objects}/{self._key(number)} is missing or not what "
+                    f"{self.checkpoints.where(number)} has: {_RESTORE}"
+                )
+            return entries
+        return []
 
     def _read_on(self) -> tuple[Entry, ...]:
         while True:
@@ -131,15 +173,24 @@ class CommitLog:
                 body=body,
             )
             if self._claim(entry):
+                if entry.seq % CHECKPOINT_EVERY == 0:
+                    self._leave_checkpoint(entry.seq)
                 return entry
+
+    def _leave_checkpoint(self, seq: int) -> None:
+        """Copy the first entries; the entry before it is logged, whatever becomes of the copy."""
+        try:
+            entries = self.entries()[:seq]
+            self.checkpoints.write([_json(entry, indent=None) for entry in entries])
+        except (LakeError, OSError) as error:
+            logger.warning("no checkpoint of the log is written at entry %s: %s", seq, error)
 
     def _claim(self, entry: Entry) -> bool:
         """Return whether ``entry`` holds its slot.
 
         A refusal can be the echo of our own write that timed out, so the slot itself decides.
         """
-        payload = sealed({"format_version": FORMAT_VERSION, **asdict(entry)})
-        data = (json.dumps(payload, indent=1, sort_keys=True) + "\n").encode()
+        data = _json(entry, indent=1) + b"\n"
         if self._objects.put_if_absent(self._key(entry.seq), data):
             return True
         held = self._read(entry.seq)

@@ -3,6 +3,7 @@
 Keys are relative, ``/``-separated, and never contain ``..``.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,11 +92,14 @@ class DiskObjects:
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[str]:
         """Yield the files below ``prefix``, but for unfinished temporaries."""
-        folder = self.root / checked_key(prefix)
-        for path in sorted(folder.rglob("*")):
-            key = path.relative_to(self.root).as_posix()
-            if key > after and path.is_file() and not path.name.endswith(".tmp"):
+        for key in sorted(key for key in self._keys(checked_key(prefix)) if key > after):
+            if (self.root / key).is_file():  # not removed meanwhile
                 yield key
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        for folder, _, names in os.walk(self.root / prefix):
+            below = Path(folder).relative_to(self.root).as_posix()
+            yield from (f"{below}/{name}" for name in names if not name.endswith(".tmp"))
 
     def written_at(self, key: str) -> datetime:
         """Return when the file was written."""

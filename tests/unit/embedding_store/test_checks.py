@@ -1,6 +1,10 @@
+import gzip
+
 import pytest
 
 from embedding_store.checks import check
+from embedding_store.entries import ModelAccepted
+from lake.log import CHECKPOINT_EVERY
 from tests.unit.embedding_store.small_world import SmallWorld, instant
 
 
@@ -68,3 +72,45 @@ def test_a_retired_version_may_be_gone(world: SmallWorld) -> None:
     world.publisher.retire(1, effective_at=instant(9), why="old")
     with world.without_version(folder(world.store, 1).name):
         assert check(world.store) == []
+
+
+@pytest.fixture
+def checkpointed(served: SmallWorld) -> SmallWorld:
+    for number in range(CHECKPOINT_EVERY):
+        model = ModelAccepted(
+            partition="p", role="daily", digest="d", uri="u", logical_id=str(number)
+        )
+        served.publisher.accept_model(model, effective_at=instant(0), why="test")
+    assert list(served.store.objects.list("log-checkpoints"))
+    assert check(served.store) == []
+    return served
+
+
+def test_a_checkpoint_that_cannot_be_read_is_found(checkpointed: SmallWorld) -> None:
+    objects = checkpointed.store.objects
+    (name,) = objects.list("log-checkpoints")
+    objects.put(name, b"damaged")
+    problem = one_problem(checkpointed.store)
+    assert name in problem
+    assert "remove" in problem
+    objects.delete(name)
+    assert check(checkpointed.store) == []
+
+
+def test_an_entry_that_is_not_what_its_checkpoint_has_is_found(checkpointed: SmallWorld) -> None:
+    objects = checkpointed.store.objects
+    key = f"log/{2:020d}.json"
+    written = objects.get(key)
+    objects.put(key, written.replace(b'"by": "test"', b'"by": "someone else"'))
+    assert "from entry 2 on" in one_problem(checkpointed.store)
+    objects.delete(key)
+    assert "is missing while" in one_problem(checkpointed.store)
+
+
+def test_a_lost_entry_is_restored_from_a_checkpoint(checkpointed: SmallWorld) -> None:
+    objects = checkpointed.store.objects
+    key = f"log/{2:020d}.json"
+    objects.delete(key)
+    (name,) = objects.list("log-checkpoints")
+    objects.put(key, gzip.decompress(objects.get(name)).splitlines()[2])
+    assert check(checkpointed.store) == []

@@ -198,7 +198,7 @@ def test_a_look_at_a_log_that_is_known_is_one_question() -> None:
     objects.asked.clear()
     log = CommitLog(objects)
     log.entries()
-    assert len(objects.asked) == 13, "one list, and each entry once"
+    assert len(objects.asked) == 14, "two lists, and each entry once"
     objects.asked.clear()
     log.entries()
     assert objects.asked == [f"log after log/{12:020d}.json"]
