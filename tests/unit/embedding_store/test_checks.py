@@ -1,10 +1,12 @@
 import gzip
+import json
 
 import pytest
 
 from embedding_store.checks import check
 from embedding_store.entries import ModelAccepted
 from lake.log import CHECKPOINT_EVERY
+from lake.sealed import sealed, unsealed
 from tests.unit.embedding_store.small_world import SmallWorld, instant
 
 
@@ -100,8 +102,8 @@ def test_a_checkpoint_that_cannot_be_read_is_found(checkpointed: SmallWorld) -> 
 def test_an_entry_that_is_not_what_its_checkpoint_has_is_found(checkpointed: SmallWorld) -> None:
     objects = checkpointed.store.objects
     key = f"log/{2:020d}.json"
-    written = objects.get(key)
-    objects.put(key, written.replace(b'"by": "test"', b'"by": "someone else"'))
+    written = unsealed(json.loads(objects.get(key)))
+    objects.put(key, json.dumps(sealed({**written, "by": "someone else"})).encode())
     assert "from entry 2 on" in one_problem(checkpointed.store)
     objects.delete(key)
     assert "is missing while" in one_problem(checkpointed.store)

@@ -34,6 +34,7 @@ from tests.unit.embedding_store.small_world import (
     drifted,
     instant,
     raw_world,
+    record_again,
     write_side,
 )
 
@@ -272,6 +273,7 @@ def test_vectors_that_the_dtype_cannot_hold_commit_nothing(encoded: SmallWorld) 
         ids = pq.read_table(path)["user_id"].to_pylist()
         write_side(path, "user", ids, np.tile(narrow, (len(ids), 1)))
     write_side(folder / "user_default.parquet", "user", [""], narrow)
+    record_again(folder)
     with pytest.raises(ContractError, match=r"rule (finite|score_error)"):
         encoded.staged(0, folder)
     assert not encoded.store.stored_versions()

@@ -12,6 +12,7 @@ from lake.errors import CorruptArtifactError, MissingArtifactError, StorageError
 from lake.log import CHECKPOINT_EVERY, CommitLog, Entry
 from lake.log_checkpoints import KEPT, Checkpoints
 from lake.objects import MemoryObjects, Objects
+from lake.sealed import sealed, unsealed
 
 AT = datetime(2026, 2, 1, tzinfo=UTC)
 EVERY = CHECKPOINT_EVERY
@@ -194,10 +195,11 @@ def test_collection_leaves_the_newest_and_a_rehearsal_leaves_all() -> None:
 @pytest.mark.parametrize("what", ["missing", "another"])
 def test_a_log_that_ends_before_its_checkpoint_is_damaged(objects: Objects, what: str) -> None:
     filled(objects, EVERY)
-    entry = json.loads(objects.get(slot(EVERY)))
+    entry = unsealed(json.loads(objects.get(slot(EVERY))))
     objects.delete(slot(EVERY))
     if what == "another":
-        objects.put(slot(EVERY), json.dumps({**entry, "entry_id": "another"}).encode())
+        other = sealed({**entry, "entry_id": "another"})
+        objects.put(slot(EVERY), json.dumps(other).encode())
     log = CommitLog(objects)
     with pytest.raises(CorruptArtifactError, match=r"is missing or not what .*jsonl\.gz has"):
         append(log)
