@@ -7,9 +7,9 @@
 
 One part per switch of ``stable`` (a rollback is one more), named by the log's sequence number;
 ``event_timestamp`` is the instant of the switch in every row, ``embedding`` is float32 as readers
-are answered, whatever the version is stored as. The first row is that of nobody, with
-the id ``""``: what an unknown id was answered, and in a join the proof that the part was there. The
-other rows follow the version's parts. A projection: ``rebuild`` makes exactly what the log implies.
+are answered, whatever the version is stored as. The first row is that of nobody, with the id
+``""``: what an unknown id was answered, and in a join the proof that the part was there. The other
+rows follow the version's parts. A projection: ``rebuild`` makes exactly what the log implies.
 """
 
 import json
