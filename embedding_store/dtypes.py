@@ -61,16 +61,17 @@ def encode(vectors: _Float32, dtype: str) -> tuple[npt.NDArray[Any], _Float32 | 
     What it cannot hold becomes infinite or zero, which the contract of what is read refuses.
     """
     exact = np.ascontiguousarray(vectors, dtype=np.float32)
-    if not encoding_of(dtype).has_scale:
-        with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):
+        if not encoding_of(dtype).has_scale:
             return exact.astype(np.dtype(dtype), copy=False), None
-    scales = np.abs(exact).max(axis=1, initial=0.0) / np.float32(_LEVELS)
-    divisors = np.where(scales > 0, scales, np.float32(1))[:, None]
-    codes = np.clip(np.rint(exact / divisors), -_LEVELS, _LEVELS)  # a tiny scale has few bits
+        scales = np.abs(exact).max(axis=1, initial=0.0) / np.float32(_LEVELS)
+        divisors = np.where(scales > 0, scales, np.float32(1))[:, None]
+        codes = np.clip(np.rint(exact / divisors), -_LEVELS, _LEVELS)  # a tiny scale has few bits
     return codes.astype(np.int8), scales
 
 
 def decode(numbers: npt.NDArray[Any], scales: _Float32 | None) -> _Float32:
     """Return float32[rows, dim], bit by bit the same everywhere; float32 is not copied."""
     vectors: _Float32 = numbers.astype(np.float32, copy=False)
-    return vectors if scales is None else vectors * scales[:, None]
+    with np.errstate(over="ignore"):
+        return vectors if scales is None else vectors * scales[:, None]

@@ -6,9 +6,10 @@
     history/f<frame>/item/part-<seq>.parquet   item_id | event_timestamp | version | embedding
 
 One part per switch of ``stable`` (a rollback is one more), named by the log's sequence number;
-``event_timestamp`` is the instant of the switch in every row. The first row is that of nobody, with
-the id ``""``: what an unknown id was answered, and in a join the proof that the part was there. The
-other rows follow the version's parts. A projection: ``rebuild`` makes exactly what the log implies.
+``event_timestamp`` is the instant of the switch in every row, ``embedding`` is float32 as readers
+are answered, whatever the version is stored as. The first row is that of nobody, with the id
+``""``: what an unknown id was answered, and in a join the proof that the part was there. The other
+rows follow the version's parts. A projection: ``rebuild`` makes exactly what the log implies.
 """
 
 import json

@@ -93,6 +93,13 @@ def test_a_number_that_float16_cannot_hold_is_refused() -> None:
         shard([1, 2], [7e4, 1]).stored_as("float16")
 
 
+@pytest.mark.parametrize("size", [3e38, 1e-40])
+def test_int8_holds_rows_of_any_size(size: float) -> None:
+    exact = shard([1, 2], [size, -size / 3])
+    got = exact.stored_as("int8").vectors[1]
+    np.testing.assert_allclose(got, exact.vectors[1], atol=size / 100)
+
+
 @pytest.mark.parametrize("dtype", ENCODINGS)
 def test_what_is_stored_is_read_as_float32(dtype: str) -> None:
     exact = shard([1, 2], [-3, 0.25])
