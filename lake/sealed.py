@@ -19,7 +19,7 @@ def sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, SEAL: digest_json(plain)}
 
 
-def json_object(data: bytes) -> dict[str, Any]:
+def json_object(data: bytes | str) -> dict[str, Any]:
     """Return the object that ``data`` is in JSON; raises ValueError when it is none."""
     try:
         value = json.loads(data)

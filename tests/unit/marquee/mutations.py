@@ -148,7 +148,8 @@ def _renamed(table: pa.Table, draw: random.Random) -> pa.Table:
 
 def _retyped(table: pa.Table, draw: random.Random) -> pa.Table:
     column = draw.randrange(table.num_columns)
-    other = pa.array(range(table.num_rows), draw.choice((pa.int64(), pa.string(), pa.float64())))
+    kind = draw.choice((pa.int64(), pa.string(), pa.float64()))
+    other = pa.array(range(table.num_rows)).cast(kind)
     return table.set_column(column, table.column_names[column], other)
 
 
@@ -181,7 +182,7 @@ def _weights(draw: random.Random, data: bytes, _: bytes) -> bytes:
 
 SAFETENSORS: tuple[Mutation, ...] = (*BYTES, _header, _header, _header, _weights, _weights)
 
-OF_SUFFIX = {".json": JSON, ".parquet": PARQUET, ".safetensors": SAFETENSORS, ".npy": BYTES}
+OF_SUFFIX = {".json": JSON, ".parquet": PARQUET, ".safetensors": SAFETENSORS}
 
 
 def damaged(draw: random.Random, suffix: str, data: bytes, other: bytes) -> tuple[str, bytes]:

@@ -39,7 +39,8 @@ def check_outcomes(found: list[dict], *, count: int) -> None:
     assert [one for one in found if one["outcome"].startswith("FAULT")] == []
     of_input = Counter((one["input"], one["outcome"] == "equal") for one in found)
     for name in ("store", "stabilised", "model"):
-        assert of_input[name, False] > count / 6, of_input  # most damage is seen
+        assert sum(of_input[name, is_equal] for is_equal in (True, False)) >= count // 6
+        assert of_input[name, False] > count / 12, of_input  # most damage is seen
 
 
 def test_damaged_files_are_typed_errors(tmp_path: Path, trained: Path) -> None:
@@ -49,4 +50,5 @@ def test_damaged_files_are_typed_errors(tmp_path: Path, trained: Path) -> None:
 @pytest.mark.prove
 @pytest.mark.timeout(1800)
 def test_a_thousand_damaged_files_are_typed_errors(tmp_path: Path, trained: Path) -> None:
-    check_outcomes(outcomes(tmp_path, trained, count=1_000, seed=1), count=1_000)
+    """And a thousand of the first formats, in which some files are named by no digest."""
+    check_outcomes(outcomes(tmp_path, trained, count=2_000, seed=1), count=2_000)
