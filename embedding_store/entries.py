@@ -6,7 +6,8 @@ wrote the entry, and guessing would fork the state.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal
+from types import UnionType
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from embedding_store.errors import UnknownEntryError
 from lake.log import Entry
@@ -206,16 +207,37 @@ def to_body(body: AnyBody) -> dict[str, Any]:
 
 def parse(entry: Entry) -> AnyBody:
     """Return the typed body of an entry; raises UnknownEntryError for a newer release's."""
-    body = KINDS.get(entry.kind)
+    body = KINDS.get(str(entry.kind))
     if body is None:
         raise UnknownEntryError(
             f"log entry {entry.seq}: kind {entry.kind!r} is not known here, a newer release wrote "
             f"it: upgrade (this one reads {', '.join(sorted(KINDS))})"
         )
     want = {one.name for one in fields(body)}
-    if want != set(entry.body):
+    got = set(entry.body) if isinstance(entry.body, Mapping) else {str(entry.body)[:80]}
+    if want != got:
         raise UnknownEntryError(
             f"log entry {entry.seq} ({entry.kind}): want the fields {sorted(want)}, got "
-            f"{sorted(entry.body)}: another release wrote it, upgrade"
+            f"{sorted(got)}: another release wrote it, upgrade"
         )
+    for one in fields(body):
+        if not _is_of(entry.body[one.name], one.type):
+            raise UnknownEntryError(
+                f"log entry {entry.seq} ({entry.kind}): {one.name} is not of the type {one.type}: "
+                "it is damaged, restore it from a copy, or another release wrote it, upgrade"
+            )
     return body(**entry.body)
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    """Return whether a value that was read is of a field's type, as deep as the fold relies on."""
+    origin, options = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in options
+    if origin is UnionType:
+        return any(_is_of(value, option) for option in options)
+    if origin is Sequence:
+        return isinstance(value, list | tuple) and all(_is_of(one, options[0]) for one in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(_is_of(one, options[1]) for one in value.values())
+    return kind is Any or isinstance(value, kind)

@@ -217,9 +217,11 @@ class CommitLog:
             fields = unsealed(fields) if version >= _SEALED_FROM else fields
             del fields["format_version"]
             entry = Entry(**fields)
-            datetime.fromisoformat(entry.effective_at)
+            is_aware = datetime.fromisoformat(entry.effective_at).tzinfo is not None
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged(seq, f"got {len(data)} bytes ({error})") from error
+        if not is_aware:
+            raise self._damaged(seq, f"got effective_at {entry.effective_at!r} without a time zone")
         if entry.seq != seq:
             raise self._damaged(seq, f"got the entry {entry.seq!r}")
         return entry

@@ -25,6 +25,7 @@ from marquee.commands.arguments import (
     open_workspace,
     root_of,
 )
+from marquee.commands.backup import backup_app
 from marquee.commands.consumers import consumers_app, index_app
 from marquee.commands.data import data_app
 from marquee.commands.lookups import lookup_app
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Marquee: one foundation model, from raw events to versioned embedding features.",
 )
-for commands in (version_app, index_app, lookup_app, data_app):
+for commands in (version_app, index_app, lookup_app, data_app, backup_app):
     app.add_typer(commands)  # without a name: their commands are the app's
 app.add_typer(source_app, name="source")
 app.add_typer(consumers_app, name="consumers")

@@ -96,3 +96,20 @@ def test_other_fields_ask_for_an_upgrade(change: dict) -> None:
     body = {"number": 1, "version": "d", **change}
     with pytest.raises(UnknownEntryError, match="upgrade"):
         parse(logged("version_retired", {k: v for k, v in body.items() if v is not None}))
+
+
+@pytest.mark.parametrize(
+    ("body", "change"),
+    [
+        (BODIES[1], {"number": "1"}),
+        (BODIES[1], {"judged_against": 7}),
+        (BODIES[2], {"alias": "stabme"}),
+        (BODIES[2], {"version": ["d"]}),
+        (BODIES[-1], {"users": "h"}),
+        (BODIES[-1], {"replacements": {"d": 7}}),
+    ],
+)
+def test_a_field_of_another_type_is_named(body: AnyBody, change: dict) -> None:
+    (name,) = change
+    with pytest.raises(UnknownEntryError, match=f"{name} is not of the type"):
+        parse(logged(body.kind, {**to_body(body), **change}))

@@ -108,6 +108,7 @@ def test_a_newer_format_asks_for_an_upgrade(objects: Objects) -> None:
         b'{"format_version": 1, "seq": 1}',
         json.dumps({**WRITTEN, "more": 1}).encode(),
         json.dumps({**WRITTEN, "effective_at": "soon"}).encode(),
+        json.dumps({**WRITTEN, "effective_at": "2026-02-02T03:00:00"}).encode(),
         json.dumps({**WRITTEN, "seq": 2}).encode(),
     ],
 )
