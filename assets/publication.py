@@ -58,7 +58,9 @@ def published_version(
     publication = Publisher(workspace.store, by="published_version").publish(
         workspace.lake.path(stabilised_embeddings),
         origin=origin_of(day, stabilised_embeddings, fine_tuned_model),
-        evidence=evidence_of_day(workspace, day, model_evaluation),
+        evidence=evidence_of_day(
+            workspace, day, model_evaluation, frame=stabilised_embeddings.figures["frame"]
+        ),
         effective_at=end_of(day),
         why=context.run.tags.get(RECOMPUTE_TAG, f"the daily refresh of {day}"),
         republish=is_recomputing(context),
@@ -187,7 +189,9 @@ def origin_of(day: str, stabilised: ArtifactRef, model: ArtifactRef) -> Origin:
     )
 
 
-def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> Evidence:
+def evidence_of_day(
+    workspace: Workspace, day: str, evaluation: ArtifactRef, *, frame: int
+) -> Evidence:
     """Return what the gates look at: active users, model against champion, last week's consumer."""
     config = workspace.config
     since = (end_of(day) - timedelta(days=config.active_days)).date().isoformat()
@@ -207,7 +211,7 @@ def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> 
             num_users=gate["num_users"],
             evidence=evaluation.digest,
         ),
-        consumer=last_week_task(workspace, day),
+        consumer=last_week_task(workspace, day, frame=frame),
         policy=GatePolicy(
             min_item_cosine=config.min_similarity, max_quality_loss=config.quality_margin
         ),
