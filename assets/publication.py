@@ -102,6 +102,11 @@ def served_features(
     version = state.version_of_day(day) or state.newest_of_day(day)
     if version is None:
         raise NotPublishedError(f"{day} has no published version: run published_version first")
+    if state.is_retired(version.frame):
+        raise NotPublishedError(
+            f"{day} is published as {version.name} of frame {version.frame}, which is retired: "
+            "nothing of it is served any more"
+        )
     reconcile(workspace.root, erasure_key=workspace.erasure_key)
     is_switched = promote_in_turn(workspace, version)
     state = workspace.store.state()

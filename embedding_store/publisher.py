@@ -184,7 +184,13 @@ class Publisher:
                 is_open = check(state) or transform.frame in state.opened
                 return None if is_open else opening
 
-            self._append(open_frame, effective_at, why)
+            if self._append(open_frame, effective_at, why):
+                logger.warning(
+                    "frame %d is open beside frame %d, which gets no new days: %s",
+                    opening.frame,
+                    opening.beside,
+                    opening.because,
+                )
             logger.info("step frame-logged: %s", transform.frame)
 
         def decide(state: StoreState) -> VersionPublished | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.errors import NotPublishedError
 from assets.workspace import Workspace, WorkspaceConfig
 from embedding_store.entries import FrameOpened, to_body
 from embedding_store.errors import StabilisationError
@@ -230,3 +231,15 @@ def test_nothing_goes_to_a_retired_frame(days: Days) -> None:
     with pytest.raises(StabilisationError, match="dim 8, frame 2 has dim 6"):
         days.run(2, OLD)
     assert days.run(3, NEW).frame == 2
+
+
+def test_a_day_of_a_retired_frame_is_served_no_more(days: Days) -> None:
+    import dagster as dg
+
+    from assets.publication import served_features
+
+    later = end_of(day_name(9))
+    Publisher(days.workspace.store, by="test").retire_frame(1, effective_at=later, why="a test")
+    context = dg.build_asset_context(partition_key=day_name(1))
+    with pytest.raises(NotPublishedError, match="v2 of frame 1, which is retired"):
+        served_features(context, workspace=days.workspace)
