@@ -183,6 +183,13 @@ def test_a_frame_is_opened_beside_the_current_one_only(both: SmallWorld, tmp_pat
     assert both.store.state().served_frame == 3
 
 
+def test_a_day_older_than_what_is_served_opens_no_frame(world: SmallWorld) -> None:
+    """Days after it go on in the frame; the next one would not fit into what it opened."""
+    world.serve(0, 2)
+    with pytest.raises(PublicationRefusedError, match="v2 of 2024-03-03 is served, and the days"):
+        beside(world).publish(1)
+
+
 def test_whoever_comes_second_stabilises_again(world: SmallWorld) -> None:
     """Two retrains that do not fit: one opens the frame, the other one is told."""
     world.serve(0)
