@@ -18,8 +18,20 @@ _TAGS = {f"tag:yaml.org,2002:{one}" for one in ("bool", "float", "int", "null")}
 
 def registered_consumers(workspace: Workspace) -> tuple[ConsumerNeeds, ...]:
     """Return what every registered service needs, by file; raises ContractError, with the file."""
+    return tuple(_by_file(workspace).values())
+
+
+def drop_consumer(workspace: Workspace, name: str) -> Path | None:
+    """Remove the file of a service from the registry and return where it was, if it had one."""
+    path = next((path for path, one in _by_file(workspace).items() if one.name == name), None)
+    if path is not None:
+        path.unlink()
+    return path
+
+
+def _by_file(workspace: Workspace) -> dict[Path, ConsumerNeeds]:
     found: dict[str, Path] = {}
-    consumers = []
+    consumers: dict[Path, ConsumerNeeds] = {}
     for path in sorted((workspace.root / FOLDER).glob("*")):
         if path.name.startswith("."):
             continue  # an editor's, or one that is being written
@@ -27,8 +39,8 @@ def registered_consumers(workspace: Workspace) -> tuple[ConsumerNeeds, ...]:
         if needs.name in found:
             raise ContractError(f"{path}: {needs.name} stands in {found[needs.name].name} already")
         found[needs.name] = path
-        consumers.append(needs)
-    return tuple(consumers)
+        consumers[path] = needs
+    return consumers
 
 
 def read_consumer(path: Path) -> ConsumerNeeds:

@@ -11,8 +11,9 @@ from assets.next_title_ranker import train_ranker
 from assets.partitions import daily
 from assets.reporting import code_version, materialized
 from assets.workspace import Workspace
+from embedding_store.state import StoreState
 from feature_repo.lookup import open_features
-from lake.days import end_of
+from lake.days import end_of, start_of
 from lake.lake import Written
 from lake.refs import ArtifactRef
 from training.tokens.storage import refuse_blocked
@@ -32,7 +33,9 @@ def next_title_ranker(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.MaterializeResult[ArtifactRef]:
     """A downstream ranker, with and without the embeddings that were served at each exposure."""
-    day, frame = context.partition_key, workspace.config.frame
+    day = context.partition_key
+    state = workspace.store.state()
+    frame = frame_to_learn_from(state, day) or workspace.config.frame
     events = workspace.history("valid_events", as_of=end_of(day))
     for folder in workspace.paths(events):
         refuse_blocked(folder)
@@ -57,6 +60,21 @@ def next_title_ranker(
         parameters={"served": [[at.isoformat(), one.published_digest] for at, one in served]},
     )
     return materialized(built, metadata=previews.of_ranker(workspace, built.ref))
+
+
+def frame_to_learn_from(state: StoreState, day: str) -> int | None:
+    """Return the newest frame that served before the day began, else the oldest; None without one.
+
+    What a ranker learns from and what it is asked on are of one frame. One that began to serve
+    on the day itself has nothing to learn from yet: the one before it goes on.
+    """
+    began = start_of(day)
+    served = [
+        frame
+        for frame in state.live_frames
+        if any(switch.effective_at < began for switch in state.stable_switches(frame))
+    ]
+    return max(served, default=min(state.live_frames, default=None))
 
 
 def ranker_figures(report: dict[str, Any]) -> dict[str, Any]:

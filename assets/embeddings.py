@@ -1,6 +1,7 @@
 """Batch inference: the day's model applied to every user and every title, and made comparable."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from assets.recomputing import is_kept, is_recomputing
 from assets.reporting import code_version, materialized
 from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
-from embedding_store.stabilise import stabilise
+from embedding_store.stabilise import FrameBeside, stabilise
+from embedding_store.state import StoreState
 from lake.code_identity import code_identity
 from lake.days import end_of
-from lake.lake import Written
+from lake.lake import Built, Written
 from lake.refs import ArtifactRef
 from training.data import TrainingData
 
@@ -104,42 +106,79 @@ def stabilised_embeddings(
     user_embeddings: ArtifactRef,
     item_embeddings: ArtifactRef,
 ) -> dg.MaterializeResult[ArtifactRef]:
-    """The day's vectors turned into the frame's coordinates, inner products unchanged."""
-    day, frame = context.partition_key, workspace.config.frame
-    inputs = [user_embeddings, item_embeddings]
-    reference = reference_of(workspace, day, inputs=inputs, is_recomputing=is_recomputing(context))
+    """The day's vectors in their frame's coordinates, inner products unchanged.
+
+    Where they cannot be brought into the current frame, they are those of the next one.
+    """
+    built = stabilised(
+        workspace,
+        context.partition_key,
+        [user_embeddings, item_embeddings],
+        is_recomputing=is_recomputing(context),
+    )
+    return materialized(built, metadata=previews.of_embeddings(workspace, built.ref))
+
+
+def stabilised(
+    workspace: Workspace, day: str, inputs: Sequence[ArtifactRef], *, is_recomputing: bool
+) -> Built:
+    """Return the day's vectors, of users and of items, where ``place_of`` says they go."""
+    place = place_of(workspace, day, inputs=inputs, is_recomputing=is_recomputing)
     users, items = workspace.paths(inputs)
-    built = workspace.build(
+    return workspace.build(
         "stabilised_embeddings",
         day,
         lambda folder: stabilise(
             users,
             items,
             folder,
-            frame=frame,
-            reference=workspace.store.version_folder(reference) if reference else None,
+            frame=place.frame,
+            reference=workspace.store.version_folder(place.reference) if place.reference else None,
+            beside=place.beside(workspace.config.min_similarity),
         ),
         code_of=STABILISATION,
         as_of=end_of(day),
         inputs=inputs,
-        parameters={"frame": frame, "reference": reference},
-        is_history=is_kept(context, is_history=is_published(workspace, day)),
+        parameters={
+            "frame": place.frame,
+            "reference": place.reference,
+            "min_similarity": workspace.config.min_similarity,
+        },
+        is_history=is_published(workspace, day) and not is_recomputing,
     )
-    return materialized(built, metadata=previews.of_embeddings(workspace, built.ref))
 
 
-def reference_of(
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a day's vectors go."""
+
+    frame: int
+    reference: str | None
+    """Digest of the version of the frame that they are turned to; None opens the frame."""
+    opens: int | None = None
+    """The frame to open beside it, should they not fit; None where they must."""
+
+    def beside(self, min_item_cosine: float) -> FrameBeside | None:
+        """Return the leave to open that frame, for vectors less alike than this."""
+        if self.opens is None:
+            return None
+        return FrameBeside(number=self.opens, min_item_cosine=min_item_cosine)
+
+
+def place_of(
     workspace: Workspace, day: str, *, inputs: Sequence[ArtifactRef], is_recomputing: bool
-) -> str | None:
-    """Return the digest of the version that the day's vectors are turned to; None opens a frame.
+) -> Place:
+    """Return where the day's vectors go: a published day's stay where its version is.
 
-    For a published day that is the version it was judged against, otherwise what is stable now:
-    when ``stable`` moved since an earlier attempt, running again stabilises and gates again. A
-    published day that is recomputed counts as published once its version is made of ``inputs`` and
-    was stable, or still may become it.
+    They are turned to what that was judged against, otherwise to what is stable now: when
+    ``stable`` moved since an earlier attempt, running again stabilises and gates again. A published
+    day that is recomputed counts as published once its version is made of ``inputs`` and was
+    stable, or still may become it.
     """
     state = workspace.store.state()
-    published, stable = state.version_of_day(day), state.stable(workspace.config.frame)
+    published = state.version_of_day(day)
+    frame = frame_of(workspace, state, day)
+    stable = state.stable(frame)
     if published is not None:
         made = workspace.lake.find("stabilised_embeddings", day)
         is_of_inputs = (
@@ -153,8 +192,34 @@ def reference_of(
         }
         is_judged = was_stable or state.is_same(published.judged_against, stable)
         if not is_recomputing or (is_of_inputs and is_judged):
-            return published.judged_against
-    return stable.digest if stable else None
+            return _place(state, frame, day, published.judged_against)
+    return _place(state, frame, day, stable.digest if stable else None)
+
+
+def frame_of(workspace: Workspace, state: StoreState, day: str) -> int:
+    """Return the frame of a published day's version, or the one that was current at a day's end.
+
+    So a day that is filled in late goes where its neighbours went. A retired frame takes nothing.
+    """
+    published = state.version_of_day(day)
+    if published is not None:
+        return published.frame
+    then = workspace.store.state(as_of=end_of(day)).current_frame
+    frame = workspace.config.frame if then is None else then
+    current = state.current_frame
+    return current if current is not None and state.is_retired(frame) else frame
+
+
+def _place(state: StoreState, frame: int, day: str, reference: str | None) -> Place:
+    """Return the place, as it was asked for before the day opened the frame, if it did."""
+    opened = state.opened.get(frame)
+    if reference is None and opened is not None and opened.beside and opened.day == day:
+        return Place(opened.beside, opened.judged_against, opens=frame)
+    # a day of the past that does not fit fails: what came after it goes on in the frame
+    stable = state.stable(frame)
+    is_newest = stable is not None and stable.day <= day and frame == state.current_frame
+    may_open = reference is not None and is_newest
+    return Place(frame, reference, opens=state.next_frame if may_open else None)
 
 
 def require_accepted(workspace: Workspace, model: ArtifactRef) -> None:

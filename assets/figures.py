@@ -194,6 +194,12 @@ def _model_evaluation(figures: Figures) -> Shown:
 
 def _stabilised_embeddings(figures: Figures) -> Shown:
     before, after = figures["before"], figures["after"]
+    if (opens := figures.get("opens")) is not None:
+        return {
+            "frame": figures["frame"],
+            "opened beside": opens["beside"],
+            "because": opens["because"],
+        }
     if before is None or after is None:
         return {"frame": figures["frame"], "turned to": "nothing: the first version of its frame"}
     names = {

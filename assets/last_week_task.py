@@ -19,10 +19,9 @@ NUM_DAYS = 28
 NUM_ITEMS = 20
 
 
-def last_week_task(workspace: Workspace, day: str) -> ConsumerTask | None:
-    """Return the task for a day's version; None where the frame serves no earlier day."""
-    state, frame = workspace.store.state(), workspace.config.frame
-    older = version_of_last_week(state, frame, day)
+def last_week_task(workspace: Workspace, day: str, *, frame: int) -> ConsumerTask | None:
+    """Return the task for a day's version of a frame; None where that serves no earlier day."""
+    older = version_of_last_week(workspace.store.state(), frame, day)
     if older is None:
         return None
     as_of = datetime.fromisoformat(older.as_of)

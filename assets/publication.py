@@ -52,7 +52,9 @@ def published_version(
     publication = publisher.publish(
         workspace.lake.path(stabilised_embeddings),
         origin=origin_of(day, stabilised_embeddings, fine_tuned_model),
-        evidence=evidence_of_day(workspace, day, model_evaluation),
+        evidence=evidence_of_day(
+            workspace, day, model_evaluation, frame=stabilised_embeddings.figures["frame"]
+        ),
         effective_at=end_of(day),
         why=context.run.tags.get(RECOMPUTE_TAG, f"the daily refresh of {day}"),
         republish=is_recomputing(context),
@@ -94,6 +96,11 @@ def served_features(
     version = state.version_of_day(day) or state.newest_of_day(day)
     if version is None:
         raise NotPublishedError(f"{day} has no published version: run published_version first")
+    if state.is_retired(version.frame):
+        raise NotPublishedError(
+            f"{day} is published as {version.name} of frame {version.frame}, which is retired: "
+            "nothing of it is served any more"
+        )
     served = serve(workspace, version)
     stable = workspace.store.state().stable(version.frame)
     assert stable is not None
@@ -127,7 +134,9 @@ def origin_of(day: str, stabilised: ArtifactRef, model: ArtifactRef) -> Origin:
     )
 
 
-def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> Evidence:
+def evidence_of_day(
+    workspace: Workspace, day: str, evaluation: ArtifactRef, *, frame: int
+) -> Evidence:
     """Return what the gates look at: active users, model against champion, last week's consumer."""
     config = workspace.config
     since = (end_of(day) - timedelta(days=config.active_days)).date().isoformat()
@@ -147,7 +156,7 @@ def evidence_of_day(workspace: Workspace, day: str, evaluation: ArtifactRef) -> 
             num_users=gate["num_users"],
             evidence=evaluation.digest,
         ),
-        consumer=last_week_task(workspace, day),
+        consumer=last_week_task(workspace, day, frame=frame),
         policy=GatePolicy(
             min_item_cosine=config.min_similarity, max_quality_loss=config.quality_margin
         ),

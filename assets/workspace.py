@@ -61,7 +61,8 @@ class WorkspaceConfig:
     """Training recipe, by name or as ``package.module:function``."""
 
     frame: int = 1
-    """Coordinate system that new versions are stabilised onto."""
+    """Number of the first coordinate system that versions are published in; a day that cannot be
+    brought into the current one opens the next."""
 
     dtype: str = DEFAULT_DTYPE
     """How versions are stored: ``float32``, ``float16`` or ``int8`` (docs/stored-vectors.md). A
@@ -97,7 +98,7 @@ class WorkspaceConfig:
     tells a broken model, not a slightly worse one. Lower it as the log grows."""
 
     min_similarity: float = 0.5
-    """Mean cosine to the previous version below which a version is refused."""
+    """Mean cosine of items to those of ``stable`` below which a day opens another frame."""
 
     online_versions: int = 7
     """Newest versions of a frame whose rows stay online, besides those that have a name or are
@@ -248,6 +249,11 @@ class Workspace:
         """Remove what killed runs left behind; what living ones are at stays."""
         self.lake.sweep()
         self.store.sweep()
+
+    @property
+    def served_frame(self) -> int:
+        """The frame that is read unless another one is named."""
+        return self.store.state().served_frame or self.config.frame
 
     def served_at(self, day: str) -> datetime:
         """Return the instant at which a replayed day's version starts to serve."""

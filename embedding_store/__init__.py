@@ -40,7 +40,7 @@ from embedding_store.pinned import PinnedVersion
 from embedding_store.publisher import Evidence, Promotion, Publication, Publisher
 from embedding_store.stabilise import stabilise
 from embedding_store.staging import ActiveUsers
-from embedding_store.state import ModelAcceptance, PublishedVersion, StoreState, Switch
+from embedding_store.state import Frame, ModelAcceptance, PublishedVersion, StoreState, Switch
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import Version, open_version
 
@@ -57,6 +57,7 @@ __all__ = [
     "Embeddings",
     "ErasedUsersError",
     "Evidence",
+    "Frame",
     "Gate",
     "GatePolicy",
     "GateRecord",

@@ -63,7 +63,7 @@ def check_frame(state: StoreState, transform: Stabilisation, day: str) -> None:
     """
     frame = state.opened.get(transform.frame)
     if frame is None:
-        _check_opening(state, transform)
+        _check_opening(state, transform, day)
         return
     if frame.is_retired:
         raise PublicationRefusedError(
@@ -81,7 +81,7 @@ def check_frame(state: StoreState, transform: Stabilisation, day: str) -> None:
         )
 
 
-def _check_opening(state: StoreState, transform: Stabilisation) -> None:
+def _check_opening(state: StoreState, transform: Stabilisation, day: str) -> None:
     opens, current = transform.opens, state.current_frame
     if opens is None:
         if current is not None:
@@ -96,6 +96,12 @@ def _check_opening(state: StoreState, transform: Stabilisation) -> None:
             f"frame {current} by now: stabilise and gate again"
         )
     check_stable(state, opens.beside, opens.judged_against)
+    stable = state.stable(opens.beside)
+    if stable is not None and day < stable.day:
+        raise PublicationRefusedError(
+            f"{day} opens no frame: {stable.name} of {stable.day} is served, and the days after it "
+            f"go on in frame {opens.beside}"
+        )
 
 
 def frame_to_retire(

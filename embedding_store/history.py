@@ -100,7 +100,7 @@ def rebuild(store: EmbeddingStore, frame: int | None = None) -> Rebuilt:
                     f"the {side}s' history since {switch.effective_at.isoformat()} cannot be "
                     f"written, the files of {version.name} are damaged: {error}"
                 )
-                if switch is switches[-1]:
+                if switch is switches[-1] and not state.is_retired(one):
                     raise CorruptVersionError(lost[-1]) from error
             else:
                 written.append(path)

@@ -188,14 +188,20 @@ class Publisher:
         require_nobody_erased(self.store, state, version)
         version.verify()
         gate_sha256 = self._judge(version, evidence)
-        if transform.opens is not None:
+        if transform.opens is not None and transform.frame not in self.store.state().opened:
             opening = self._opening(version, transform.opens, evidence.policy)
 
             def open_frame(state: StoreState) -> FrameOpened | None:
                 is_open = check(state) or transform.frame in state.opened
                 return None if is_open else opening
 
-            self._append(open_frame, effective_at, why)
+            if self._append(open_frame, effective_at, why):
+                logger.warning(
+                    "frame %d is open beside frame %d, which gets no new days: %s",
+                    opening.frame,
+                    opening.beside,
+                    opening.because,
+                )
             logger.info("step frame-logged: %s", transform.frame)
 
         def decide(state: StoreState) -> VersionPublished | None:

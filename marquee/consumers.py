@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from assets.consumer_registry import (
+    drop_consumer,
     publisher_of,
     read_consumer,
     registered_consumers,
@@ -69,9 +70,25 @@ def register_consumer(workspace: Workspace, path: Path, *, by: str, console: Con
     console.print(f"{needs.name} is registered in {target}", highlight=False, markup=False)
 
 
+def remove_consumer(workspace: Workspace, name: str, *, by: str, console: Console) -> None:
+    """Take a service's file out of the registry and note in the log that it reads no more.
+
+    Raises CommandError where neither knows it.
+    """
+    path = drop_consumer(workspace, name)
+    is_noted = publisher_of(workspace, by=by).remove_consumer(
+        name, effective_at=datetime.now(UTC), why="reads no more"
+    )
+    if path is None and not is_noted:
+        raise CommandError(f"{name} is not registered: `marquee consumers list` names who is")
+    console.print(f"{name} is not registered any more", highlight=False, markup=False)
+
+
 def _broken(workspace: Workspace, needs: ConsumerNeeds, *, serves_at: datetime | None) -> list[str]:
     """Return what the frame's stable version breaks; that there is none breaks only a check."""
     state = workspace.store.state()
+    if state.is_retired(needs.frame):
+        return [f"wants frame {needs.frame}, which is retired"]
     if needs.pin is not None:
         pinned = state.versions.get(needs.pin)
         if pinned is None or pinned.is_retired or pinned.frame != needs.frame:

@@ -128,11 +128,15 @@ def _store(workspace: Workspace) -> Answer:
 
 
 def _features(workspace: Workspace) -> Answer:
-    frame = workspace.config.frame
-    stable = workspace.store.state().stable(frame)
-    if stable is None:
+    state = workspace.store.state()
+    stable = {frame: one for frame in state.frames if (one := state.stable(frame)) is not None}
+    if not stable:
         return Answer("nothing is promoted yet")
     from feature_repo.projection import confirm
 
-    confirm(workspace.root, frame=frame)
-    return Answer(f"embeddings_f{frame}_stable answers with {stable.name}, as the log says")
+    for frame in stable:
+        confirm(workspace.root, frame=frame)
+    answers = ", ".join(
+        f"embeddings_f{frame}_stable answers with {one.name}" for frame, one in stable.items()
+    )
+    return Answer(f"{answers}, as the log says")

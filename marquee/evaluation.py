@@ -58,7 +58,7 @@ def show_evaluation(
 
 def _model_of(workspace: Workspace, number: int | None) -> tuple[str, ModelAcceptance]:
     state = workspace.store.state()
-    version = state.stable(workspace.config.frame) if number is None else state.version(number)
+    version = state.stable(workspace.served_frame) if number is None else state.version(number)
     if version is None:
         raise CommandError(
             f"workspace {workspace.root.name} serves nothing yet: `make demo` publishes its days"

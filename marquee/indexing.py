@@ -7,13 +7,15 @@ from embedding_store.indexes import build_index
 from marquee.errors import CommandError
 
 
-def index_version(workspace: Workspace, number: int | None, *, console: Console) -> None:
+def index_version(
+    workspace: Workspace, number: int | None, *, console: Console, frame: int | None = None
+) -> None:
     """Build the index of a version, by default the stable one, unless a usable one stands."""
     state = workspace.store.state()
-    frame = workspace.config.frame
-    version = state.stable(frame) if number is None else state.version(number)
+    chosen = frame or workspace.served_frame
+    version = state.stable(chosen) if number is None else state.version(number)
     if version is None:
-        raise CommandError(f"frame {frame} has no stable version: name one, such as v3")
+        raise CommandError(f"frame {chosen} has no stable version: name one, such as v3")
     if version.is_retired:
         raise CommandError(f"{version.name} is retired: its index would be collected")
     manifest = build_index(workspace.store, workspace.store.open(version))

@@ -64,17 +64,16 @@ class Shelf:
         return [(self.library.title(self.items.ids[row]), float(scores[row])) for row in rows]
 
 
-def served_shelf(workspace: Workspace) -> Shelf:
+def served_shelf(workspace: Workspace, frame: int | None = None) -> Shelf:
     """Return every title with its vector, through the feature service."""
-    features = open_features(workspace.feast_dir, frame=workspace.config.frame)
+    features = open_features(workspace.feast_dir, frame=frame or workspace.served_frame)
     return _shelf(workspace, features.pinned())
 
 
-def stored_shelf(workspace: Workspace) -> Shelf:
+def stored_shelf(workspace: Workspace, frame: int | None = None) -> Shelf:
     """Return every title with its vector, from the store."""
-    return _shelf(
-        workspace, EmbeddingClient(workspace.store.root).pin(frame=workspace.config.frame)
-    )
+    chosen = frame or workspace.served_frame
+    return _shelf(workspace, EmbeddingClient(workspace.store.root).pin(frame=chosen))
 
 
 def _shelf(workspace: Workspace, reader: Reader) -> Shelf:
@@ -89,12 +88,14 @@ def user_vector(shelf: Shelf, user: str) -> Embeddings:
     return found
 
 
-def show_user(workspace: Workspace, user: str, console: Console) -> None:
+def show_user(
+    workspace: Workspace, user: str, console: Console, *, frame: int | None = None
+) -> None:
     """Print a user's embedding and version, their history by title, the best titles for them.
 
     Raises CommandError for an unknown user, after printing what unknown users are served.
     """
-    shelf = served_shelf(workspace)
+    shelf = served_shelf(workspace, frame)
     found = user_vector(shelf, user)
     console.print(embedding_line(user, found))
     if found.is_found[0]:
@@ -107,9 +108,11 @@ def show_user(workspace: Workspace, user: str, console: Console) -> None:
         )
 
 
-def show_recommendations(workspace: Workspace, user: str, count: int, console: Console) -> None:
+def show_recommendations(
+    workspace: Workspace, user: str, count: int, console: Console, *, frame: int | None = None
+) -> None:
     """Print the best titles for a user; an unknown one gets the declared default."""
-    shelf = stored_shelf(workspace)
+    shelf = stored_shelf(workspace, frame)
     found = user_vector(shelf, user)
     if not found.is_found[0]:
         console.print(
@@ -118,9 +121,11 @@ def show_recommendations(workspace: Workspace, user: str, count: int, console: C
     console.print(recommendation_table(shelf, found, count))
 
 
-def show_similar(workspace: Workspace, item: str, count: int, console: Console) -> None:
+def show_similar(
+    workspace: Workspace, item: str, count: int, console: Console, *, frame: int | None = None
+) -> None:
     """Print the titles nearest to one title; raises CommandError for an unknown one."""
-    shelf = stored_shelf(workspace)
+    shelf = stored_shelf(workspace, frame)
     if item not in shelf.library.titles:
         raise CommandError(f"no item {item!r} in the catalogue: `marquee recommend USER` shows ids")
     one = shelf.reader.items([item])

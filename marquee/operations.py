@@ -16,9 +16,21 @@ from feature_repo.projection import Reconciled, confirm, reconcile, require_cove
 from marquee.errors import CommandError, expected
 
 
-def roll_back(workspace: Workspace, *, to: int | None, by: str, why: str, console: Console) -> None:
-    """Let ``stable`` mean an earlier version, and the feature service follow."""
-    frame = workspace.config.frame
+def roll_back(
+    workspace: Workspace,
+    *,
+    to: int | None,
+    by: str,
+    why: str,
+    console: Console,
+    frame: int | None = None,
+) -> None:
+    """Let ``stable`` mean an earlier version, and the feature service follow.
+
+    Of the frame that is served unless another one is named, or ``to`` is of another one.
+    """
+    if frame is None:
+        frame = workspace.served_frame if to is None else workspace.store.state().version(to).frame
     publisher = Publisher(workspace.store, by=by)
     at = _instant_of_the_switch(workspace, frame)
     is_new = _logged_and_served(
@@ -78,6 +90,25 @@ def retire_version(
     )
 
 
+def retire_frame(workspace: Workspace, number: int, *, by: str, why: str, console: Console) -> None:
+    """Take a frame that nobody reads out of use, with its features; what it served is kept."""
+    publisher = publisher_of(workspace, by=by)
+    served = workspace.served_frame
+    at = max(_instant_of_the_switch(workspace, one) for one in (number, served))
+    is_new = _logged_and_served(
+        workspace,
+        lambda: publisher.retire_frame(number, effective_at=at, why=why),
+        frame=served,
+        instead="`retire-frame` again",
+    )
+    console.print(
+        f"frame {number} is retired: its features and online rows are gone, what it served stays "
+        "for training rows of then (`served_at`)"
+        if is_new
+        else f"frame {number} was retired already: nothing was changed"
+    )
+
+
 def republish_day(workspace: Workspace, day: str, *, why: str, console: Console) -> None:
     """Make a published day again from what is known of it now, judged like any, as a version."""
     before = workspace.store.state().version_of_day(day)
@@ -89,8 +120,8 @@ def republish_day(workspace: Workspace, day: str, *, why: str, console: Console)
     Orchestrator(workspace).run("daily_refresh", day, tags={RECOMPUTE_TAG: why})
     state = workspace.store.state()
     version = state.version_of_day(day)
-    stable = state.stable(before.frame)
     assert version is not None
+    stable = state.stable(version.frame)
     if version.number == before.number:
         console.print(f"{day} comes out as it is published, in {version.name}: nothing was changed")
         return

@@ -1,6 +1,6 @@
 """What is published: for the people who operate it."""
 
-from datetime import datetime
+from collections.abc import Iterator
 
 from rich import box
 from rich.console import Console
@@ -13,29 +13,29 @@ from assets.workspace import Workspace
 from embedding_store.gates import Gate, published_record
 from embedding_store.state import PublishedVersion, StoreState
 from marquee.errors import CommandError
+from marquee.frames import age, newest_day, readers_of
 
 
-def show_status(workspace: Workspace, console: Console) -> None:
+def show_status(workspace: Workspace, console: Console, *, frame: int | None = None) -> None:
     """Print what is stable, how old it is, and its gates; raises CommandError when nothing is."""
     state = workspace.store.state()
-    stable = state.stable(workspace.config.frame)
+    stable = state.stable(frame or workspace.served_frame)
     if stable is None:
+        if frame is not None:
+            raise CommandError(f"frame {frame} serves nothing: `marquee frames` tells which do")
         raise CommandError(
             f"workspace {workspace.root.name} serves nothing yet: `make demo` publishes its days"
         )
     switch = state.stable_switches(stable.frame)[-1]
     how = f", by a rollback: {switch.why}" if switch.is_rollback else ""
     previous = state.previous(stable.frame)
-    taken_in = [ref.partition for ref in workspace.lake.refs("interaction_tokens")]
-    newest = max([*taken_in, stable.day])
-    behind = (datetime.fromisoformat(newest) - datetime.fromisoformat(stable.day)).days
     console.print(f"stable   {stable.name} of {stable.day} (frame {stable.frame}), {stable.digest}")
     console.print(
         f"serving  since {switch.effective_at:%Y-%m-%d %H:%M} UTC of the world's time{escape(how)}"
     )
     console.print(
-        f"age      sees data before {stable.as_of}; newest day taken in is {newest}"
-        f" ({behind} {'day' if behind == 1 else 'days'} later)"
+        f"age      sees data before {stable.as_of}; newest day taken in is "
+        f"{newest_day(workspace)} ({age(workspace, stable)} later)"
     )
     if (line := _inputs_line(workspace, stable)) is not None:
         console.print(line)
@@ -49,10 +49,26 @@ def show_status(workspace: Workspace, console: Console) -> None:
     ]
     if newer:
         console.print(f"forward  to {newer[-1].name}: `marquee promote {newer[-1].number}`")
+    for line in _other_frames(workspace, state, stable.frame):
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"gates    of {stable.name}")
     for gate in published_record(workspace.store, stable).gates:
         console.print(f"  {gate.name:<18} {verdict(gate)}", highlight=False)
         console.print(Padding(escape(gate.note), (0, 0, 0, 21)), style="dim", highlight=False)
+
+
+def _other_frames(workspace: Workspace, state: StoreState, shown: int) -> Iterator[str]:
+    """Yield a line for every other frame that serves: how old it is, and who still reads it."""
+    others = {frame: one for frame in state.frames if (one := state.stable(frame)) is not None}
+    others.pop(shown, None)
+    readers = readers_of(workspace, state) if others else {}
+    for frame, stable in others.items():
+        names = ", ".join(readers.get(frame, ()))
+        fed = "" if frame == state.current_frame else f", days go to frame {state.current_frame}"
+        yield (
+            f"frame {frame}  serves {stable.name} of {stable.day}, {age(workspace, stable)} behind"
+            f"{fed}; read by {escape(names) or 'nobody'}"
+        )
 
 
 def _inputs_line(workspace: Workspace, version: PublishedVersion) -> str | None:

@@ -44,6 +44,10 @@ WorkspaceName = Annotated[
 Number = Annotated[
     int, typer.Argument(parser=number_of, metavar="VERSION", help="Such as v3 or 3.")
 ]
+FrameNumber = Annotated[
+    int | None,
+    typer.Option("--frame", min=1, help="Coordinate system; default: the newest that serves."),
+]
 By = Annotated[str, typer.Option("--by", parser=_text, help="Who asks; recorded in the log.")]
 Why = Annotated[str, typer.Option("--why", parser=_text, help="Why; recorded in the log.")]
 TakenDays = Annotated[

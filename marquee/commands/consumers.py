@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from marquee.commands.arguments import By, WorkspaceName, console, number_of, open_workspace
+from marquee.commands.arguments import (
+    By,
+    FrameNumber,
+    WorkspaceName,
+    console,
+    number_of,
+    open_workspace,
+)
 
 index_app = typer.Typer()
 consumers_app = typer.Typer(no_args_is_help=True, help="Who relies on what, and who gets it.")
@@ -18,13 +25,14 @@ def index(
         typer.Argument(parser=number_of, metavar="[VERSION]", help="Default: the stable one."),
     ] = None,
     workspace: WorkspaceName = "simulated",
+    frame: FrameNumber = None,
 ) -> None:
     """Build an approximate index of a version's items, and measure its recall."""
     opened = open_workspace(workspace)
     from marquee.indexing import index_version
 
     with opened.writing():
-        index_version(opened, number, console=console)
+        index_version(opened, number, console=console, frame=frame)
 
 
 @consumers_app.command("list")
@@ -57,3 +65,17 @@ def register(
 
     with opened.writing():
         register_consumer(opened, file, by=by, console=console)
+
+
+@consumers_app.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="As listed, such as home-page/ranker.")],
+    workspace: WorkspaceName = "simulated",
+    by: By = "operator",
+) -> None:
+    """Take a service that reads no more out of the registry."""
+    opened = open_workspace(workspace)
+    from marquee.consumers import remove_consumer
+
+    with opened.writing():
+        remove_consumer(opened, name, by=by, console=console)

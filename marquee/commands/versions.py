@@ -7,6 +7,7 @@ import typer
 
 from marquee.commands.arguments import (
     By,
+    FrameNumber,
     Number,
     Why,
     WorkspaceName,
@@ -20,12 +21,12 @@ command = partial(version_app.command, rich_help_panel="Versions")
 
 
 @command()
-def status(workspace: WorkspaceName = "simulated") -> None:
+def status(workspace: WorkspaceName = "simulated", frame: FrameNumber = None) -> None:
     """Show what is published, how old it is, and the figures of its gates."""
     opened = open_workspace(workspace)
     from marquee.standing import show_status
 
-    show_status(opened, console)
+    show_status(opened, console, frame=frame)
 
 
 @command()
@@ -61,6 +62,7 @@ def rollback(
         int | None,
         typer.Option(parser=number_of, metavar="VERSION", help="Default: the previous one."),
     ] = None,
+    frame: FrameNumber = None,
     by: By = "operator",
     why: Why = "asked for on the command line",
 ) -> None:
@@ -69,7 +71,7 @@ def rollback(
     from marquee.operations import roll_back
 
     with opened.writing():
-        roll_back(opened, to=to, by=by, why=why, console=console)
+        roll_back(opened, to=to, frame=frame, by=by, why=why, console=console)
 
 
 @command()

@@ -67,4 +67,4 @@ def test_what_the_older_version_did_not_know_is_not_asked(world: Workspace) -> N
 
 
 def test_a_frame_that_serves_nothing_has_no_consumer(world: Workspace) -> None:
-    assert last_week_task(world, DAYS[1]) is None
+    assert last_week_task(world, DAYS[1], frame=1) is None

@@ -179,6 +179,13 @@ def test_a_frame_is_opened_beside_the_current_one_only(both: SmallWorld, tmp_pat
     assert both.store.state().served_frame == 3
 
 
+def test_a_day_older_than_what_is_served_opens_no_frame(world: SmallWorld) -> None:
+    """Days after it go on in the frame; the next one would not fit into what it opened."""
+    world.serve(0, 2)
+    with pytest.raises(PublicationRefusedError, match="v2 of 2024-03-03 is served, and the days"):
+        beside(world).publish(1)
+
+
 def test_whoever_comes_second_stabilises_again(world: SmallWorld) -> None:
     """Two retrains that do not fit: one opens the frame, the other one is told."""
     world.serve(0)
@@ -304,6 +311,14 @@ def test_a_retired_frame_answers_for_the_past_only(both: SmallWorld) -> None:
     shutil.rmtree(both.store.history_folder(1, "user"))
     rebuild(both.store)
     assert check(both.store) == []
+
+
+def test_a_lost_part_of_a_retired_frame_stops_nothing(both: SmallWorld) -> None:
+    """Nobody is served from it now; only joins of its time need it."""
+    both.publisher.retire_frame(1, effective_at=instant(9), why="a test")
+    shutil.rmtree(both.store.history_folder(1, "user"))
+    with both.without_version(both.store.state().version(2).digest):
+        assert ["files of v2 are damaged" in one for one in rebuild(both.store).lost] == [True]
 
 
 def test_nothing_goes_into_a_retired_frame(both: SmallWorld) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from embedding_store.errors import StabilisationError, UnknownEntryError
-from embedding_store.transform import Stabilisation
+from embedding_store.transform import Opening, Stabilisation
 
 RECORD = Stabilisation(
     frame=1,
@@ -27,6 +27,27 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_record_reads_back_equal(path: Path) -> None:
     assert Stabilisation.read(path) == RECORD
+
+
+def test_a_record_says_which_frame_it_opens_and_why(path: Path) -> None:
+    opens = Opening(beside=1, judged_against="d", because="dim", figures={"item_mean_cosine": 0.25})
+    opening = replace(RECORD, frame=2, opens=opens)
+    opening.write(path)
+    assert Stabilisation.read(path) == opening
+
+
+def test_a_record_that_opens_nothing_is_as_the_release_before_wrote_it(path: Path) -> None:
+    assert set(json.loads(path.read_bytes())) == {
+        "format_version",
+        "frame",
+        "dim",
+        "reference",
+        "common_items",
+        "common_users",
+        "singular_values",
+        "transform_sha256",
+        "figures",
+    }
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"format_version": 1}', "{}"])
