@@ -21,8 +21,9 @@ from pathlib import Path
 from assets.workspace import Workspace
 from embedding_store.contracts import SIDES
 from embedding_store.errors import CorruptVersionError
+from embedding_store.folding import fold
 from embedding_store.history import is_part_of, part_path
-from embedding_store.state import PublishedVersion, StoreState, fold
+from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.versions import MANIFEST_FILE
 from lake.digests import digest_bytes
 from lake.errors import MissingArtifactError

@@ -3,18 +3,25 @@
 Children come from a fork server that has imported this module, so one costs milliseconds.
 """
 
+import json
 import logging
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 from embedding_store.entries import ModelAccepted
-from embedding_store.errors import StoreError
-from lake.objects import MemoryObjects
+from embedding_store.errors import PublicationRefusedError, StableMovedError, StoreError
+from embedding_store.publisher import Publisher
+from lake.errors import LogMovedError
+from lake.log import CommitLog, Entry
+from lake.objects import MemoryObjects, Objects
 from lake.tombstones import Tombstones
 from tests.unit.embedding_store.small_world import SmallWorld, instant, raw_world
 
@@ -124,14 +131,65 @@ def race_to_serve(folder: Path, name: str, day: int, work: str, barrier: Barrier
     (folder / f"outcome{name}").write_text(outcome)
 
 
-def accept_models(folder: Path, name: str, count: int, barrier: Barrier) -> None:
-    world = SmallWorld(folder)
+class WatchedLog(CommitLog):
+    """Notes on which fold each append was decided, and how it ended."""
+
+    def __init__(self, objects: Objects) -> None:
+        super().__init__(objects)
+        self.won: list[tuple[int, int]] = []
+        self.refused: list[int] = []
+
+    def append(self, *args: Any, after_seq: int, **fields: Any) -> Entry:
+        try:
+            entry = super().append(*args, after_seq=after_seq, **fields)
+        except LogMovedError:
+            self.refused.append(after_seq)
+            raise
+        self.won.append((after_seq, entry.seq))
+        return entry
+
+
+def commit_in_turns(folder: Path, name: str, count: int, barrier: Barrier) -> None:
+    """Accept and promote until so many commits are won; try a stale one before each of them."""
+    store = SmallWorld(folder).store
+    log = store.__dict__["log"] = WatchedLog(store.objects)
+    publisher, start, num_stale = Publisher(store, by=name), store.state().seq, 0
     barrier.wait()
-    for number in range(count):
-        model = ModelAccepted(
-            partition="p", role="daily", digest="d", uri="u", logical_id=f"{name}-{number}"
-        )
-        world.publisher.accept_model(model, effective_at=instant(0), why="race")
+    while len(log.won) < count:
+        if store.state().seq > start:
+            try:
+                log.append(
+                    "stale", {}, effective_at=instant(0), by=name, why="asleep", after_seq=start
+                )
+            except LogMovedError:
+                num_stale += 1
+                log.refused.pop()
+        with suppress(PublicationRefusedError, StableMovedError):  # decided again on a later fold
+            _commit(publisher, name, len(log.won))
+    outcome = {"won": log.won, "refused": log.refused, "stale": num_stale}
+    (folder / f"outcome-{name}").write_text(json.dumps(outcome))
+
+
+def _commit(publisher: Publisher, name: str, turn: int) -> None:
+    state = publisher.store.state()
+    stable, canary = state.stable(1), state.canary(1)
+    assert stable is not None
+    match turn % 5:
+        case 1 | 2:
+            alias, current = "canary", canary
+        case 3:
+            alias, current = "stable", stable
+        case _:
+            model = ModelAccepted(
+                partition="p", role="daily", digest="d", uri="u", logical_id=f"{name}-{turn}"
+            )
+            publisher.accept_model(model, effective_at=instant(0), why="race")
+            return
+    after = state.stable_switches(1)[-1].effective_at + timedelta(seconds=1)
+    number = 1 if current and current.number == 2 else 2
+    publisher.promote(
+        alias, number, judged_against=stable.digest, effective_at=after, why="race", again=True
+    )
 
 
 def erase_users(folder: Path, users: list[str], plan: tuple[Callable[..., None], ...]) -> None:
