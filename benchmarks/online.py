@@ -8,14 +8,18 @@ are real servers, started from pip on this machine. Written: our writer, checksu
 included; Feast's ``online_write_batch`` with messages already made; and ``feast materialize`` from
 one Parquet file, both with ``--feast-users`` of the same rows, since they take that long. Read: 1,
 100 and 1,000 users at random, warm, by a pinned consumer of ours, by Feast's
-``get_online_features``, and by the plainest code that asks the same store for the same values and
-decodes the vectors.
+``get_online_features``, by Feast's HTTP feature server on this machine (one worker, a connection
+that is kept), and by the plainest code that asks the same store for the same values and decodes
+the vectors.
 """
 
 import argparse
 import os
 import shutil
+import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +31,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import requests
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
@@ -42,7 +47,7 @@ from feature_repo.online_tables.layout import layout_of
 from feature_repo.online_tables.opening import open_table
 from feature_repo.projection import reconcile
 from feature_repo.registry import open_plainly
-from feature_repo.served import read_state, served_frames
+from feature_repo.served import read_state, served_frames, service_name
 from tests.online_servers import postgres, valkey
 
 ASKED = (1, 100, 1_000)
@@ -166,11 +171,17 @@ def read(store: FeatureStore, rows: OnlineRows, root: Path, rounds: int) -> None
     def raw_bytes(some: list[str]) -> Any:
         return layout.vectors(raw(layout.keys(some)))
 
-    readers: Mapping[str, Callable[[list[str]], Any]] = {
+    readers: dict[str, Callable[[list[str]], Any]] = {
         "plainest code": raw_bytes,
         "ours": lambda some: features.users(some).vectors,
         "Feast": through_feast,
     }
+    with http_server(root / "feast") as over_http:
+        timed({**readers, "Feast's HTTP server": over_http}, ids, rounds)
+
+
+def timed(readers: Mapping[str, Callable[[list[str]], Any]], ids: list[str], rounds: int) -> None:
+    """Print p50 and p99 of every reader; the first one is what the others are compared with."""
     print("\n| users | reader | p50 ms | p99 ms | of the plainest p50 |")
     print("|---:|---|---:|---:|---:|")
     draw = np.random.default_rng(0)
@@ -189,6 +200,50 @@ def read(store: FeatureStore, rows: OnlineRows, root: Path, rounds: int) -> None
         for name, times in took.items():
             p50, p99 = np.percentile(times, [50, 99])
             print(f"| {number:,} | {name} | {p50:.3f} | {p99:.3f} | {p50 / base:.2f} |", flush=True)
+
+
+@contextmanager
+def http_server(folder: Path) -> Iterator[Callable[[list[str]], Any]]:
+    """Run Feast's feature server over the folder; yield what asks it for users' vectors."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    feast = Path(sys.executable).with_name("feast")
+    command = [feast, "-c", folder, "serve", "-p", str(port), "--no-access-log"]
+    serving = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        with requests.Session() as session:
+            wait_for(session, f"{url}/health", serving)
+
+            def ask(some: list[str]) -> Any:
+                asked = {
+                    "feature_service": service_name(1, "stable", "user"),
+                    "entities": {"user_id": some},
+                }
+                answer = session.post(f"{url}/get-online-features", json=asked, timeout=60)
+                answer.raise_for_status()
+                told = answer.json()
+                column = told["metadata"]["feature_names"].index("embedding")
+                return np.array(told["results"][column]["values"], dtype=np.float32)
+
+            yield ask
+    finally:
+        serving.terminate()
+        serving.wait()
+
+
+def wait_for(session: requests.Session, url: str, serving: subprocess.Popen[bytes]) -> None:
+    """Return when the server answers; it imports all of Feast first."""
+    for _ in range(600):
+        if serving.poll() is not None:
+            raise RuntimeError(f"feast serve ended with status {serving.returncode}")
+        try:
+            if session.get(url, timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    raise RuntimeError(f"{url} did not answer in a minute")
 
 
 def plainest(store: FeatureStore, view: str) -> Callable[[list[bytes]], list[bytes]]:

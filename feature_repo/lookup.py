@@ -104,6 +104,7 @@ class Features:
         self._alias = alias
         self._held = held
         self._rows: dict[str, _ViewRows] = {}
+        self._pinned_rows: dict[Side, _ViewRows] = {}
         self._known: dict[str, FeatureService] = {}
         self._answered_at = monotonic()
 
@@ -144,7 +145,8 @@ class Features:
         def read() -> Pairs:
             service = self.service()
             return Pairs(
-                self._read(service, "user", user_ids), self._read(service, "item", item_ids)
+                self._read(self._rows_behind(service, "user"), user_ids),
+                self._read(self._rows_behind(service, "item"), item_ids),
             )
 
         pairs = self._again(read)
@@ -208,33 +210,45 @@ class Features:
         ) from error
 
     def _one_side(self, side: Side, ids: Sequence[str]) -> Embeddings:
-        return self._again(lambda: self._read(self.service(side), side, ids))
+        if (rows := self._pinned_rows.get(side)) is None:
+            return self._again(lambda: self._read(self._rows_behind(self.service(side), side), ids))
+        return self._again(lambda: self._read(rows, ids))
 
-    def _read(self, service: "FeatureService", side: Side, ids: Sequence[str]) -> Embeddings:
-        """Return what the rows behind the service's view of one side say.
+    def _read(self, rows: _ViewRows, ids: Sequence[str]) -> Embeddings:
+        """Return what a view's rows say of ids."""
+        names, keys = _asked(ids, rows.layout)
+        read = rows.table.read(keys)
+        held = [row for row in read if row is not None]
+        label = rows.layout.label
+        odd = {other for _, other in held if other != label}
+        if odd:
+            raise MixedVersionsError(
+                f"{rows.layout.side} rows of "
+                f"{', '.join(sorted(map(rows.layout.version_in, odd)))} answer for "
+                f"{rows.layout.version}: run `marquee reconcile`"
+            )
+        found = rows.layout.vectors([value for value, _ in held])
+        if len(held) == len(names):
+            return Embeddings(names, np.ones(len(names), bool), found, rows.layout.version)
+        is_found = np.fromiter((row is not None for row in read), bool, count=len(names))
+        vectors = np.tile(rows.default, (len(names), 1))
+        vectors[is_found] = found
+        return Embeddings(names, is_found, vectors, rows.layout.version)
 
-        Read by the view's own name: Feast 0.67 remembers what a service means by the service's
-        name alone (``utils._get_cached_request_context``), also while it is switched.
+    def _rows_behind(self, service: "FeatureService", side: Side) -> _ViewRows:
+        """Return the rows behind the service's view of one side.
+
+        By the view's own name: Feast 0.67 remembers what a service means by the service's name
+        alone (``utils._get_cached_request_context``), also while it is switched.
         """
         alias = f"{side}_embedding"
         view = next(v.name for v in service.feature_view_projections if v.name_alias == alias)
         rows = self._rows_of(view, side, service.tags)
-        names = strings(asked_ids(ids))
-        read = rows.table.read(rows.layout.keys(names))
-        is_found = np.fromiter((row is not None for row in read), bool, count=len(ids))
-        held = [row for row in read if row is not None]
-        odd = {label for _, label in held} - {rows.layout.label}
-        if odd:
-            raise MixedVersionsError(
-                f"{side} rows of {', '.join(sorted(map(rows.layout.version_in, odd)))} answer for "
-                f"{rows.layout.version}: run `marquee reconcile`"
-            )
-        vectors = np.tile(rows.default, (len(ids), 1))
-        if held:
-            vectors[is_found] = rows.layout.vectors([value for value, _ in held])
-        return Embeddings(tuple(names), is_found, vectors, rows.layout.version)
+        if self._held is not None:
+            self._pinned_rows[side] = rows
+        return rows
 
-    def _rows_of(self, view: str, side: Side, tags: "dict[str, str]") -> "_ViewRows":
+    def _rows_of(self, view: str, side: Side, tags: "dict[str, str]") -> _ViewRows:
         from feature_repo.online_tables.layout import layout_of
         from feature_repo.online_tables.opening import open_table
 
@@ -269,3 +283,18 @@ class Features:
             raise NotServedError(
                 f"{error} has no online rows: they are lost, run `marquee reconcile`"
             ) from error
+
+
+def _asked(ids: Sequence[str], layout: "RowLayout") -> tuple[tuple[str, ...], list[bytes]]:
+    """Return ids and their keys; raises ContractError unless each is a string in UTF-8.
+
+    Making the keys tells strings from the rest; only what failed goes the slower way that says why.
+    """
+    if not isinstance(ids, (str, bytes)):
+        names = tuple(ids)
+        try:
+            return names, layout.keys(names)
+        except (TypeError, UnicodeEncodeError):
+            pass
+    names = tuple(strings(asked_ids(ids)))
+    return names, layout.keys(names)

@@ -60,8 +60,9 @@ class RowLayout:
                 f"{width} bytes, got {len(odd)} bytes: run `marquee reconcile`"
             )
         joined = np.frombuffer(b"".join(values), np.uint8).reshape(len(values), width)
-        flat = np.ascontiguousarray(joined[:, len(header) :]).view("<f4")
-        return flat.astype(np.float32, copy=False).reshape(len(values), self.dim)
+        vectors = np.empty((len(values), self.dim), dtype="<f4")
+        vectors.view(np.uint8)[:] = joined[:, len(header) :]
+        return vectors.astype(np.float32, copy=False)
 
     @cached_property
     def label(self) -> bytes:

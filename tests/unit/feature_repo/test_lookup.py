@@ -164,3 +164,23 @@ def test_a_lost_registry_changes_nothing_for_a_while(
                 features.users(["u5"])
     registry.write_bytes(whole)
     assert features.users(["u5"]).version == before.version
+
+
+def test_an_answer_belongs_to_who_asked(served: SmallWorld) -> None:
+    features = open_features(served.feast).pinned()
+    wanted = served.contents[1].users["u5"]
+
+    for ids in (["u5"], ["u5", "nobody"]):
+        features.users(ids).vectors[:] = 0.0
+
+        assert np.array_equal(features.users(ids).vectors[0], wanted)
+
+
+def test_a_pinned_reader_asks_the_registry_once(
+    served: SmallWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = open_features(served.feast).pinned()
+    features.users(["u5"])
+    monkeypatch.setattr(type(features), "service", None)
+
+    assert features.users(["u5"]).is_found.all()
