@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embedding_store.errors import StabilisationError, UnknownEntryError
+from embedding_store.field_types import require_types
 from lake.atomic import replace_json
 from lake.digests import digest_file
 from lake.sealed import json_object, sealed, unsealed
@@ -71,6 +72,7 @@ class Stabilisation:
                 )
             fields = unsealed(fields) if version >= _SEALED_FROM else fields
             del fields["format_version"]
+            require_types(cls, fields)
             return cls(**{**fields, "singular_values": tuple(fields["singular_values"])})
         except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
             raise StabilisationError(
