@@ -102,8 +102,8 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
 
 def _tidied(asset: str, folder: Path) -> None:
     """Let the other files of an artifact say what is left of its rows."""
-    if asset == "stabilised_embeddings":
-        record = folder / STABILISATION_FILE
+    record = folder / STABILISATION_FILE
+    if asset == "stabilised_embeddings" and record.exists():
         Stabilisation.read(record).of_files(folder).write(record)
     if asset == "raw_events" and (folder / SHARED_IDS_FILE).exists():
         narrow_shared_ids(folder, read_schema(folder))

@@ -6,10 +6,10 @@ wrote the entry, and guessing would fork the state.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from types import UnionType
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal
 
 from embedding_store.errors import UnknownEntryError
+from embedding_store.field_types import odd_field
 from lake.log import Entry
 
 Role = Literal["base", "daily"]
@@ -220,24 +220,9 @@ def parse(entry: Entry) -> AnyBody:
             f"log entry {entry.seq} ({entry.kind}): want the fields {sorted(want)}, got "
             f"{sorted(got)}: another release wrote it, upgrade"
         )
-    for one in fields(body):
-        if not _is_of(entry.body[one.name], one.type):
-            raise UnknownEntryError(
-                f"log entry {entry.seq} ({entry.kind}): {one.name} is not of the type {one.type}: "
-                "it is damaged, restore it from a copy, or another release wrote it, upgrade"
-            )
+    if odd := odd_field(body, entry.body):
+        raise UnknownEntryError(
+            f"log entry {entry.seq} ({entry.kind}): {odd}: it is damaged, restore it from a copy, "
+            "or another release wrote it, upgrade"
+        )
     return body(**entry.body)
-
-
-def _is_of(value: object, kind: Any) -> bool:
-    """Return whether a value that was read is of a field's type, as deep as the fold relies on."""
-    origin, options = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return value in options
-    if origin is UnionType:
-        return any(_is_of(value, option) for option in options)
-    if origin is Sequence:
-        return isinstance(value, list | tuple) and all(_is_of(one, options[0]) for one in value)
-    if origin is Mapping:
-        return isinstance(value, Mapping) and all(_is_of(one, options[1]) for one in value.values())
-    return kind is Any or isinstance(value, kind)

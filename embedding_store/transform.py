@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embedding_store.errors import StabilisationError, UnknownEntryError
+from embedding_store.field_types import require_types
 from lake.atomic import replace_json
 from lake.digests import digest_file
 from lake.sealed import json_object, sealed, unsealed
@@ -85,11 +86,12 @@ class Stabilisation:
             fields = unsealed(fields) if version >= _SEALED_FROM else fields
             del fields["format_version"]
             opens = fields.pop("opens", None)
+            require_types(cls, fields)
             return cls(
                 **{
                     **fields,
                     "singular_values": tuple(fields["singular_values"]),
-                    "opens": None if opens is None else Opening(**opens),
+                    "opens": None if opens is None else _opening(opens),
                 }
             )
         except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
@@ -97,3 +99,8 @@ class Stabilisation:
                 f"{path}: want the record of a stabilisation in JSON, got none ({error}): remove "
                 "the folder and stabilise again"
             ) from error
+
+
+def _opening(fields: Any) -> Opening:
+    require_types(Opening, fields)
+    return Opening(**fields)

@@ -27,6 +27,7 @@ from embedding_store.state import PublishedVersion, StoreState
 from embedding_store.versions import MANIFEST_FILE
 from lake.digests import digest_bytes
 from lake.errors import MissingArtifactError
+from lake.lock import exclusive_lock
 from lake.objects import DiskObjects, Objects
 from lake.s3 import SCHEME, S3Objects
 from lake.sealed import json_object, sealed, unsealed
@@ -70,9 +71,16 @@ def open_place(place: str) -> Objects:
 def back_up(workspace: Workspace, place: str) -> BackedUp:
     """Copy the store as it is now to ``place``; what is there already is not copied again.
 
-    Raises CommandError when ``place`` has the backup of another workspace, or of a longer log, and
-    CorruptVersionError where a version that is not retired is damaged.
+    Raises CommandError when ``place`` has the backup of another workspace, or of a longer log,
+    CorruptVersionError where a version is damaged, and WorkspaceBusyError while another process
+    backs it up, whose blobs would be taken for old ones.
     """
+    what = f"the backup of {workspace.root.name}"
+    with exclusive_lock(workspace.root / "backup.lock", what=what):
+        return _back_up(workspace, place)
+
+
+def _back_up(workspace: Workspace, place: str) -> BackedUp:
     target = open_place(place)
     held = newest(target)
     there = set(target.list(BLOBS))
@@ -92,8 +100,8 @@ def back_up(workspace: Workspace, place: str) -> BackedUp:
                     there.add(key)
                     copied += 1
             break
-        except _ErasedMeanwhileError:
-            logger.info("an erasure rewrote versions meanwhile: the copy begins again")
+        except _ChangedMeanwhileError:
+            logger.info("versions were rewritten or collected: the copy begins again")
     if held is not None and entries < held.entries:
         raise CommandError(
             f"{place} has a backup of {held.entries} entries of the log, the workspace has "
@@ -124,8 +132,8 @@ def newest(target: Objects) -> Backup | None:
         ) from error
 
 
-class _ErasedMeanwhileError(Exception):
-    """A version was rewritten after the log was read."""
+class _ChangedMeanwhileError(Exception):
+    """A version was rewritten or collected after the log was read."""
 
 
 def _files(workspace: Workspace) -> Iterator[tuple[str, bytes]]:
@@ -152,20 +160,22 @@ def _of_version(workspace: Workspace, version: PublishedVersion) -> Iterator[tup
     store = workspace.store
     if version.is_retired and not store.has_version(version.digest):
         return  # collected since: nothing serves it, and its history is in its parts
-    opened = store.open(version)
-    if opened.digest != version.digest:
-        raise _ErasedMeanwhileError
     folder = f"store/versions/{version.digest}"
     try:
+        opened = store.open(version)
+        if opened.digest != version.digest:
+            raise _ChangedMeanwhileError
         for record in opened.manifest.files:
             data = opened.read(record).to_pybytes()
             if digest_bytes(data) != record.sha256:  # of what an erasure put in its place
-                raise _ErasedMeanwhileError
+                raise _ChangedMeanwhileError
             yield f"{folder}/{record.path}", data
         yield f"{folder}/{MANIFEST_FILE}", opened.manifest.to_bytes()
     except CorruptVersionError:
-        if store.state().versions[version.number].digest != version.digest:
-            raise _ErasedMeanwhileError from None
+        now = store.state().versions[version.number]
+        is_collected = now.is_retired and not store.has_version(now.digest)
+        if now.digest != version.digest or is_collected:
+            raise _ChangedMeanwhileError from None
         raise
 
 

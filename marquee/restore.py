@@ -55,15 +55,16 @@ def restore(
             "name a file of their ids, one a line, with --erased; it may be empty"
         )
     workspace = _workspace(root, source, backup, storage=storage, erasure_key=erasure_key)
-    _require_empty(workspace.store, staged)
-    _add_tombstones(workspace, source, backup, erased)
-    if not (staged / _READY).exists():
-        _fetch(source, backup, staged)
-        _erase(EmbeddingStore(staged / "store", erasure_key), workspace)
-        (staged / _READY).touch()
-    logger.info("step restore-erased: %s", root)
-    _install(EmbeddingStore(staged / "store"), workspace.store)
-    shutil.rmtree(staged)
+    with workspace.writing():
+        _require_empty(workspace.store, staged)
+        _add_tombstones(workspace, source, backup, erased)
+        if not (staged / _READY).exists():
+            _fetch(source, backup, staged)
+            _erase(EmbeddingStore(staged / "store", erasure_key), workspace)
+            (staged / _READY).touch()
+        logger.info("step restore-erased: %s", root)
+        _install(EmbeddingStore(staged / "store"), workspace.store)
+        shutil.rmtree(staged)
     return backup
 
 

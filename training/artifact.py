@@ -90,7 +90,7 @@ def load_model(folder: Path) -> Model:
         schema = EventSchema.from_json(_read_json(folder / SCHEMA_FILE))
         as_of = datetime.fromisoformat(config["as_of"])
         size = int(config["vocabulary_size"])
-    except (ConfigError, KeyError, ValueError) as error:
+    except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"model {folder}: {error}") from error
     if spec.actions != schema.token_actions:
         raise ArtifactError(

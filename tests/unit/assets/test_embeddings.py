@@ -1,10 +1,12 @@
+import shutil
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from assets.workspace import Workspace, WorkspaceConfig
+from embedding_store.staging import ActiveUsers
 from lake.lake import Written
 from lake.refs import ArtifactRef
 from tests.unit.embedding_store.small_world import SmallWorld, day_name, instant
@@ -90,3 +92,28 @@ def test_a_day_is_turned_to_what_its_version_was_or_will_be_judged_against(
     # only a day that is not older than what is served may open another frame
     opens = 2 if day >= 1 else None
     assert found == Place(1, workspace.store.state().version(reference).digest, opens=opens)
+
+
+def test_what_an_erasure_left_of_a_stabilised_day_is_still_published(workspace: Workspace) -> None:
+    """Its record names the digests of its files, and they are other ones now."""
+    from assets.embeddings import STABILISATION
+    from assets.erasure import erase
+
+    world = SmallWorld(workspace.root)
+
+    def write(folder: Path) -> Written:
+        shutil.copytree(world.stabilised(2), folder, dirs_exist_ok=True)
+        return Written(60)
+
+    built = workspace.build(
+        "stabilised_embeddings", day_name(2), write, code_of=STABILISATION, as_of=instant(3)
+    )
+    erase(workspace, ["user-17"], at=datetime(2026, 3, 1, tzinfo=UTC))
+    (ref,) = workspace.lake.refs("stabilised_embeddings", since=day_name(2))
+    assert ref.digest != built.ref.digest
+
+    others = [user for user in world.raw.user_ids if user != "user-17"]
+    evidence = world.evidence(active_users=ActiveUsers("any token", others))
+    published = world.publish(2, stabilised=workspace.lake.path(ref), evidence=evidence)
+
+    assert world.store.open(published.version).manifest.rows("user") == 59

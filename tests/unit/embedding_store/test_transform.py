@@ -70,6 +70,17 @@ def test_a_record_of_the_first_format_vouches_for_no_files(path: Path) -> None:
     assert Stabilisation.read(path) == replace(RECORD, files_sha256={})
 
 
+@pytest.mark.parametrize(
+    "change", [{"reference": True}, {"frame": "1"}, {"files_sha256": {"a": 1}}]
+)
+def test_a_record_with_a_field_of_another_type_is_refused(path: Path, change: dict) -> None:
+    fields = json.loads(path.read_text())
+    del fields["sha256"]
+    path.write_text(json.dumps({**fields, "format_version": 1, **change}))
+    with pytest.raises(StabilisationError, match="is not of the type"):
+        Stabilisation.read(path)
+
+
 def test_a_record_whose_numbers_changed_is_refused(path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "frame": 7}))
     with pytest.raises(StabilisationError, match="its seal is"):

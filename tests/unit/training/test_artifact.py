@@ -138,3 +138,11 @@ def test_a_truncated_file_of_weights_is_refused(copied: Path) -> None:
 
     with pytest.raises(TrainingError, match=r"model\.safetensors"):
         load_model(copied)
+
+
+@pytest.mark.parametrize("facets", ["name", [None], [7], {"a": 1}])
+def test_a_schema_of_other_types_is_refused(copied: Path, facets: object) -> None:
+    edit(copied / "schema.json", facets=facets)
+
+    with pytest.raises(ArtifactError, match="model"):
+        load_model(copied)
