@@ -16,7 +16,7 @@ from assets.reporting import code_version, materialized
 from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
 from embedding_store.stabilise import FrameBeside, stabilise
-from embedding_store.state import StoreState
+from embedding_store.state import Frame, StoreState
 from lake.code_identity import code_identity
 from lake.days import end_of
 from lake.lake import Built, Written
@@ -143,6 +143,8 @@ def stabilised(
             "frame": place.frame,
             "reference": place.reference,
             "min_similarity": workspace.config.min_similarity,
+            # where a frame that nobody finished has taken the next number
+            **({"opens": place.opens} if place.opens not in {None, place.frame + 1} else {}),
         },
         is_history=is_published(workspace, day) and not is_recomputing,
     )
@@ -199,27 +201,40 @@ def place_of(
 def frame_of(workspace: Workspace, state: StoreState, day: str) -> int:
     """Return the frame of a published day's version, or the one that was current at a day's end.
 
-    So a day that is filled in late goes where its neighbours went. A retired frame takes nothing.
+    So a day that is filled in late goes where its neighbours went. One that serves nothing yet is
+    not gone to but opened again, and a retired one takes nothing.
     """
     published = state.version_of_day(day)
     if published is not None:
         return published.frame
-    then = workspace.store.state(as_of=end_of(day)).current_frame
-    frame = workspace.config.frame if then is None else then
-    current = state.current_frame
-    return current if current is not None and state.is_retired(frame) else frame
+    frame = workspace.store.state(as_of=end_of(day)).current_frame or workspace.config.frame
+    while (held := state.opened.get(frame)) and held.beside and _is_unserved(state, held):
+        frame = held.beside
+    return (state.served_frame or frame) if state.is_retired(frame) else frame
+
+
+def _is_unserved(state: StoreState, frame: Frame) -> bool:
+    return not frame.is_retired and state.stable(frame.number) is None
 
 
 def _place(state: StoreState, frame: int, day: str, reference: str | None) -> Place:
     """Return the place, as it was asked for before the day opened the frame, if it did."""
-    opened = state.opened.get(frame)
+    opened, stable = state.opened.get(frame), state.stable(frame)
     if reference is None and opened is not None and opened.beside and opened.day == day:
         return Place(opened.beside, opened.judged_against, opens=frame)
     # a day of the past that does not fit fails: what came after it goes on in the frame
-    stable = state.stable(frame)
-    is_newest = stable is not None and stable.day <= day and frame == state.current_frame
-    may_open = reference is not None and is_newest
-    return Place(frame, reference, opens=state.next_frame if may_open else None)
+    is_newest = frame == state.served_frame and stable is not None and stable.day <= day
+    return Place(frame, reference, opens=_to_open(state, frame, day) if is_newest else None)
+
+
+def _to_open(state: StoreState, beside: int, day: str) -> int:
+    """Return the next frame, or the one that the day opened and did not get to serve."""
+    begun = (
+        one.number
+        for one in state.opened.values()
+        if (one.beside, one.day) == (beside, day) and _is_unserved(state, one)
+    )
+    return max(begun, default=state.next_frame)
 
 
 def require_accepted(workspace: Workspace, model: ArtifactRef) -> None:

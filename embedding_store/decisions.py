@@ -17,7 +17,7 @@ from embedding_store.errors import (
 )
 from embedding_store.manifest import Origin
 from embedding_store.state import Frame, PublishedVersion, StoreState
-from embedding_store.transform import Stabilisation
+from embedding_store.transform import Opening, Stabilisation
 
 
 def held_publication(
@@ -67,33 +67,40 @@ def check_frame(state: StoreState, transform: Stabilisation, day: str) -> None:
         return
     if frame.is_retired:
         raise PublicationRefusedError(
-            f"frame {frame.number} is retired: days go to frame {state.current_frame}"
+            f"frame {frame.number} is retired: days go to frame {state.served_frame}"
         )
     if frame.dim not in {None, transform.dim}:
         raise PublicationRefusedError(
-            f"frame {frame.number} has dim {frame.dim}, the vectors have dim {transform.dim}: "
-            "stabilise again"
+            f"frame {frame.number} has dim {frame.dim}, the vectors have dim {transform.dim}: give "
+            f"it up with `marquee retire-frame {frame.number}` and run the day again"
         )
-    opens = transform.opens
-    if opens is not None and (opens.beside, day) != (frame.beside, frame.day):
+    if transform.reference is None and frame.beside is not None:
+        _check_first(state, frame, transform.opens, day)
+
+
+def _check_first(state: StoreState, frame: Frame, opens: Opening | None, day: str) -> None:
+    """Raise unless the day that opened the frame goes on; for its first vectors alone."""
+    if opens is None or (opens.beside, day) != (frame.beside, frame.day):
         raise StableMovedError(
             f"frame {frame.number} was opened meanwhile, by {frame.day}: stabilise and gate again"
         )
+    check_stable(state, opens.beside, opens.judged_against)
 
 
 def _check_opening(state: StoreState, transform: Stabilisation, day: str) -> None:
-    opens, current = transform.opens, state.current_frame
+    opens, served = transform.opens, state.served_frame
     if opens is None:
-        if current is not None:
+        if state.opened:
             raise PublicationRefusedError(
                 f"frame {transform.frame} is not open and the vectors do not say what they could "
-                f"not be brought into: stabilise onto frame {current}"
+                f"not be brought into: stabilise onto frame {served}"
             )
         return
-    if (opens.beside, transform.frame) != (current, state.next_frame):
+    if (opens.beside, transform.frame) != (served, state.next_frame):
         raise StableMovedError(
-            f"frame {transform.frame} would be opened beside frame {opens.beside}, but days go to "
-            f"frame {current} by now: stabilise and gate again"
+            f"frame {transform.frame} would be opened beside frame {opens.beside}, but frame "
+            f"{served} is served and {state.next_frame} the next one by now: stabilise and gate "
+            "again"
         )
     check_stable(state, opens.beside, opens.judged_against)
     stable = state.stable(opens.beside)
@@ -114,10 +121,10 @@ def frame_to_retire(
         raise NoVersionError(f"no frame {number} is open (there is: {known})")
     if frame.is_retired:
         return None
-    if number in {state.served_frame, state.current_frame}:
+    if number == (state.served_frame or number):
         raise PublicationRefusedError(
-            f"frame {number} is the one that is served by default or that days go to: only a frame "
-            "that another one took over from is retired"
+            f"frame {number} is the one that days go to: only a frame that another one took over "
+            "from, or that never served, is retired"
         )
     logged = {name for name, one in state.consumers.items() if one.frame == number}
     if names := sorted(logged | set(readers)):

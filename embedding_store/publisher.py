@@ -188,7 +188,7 @@ class Publisher:
         require_nobody_erased(self.store, state, version)
         version.verify()
         gate_sha256 = self._judge(version, evidence)
-        if transform.opens is not None and transform.frame not in self.store.state().opened:
+        if transform.opens is not None:
             opening = self._opening(version, transform.opens, evidence.policy)
 
             def open_frame(state: StoreState) -> FrameOpened | None:

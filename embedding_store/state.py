@@ -167,12 +167,12 @@ class StoreState:
 
     @property
     def current_frame(self) -> int | None:
-        """The newest frame that is not retired, which new days go to; None of an empty store."""
+        """The newest frame that is not retired, also one that serves nothing yet; None at first."""
         return max((one.number for one in self.opened.values() if not one.is_retired), default=None)
 
     @property
     def served_frame(self) -> int | None:
-        """The newest frame that has a ``stable`` version: what is read unless one is named."""
+        """The newest frame that has a ``stable`` version: of new days, and of who names none."""
         return max((one for one in self.frames if self.stable(one)), default=None)
 
     @property

@@ -83,6 +83,6 @@ def _dim(workspace: Workspace, state: StoreState, frame: Frame) -> str:
 def _now(state: StoreState, frame: Frame) -> str:
     if frame.is_retired:
         return "retired"
-    if frame.number == state.current_frame:
+    if frame.number == state.served_frame:
         return "days go here"
-    return "kept, gets no new days"
+    return "kept, gets no new days" if state.stable(frame.number) else "serves nothing yet"

@@ -64,7 +64,7 @@ def _other_frames(workspace: Workspace, state: StoreState, shown: int) -> Iterat
     readers = readers_of(workspace, state) if others else {}
     for frame, stable in others.items():
         names = ", ".join(readers.get(frame, ()))
-        fed = "" if frame == state.current_frame else f", days go to frame {state.current_frame}"
+        fed = "" if frame == state.served_frame else f", days go to frame {state.served_frame}"
         yield (
             f"frame {frame}  serves {stable.name} of {stable.day}, {age(workspace, stable)} behind"
             f"{fed}; read by {escape(names) or 'nobody'}"

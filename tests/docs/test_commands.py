@@ -21,7 +21,16 @@ from tests.docs.commands import (
 from tests.integration.conftest import Run, Survived
 from training.tokens.activity import users_of
 
-READ_ONLY = {"status", "versions", "log", "lookup", "recommend", "similar", "doctor"}
+READ_ONLY = {
+    "status",
+    "versions",
+    "frames",
+    "log",
+    "lookup",
+    "recommend",
+    "similar",
+    "doctor",
+}
 SHOWN = sorted({command for page in pages() for command in commands(page.read_text())})
 
 

@@ -183,26 +183,46 @@ def test_a_day_is_published_again_in_its_frame(
     assert state.stable(frame).number == 4
 
 
-def test_a_day_killed_between_the_two_entries_finishes(days: Days) -> None:
-    """Frame 3 is open and its first version is still to come."""
-    built = days.stabilised(5, OLD)
-    opens = days.workspace.store.state().version(3).digest
+def leave_open(days: Days, day: int) -> None:
+    """What a day leaves that is killed between the two entries: frame 3, without a version."""
     body = FrameOpened(
         frame=3,
         dim=8,
         dtype="float32",
         beside=2,
-        judged_against=opens,
-        day=day_name(5),
+        judged_against=days.workspace.store.state().version(3).digest,
+        day=day_name(day),
         because="as measured",
     )
     days.workspace.store.log.append(
-        body.kind, to_body(body), effective_at=end_of(day_name(5)), by="test", why="killed here"
+        body.kind, to_body(body), effective_at=end_of(day_name(day)), by="test", why="killed here"
     )
+
+
+def test_a_day_killed_between_the_two_entries_finishes(days: Days) -> None:
+    built = days.stabilised(5, OLD)
+    leave_open(days, 5)
     assert days.stabilised(5, OLD).ref == built.ref
     version = days.run(5, OLD)
     assert (version.frame, days.workspace.store.state().served_frame) == (3, 3)
     assert days.kinds.count("frame_opened") == 2
+
+
+@pytest.mark.parametrize(("raw", "frame"), [(NEW, 2), (OLD, 4)], ids=["fits", "does not fit"])
+def test_a_day_after_one_that_was_not_finished_is_asked_anew(
+    days: Days, raw: Raw, frame: int
+) -> None:
+    leave_open(days, 5)
+    assert days.run(6, raw).frame == frame
+    assert days.stabilised(6, raw).is_skipped
+    assert days.run(7, raw).frame == frame
+
+
+def test_a_day_is_not_lost_to_a_frame_that_was_retired_since(days: Days) -> None:
+    leave_open(days, 5)
+    publisher = Publisher(days.workspace.store, by="test")
+    publisher.retire_frame(3, effective_at=end_of(day_name(9)), why="nothing came of it")
+    assert days.run(6, NEW).frame == 2
 
 
 def test_a_rollback_in_the_old_frame_leaves_the_new_one(days: Days) -> None:

@@ -184,9 +184,9 @@ class SmallWorld:
             return work / "stabilised"
         users, items = (raw or drifted(self.raw, seed=day)).write(work)
         state, frame, beside = self.store.state(), self.frame, None
-        if frame not in state.opened and state.current_frame is not None:
+        if frame not in state.opened and state.served_frame is not None:
             beside = FrameBeside(number=frame, min_item_cosine=min_cosine)
-            frame = state.current_frame
+            frame = state.served_frame
         stable = state.stable(frame)
         reference = None if stable is None else self.store.version_folder(stable.digest)
         target = work / "stabilised"

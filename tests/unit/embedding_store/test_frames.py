@@ -173,7 +173,7 @@ def test_a_frame_is_opened_beside_the_current_one_only(both: SmallWorld, tmp_pat
     assert opens is not None
     assert opens.beside == 2
     wrong = claim(folder, tmp_path / "one", opens=replace(opens, beside=1))
-    with pytest.raises(StableMovedError, match="beside frame 1, but days go to frame 2"):
+    with pytest.raises(StableMovedError, match="beside frame 1, but frame 2 is served"):
         third.publish(4, stabilised=wrong)
     third._serve((4,))
     assert both.store.state().served_frame == 3
@@ -231,15 +231,29 @@ def test_killed_while_a_frame_is_opened(world: SmallWorld, step: str) -> None:
     assert check(world.store) == []
 
 
-def test_another_day_may_be_the_first_one_of_a_frame(world: SmallWorld) -> None:
-    """Its opener was killed and never run again."""
+def test_a_frame_that_its_day_did_not_finish_is_left_and_given_up(world: SmallWorld) -> None:
+    """Its opener was killed and never run again: the next day is asked anew, and opens another."""
     world.serve(0)
     beside(world).stabilised(1)
     start(serve_in_frame, world.folder, 2, 6, 1, (die_at_step, "frame-logged", 1)).join()
-    assert world.store.state().current_frame == 2
-    other = beside(world)
-    other._serve((2,))
-    assert [one.day for one in world.store.state().live_versions(2)] == [day_name(2)]
+    state = world.store.state()
+    assert (state.current_frame, state.served_frame) == (2, 1)
+    third = replace(beside(world, raw_world(dim=5)), frame=3)
+    third._serve((2,))
+    assert third.store.state().opened[3].beside == 1
+    silent = claim(beside(world).stabilised(1), world.folder / "silent", opens=None)
+    with pytest.raises(StableMovedError, match="frame 2 was opened meanwhile, by 2024-03-02"):
+        beside(world).publish(1, stabilised=silent)
+    world.publisher.retire_frame(2, effective_at=instant(9), why="nothing came of it")
+    assert world.store.state().live_frames == (1, 3)
+
+
+def test_a_model_that_fits_again_goes_on_in_the_old_frame(world: SmallWorld) -> None:
+    """The recipe was taken back before anything of the new frame served."""
+    world.serve(0)
+    beside(world).publish(1)
+    world._serve((2,))
+    assert world.store.state().stable(1).day == day_name(2)
 
 
 def test_days_and_rollbacks_of_both_frames_do_not_meet(both: SmallWorld) -> None:
@@ -289,7 +303,7 @@ def test_neither_the_current_frame_nor_an_unknown_one_is_retired(
 def test_the_old_frame_is_kept_until_the_new_one_serves(world: SmallWorld) -> None:
     world.serve(0)
     beside(world).publish(1)
-    with pytest.raises(PublicationRefusedError, match="frame 1 is the one that is served"):
+    with pytest.raises(PublicationRefusedError, match="frame 1 is the one that days"):
         world.publisher.retire_frame(1, effective_at=instant(9), why="a test")
 
 
