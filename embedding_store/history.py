@@ -76,36 +76,50 @@ def rebuild(store: EmbeddingStore, frame: int | None = None) -> Rebuilt:
 
     Parts that stand are kept (their footer says what they are of) and need no version's files;
     foreign files are removed. A part whose version was retired and collected cannot be made anew,
-    as on a machine that came later. Raises CorruptVersionError when a part is missing of what is
-    served now and cannot be written.
+    as on a machine that came later. Should the log move meanwhile, it is made again: whoever slept
+    in here must not leave parts as they were before an erasure. Raises CorruptVersionError when a
+    part is missing of what is served now and cannot be written.
     """
-    state = store.state()
     written: list[Path] = []
-    lost: list[str] = []
-    for one in state.frames if frame is None else (frame,):
-        _remove_foreign(store, state, one)
-        switches = state.stable_switches(one)
-        for switch, side in ((switch, side) for side in SIDES for switch in switches):
-            version, path = state.version(switch.number), part_path(store, switch, side)
-            if is_part_of(path, switch, version):
+    while True:
+        state = store.state()
+        lost: list[str] = []
+        try:
+            for one in state.frames if frame is None else (frame,):
+                _rebuild_frame(store, state, one, written, lost)
+        except CorruptVersionError:
+            if store.state().seq == state.seq:
+                raise
+        else:
+            if store.state().seq == state.seq:
+                return Rebuilt(tuple(dict.fromkeys(written)), tuple(lost))
+
+
+def _rebuild_frame(
+    store: EmbeddingStore, state: StoreState, frame: int, written: list[Path], lost: list[str]
+) -> None:
+    _remove_foreign(store, state, frame)
+    switches = state.stable_switches(frame)
+    for switch, side in ((switch, side) for side in SIDES for switch in switches):
+        version, path = state.version(switch.number), part_path(store, switch, side)
+        if is_part_of(path, switch, version):
+            continue
+        try:
+            _write(store, path, switch, version, side)
+        except CorruptVersionError as error:
+            path.unlink(missing_ok=True)  # of something else, such as from before an erasure
+            if store.is_collected(version.number):
+                logger.info("history: the files of %s were collected", version.name)
                 continue
-            try:
-                _write(store, path, switch, version, side)
-            except CorruptVersionError as error:
-                path.unlink(missing_ok=True)  # of something else, such as from before an erasure
-                if store.is_collected(version.number):
-                    logger.info("history: the files of %s were collected", version.name)
-                    continue
-                lost.append(
-                    f"the {side}s' history since {switch.effective_at.isoformat()} cannot be "
-                    f"written, the files of {version.name} are damaged: {error}"
-                )
-                if switch is switches[-1] and not state.is_retired(one):
-                    raise CorruptVersionError(lost[-1]) from error
-            else:
-                written.append(path)
-                logger.info("step history-written: %s", path)
-    return Rebuilt(tuple(written), tuple(lost))
+            lost.append(
+                f"the {side}s' history since {switch.effective_at.isoformat()} cannot be "
+                f"written, the files of {version.name} are damaged: {error}"
+            )
+            if switch is switches[-1] and not state.is_retired(frame):
+                raise CorruptVersionError(lost[-1]) from error
+        else:
+            written.append(path)
+            logger.info("step history-written: %s", path)
 
 
 def _remove_foreign(store: EmbeddingStore, state: StoreState, frame: int) -> None:

@@ -25,6 +25,7 @@ from lake.errors import (
     LakeError,
     LogMovedError,
     MissingArtifactError,
+    StorageError,
     UnknownFormatError,
 )
 from lake.log_checkpoints import Checkpoints
@@ -188,12 +189,18 @@ class CommitLog:
     def _claim(self, entry: Entry) -> bool:
         """Return whether ``entry`` holds its slot.
 
-        A refusal can be the echo of our own write that timed out, so the slot itself decides.
+        A refusal can be the echo of our own write that timed out, and a failure can come after
+        the write was done, so the slot itself decides.
         """
         data = _json(entry, indent=1) + b"\n"
-        if self._objects.put_if_absent(self._key(entry.seq), data):
-            return True
-        held = self._read(entry.seq)
+        try:
+            if self._objects.put_if_absent(self._key(entry.seq), data):
+                return True
+        except StorageError:
+            if (held := self._read(entry.seq)) is None:
+                raise  # nobody knows whether it is still under way: who asked runs again
+        else:
+            held = self._read(entry.seq)
         return held is not None and held.entry_id == entry.entry_id
 
     def _key(self, seq: int) -> str:

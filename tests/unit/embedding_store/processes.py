@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -200,3 +201,40 @@ def erase_users(folder: Path, users: list[str], plan: tuple[Callable[..., None],
     tombstones.add(users)
     world = SmallWorld(folder)
     world.publisher.erase(tombstones, effective_at=instant(50), why="asked for")
+
+
+class StoppingHandler(KillingHandler):
+    """Stops the process there, as a suspended machine does; somebody else lets it go on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith(self.prefix):
+            self.left -= 1
+            if not self.left:
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def stop_at_step(step: str, occurrence: int) -> None:
+    logger = logging.getLogger("embedding_store")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(StoppingHandler(step, occurrence))
+
+
+def note_the_end(folder: Path, target: Callable[..., None], *args: object) -> None:
+    """Do it, and note how it ended."""
+    try:
+        target(*args)
+        outcome = "done"
+    except StoreError as error:
+        outcome = type(error).__name__
+    (folder / "outcome").write_text(outcome)
+
+
+def wait_until_stopped(process: BaseProcess, timeout_s: float = 60) -> None:
+    """Return when the process was stopped; raises TimeoutError when it ended or never is."""
+    stat = Path(f"/proc/{process.pid}/stat")
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end and process.is_alive():
+        if stat.read_text().rpartition(")")[2].split()[0] == "T":
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"process {process.pid} was never stopped")

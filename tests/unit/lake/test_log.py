@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lake.errors import CorruptArtifactError, LogMovedError, UnknownFormatError
+from lake.errors import CorruptArtifactError, LogMovedError, StorageError, UnknownFormatError
 from lake.log import CommitLog, Entry
 from lake.objects import DiskObjects, MemoryObjects, Objects
 
@@ -75,6 +75,35 @@ def test_a_refusal_that_echoes_our_own_write_counts_as_won() -> None:
     log = CommitLog(EchoingObjects())
     assert append(log).seq == 1
     assert len(log.entries()) == 1
+
+
+class FailingObjects(MemoryObjects):
+    """Fails once after the write was done, or before it."""
+
+    def __init__(self, *, is_written: bool) -> None:
+        super().__init__()
+        self.is_written, self.left = is_written, 1
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        if not self.left:
+            return super().put_if_absent(key, data)
+        self.left -= 1
+        if self.is_written:
+            super().put_if_absent(key, data)
+        raise StorageError("the read timed out")
+
+
+def test_a_failure_after_our_write_counts_as_won() -> None:
+    log = CommitLog(FailingObjects(is_written=True))
+    assert append(log).seq == 1
+    assert len(log.entries()) == 1
+
+
+def test_a_failure_without_a_write_is_told() -> None:
+    log = CommitLog(FailingObjects(is_written=False))
+    with pytest.raises(StorageError, match="timed out"):
+        append(log)
+    assert log.entries() == ()
 
 
 def test_instants_are_aware(objects: Objects) -> None:

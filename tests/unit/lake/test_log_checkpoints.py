@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -58,9 +59,9 @@ def filled(objects: Objects, count: int) -> tuple[Entry, ...]:
     """Copy a log of so many entries, checkpoints included, written in memory."""
     written = MemoryObjects()
     append(CommitLog(written), count)
-    for prefix in ("log", "log-checkpoints"):
-        for one in written.list(prefix):
-            objects.put(one, written.get(one))
+    with ThreadPoolExecutor(8) as threads:
+        keys = (key for prefix in ("log", "log-checkpoints") for key in written.list(prefix))
+        list(threads.map(lambda key: objects.put(key, written.get(key)), keys))
     return CommitLog(written).slots()
 
 
