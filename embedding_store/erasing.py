@@ -75,7 +75,7 @@ def require_nobody_erased(store: EmbeddingStore, state: StoreState, version: Ver
     if not state.erasures or version.digest in {one.digest for one in state.versions.values()}:
         return
     try:
-        num_erased = len(_erased(store, state, _users(version)))
+        num_erased = len(erased_among(store, state, _users(version)))
     except CorruptVersionError as error:
         if store.has_version(version.digest):
             raise
@@ -102,7 +102,7 @@ def remove_erased_versions(store: EmbeddingStore, state: StoreState) -> None:
     for digest in store.stored_versions():
         if digest in current:
             continue
-        if digest in state.digests or _erased(store, state, _stored_users(store, digest)):
+        if digest in state.digests or erased_among(store, state, _stored_users(store, digest)):
             store.remove_version(digest)
             logger.info("step version-removed: %s", digest)
 
@@ -116,7 +116,7 @@ def erase_orphaned_history(store: EmbeddingStore, state: StoreState) -> None:
         path = part_path(store, switch, "user")
         if not path.exists() or store.has_version(state.version(switch.number).digest):
             continue
-        if gone := _erased(store, state, _ids(path)):
+        if gone := erased_among(store, state, _ids(path)):
             remove_rows(path, "user", gone, scratch=store.scratch)
 
 
@@ -179,8 +179,11 @@ def _ids(source: Path | pa.Buffer) -> list[str]:
     return [str(one) for one in table[column].to_pylist()]
 
 
-def _erased(store: EmbeddingStore, state: StoreState, users: Iterable[str]) -> list[str]:
-    """Return those of the users whose erasure is logged."""
+def erased_among(store: EmbeddingStore, state: StoreState, users: Iterable[str]) -> list[str]:
+    """Return those of the users whose erasure is logged; raises PublicationRefusedError.
+
+    That is when the store's key is not the one that they were erased under.
+    """
     keyed = Tombstones(store.objects, store.erasure_key)
     _require_key(state, keyed)
     erased = state.erased_users

@@ -1,11 +1,12 @@
 """Online rows of one version: written in bulk, read back, repaired.
 
-Every version has rows of its own, so nothing that is served is ever changed. They are written in
-Feast's layout by ``online_tables`` and read back through Feast itself; writing them again changes
-nothing.
+Every version has rows of its own, so nothing that is served is ever changed but by a push
+(``push``), which is noted beside the rows. They are written in Feast's layout by ``online_tables``
+and read back through Feast itself; writing them again changes nothing.
 """
 
 import logging
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -74,7 +75,15 @@ class OnlineRows:
         want, got = self.version.manifest.rows(self.side), self._table.count()
         if got != want:
             return f"want {want} online rows, got {'no table' if got is None else got}"
+        pushed = self._table.pushed()
+        read_back = self._table.read([*pushed]) if pushed else []
+        label = self._layout.label
+        if any(
+            row != (value, label) for row, value in zip(read_back, pushed.values(), strict=True)
+        ):
+            return "what was pushed does not read back"
         ids, vectors = sample_rows(self.version, self.side, is_probe=is_probe)
+        vectors = self.over(ids, vectors)
         read = self.store.provider.online_read(
             self.store.config, self.view, [self._key(one) for one in ids], [EMBEDDING, "version"]
         )
@@ -107,12 +116,25 @@ class OnlineRows:
             keys = self._layout.keys(strings(shard.ids))
             self._table.write(keys, self._layout.values(shard.vectors))
             written += len(keys)
+        if pushed := self._table.pushed():
+            self._table.write([*pushed], [*pushed.values()])
         return written
 
-    def remove_others(self) -> None:
+    def over(self, ids: Sequence[str], vectors: Float32) -> Float32:
+        """Return a version's vectors of ids with what was pushed over them."""
+        if not (pushed := self._table.pushed()):
+            return vectors
+        keys = self._layout.keys(ids)
+        rows = [row for row, key in enumerate(keys) if key in pushed]
+        answer = vectors.copy()
+        answer[rows] = self._layout.vectors([pushed[keys[row]] for row in rows])
+        return answer
+
+    def remove_others(self, erased: Callable[[list[str]], Collection[str]] = lambda _: ()) -> None:
         """Remove rows of entities that the version no longer holds, as after an erasure.
 
-        Raises CorruptVersionError when a file is damaged.
+        What was pushed stays, but for those of its entities that are ``erased``. Raises
+        CorruptVersionError when a file is damaged.
         """
         held = self._table.count()
         if held is None:
@@ -122,6 +144,9 @@ class OnlineRows:
             for record in self.version.manifest.parts(self.side)
             for key in self._layout.keys(strings(self.version.files.shard(record, self.side).ids))
         }
+        pushed = self._layout.ids(self._table.pushed())
+        gone = set(erased(pushed)) if pushed else set()
+        kept.update(self._layout.keys([one for one in pushed if one not in gone]))
         removed = self._table.keep_only(kept)
         if held > 0:
             self._table.seal(held - removed)

@@ -11,15 +11,16 @@ Nothing here decides anything; whatever a crash leaves behind, the next ``reconc
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embedding_store.contracts import EMBEDDING, ID_COLUMNS, SIDES, Float32, Side
-from embedding_store.erasing import remove_erased_versions
+from embedding_store.erasing import erased_among, remove_erased_versions
 from embedding_store.history import rebuild
 from embedding_store.store import EmbeddingStore
 from feature_repo.errors import NotServedError, OnlineRowsError
@@ -88,10 +89,11 @@ def reconcile(workspace: Path, *, erasure_key: str = "") -> Reconciled:
         store, rendering = _opened(folder, readable)
         from feature_repo.online_tables.owner import claim
 
-        claim(store, _identity(embeddings))
+        claim(store, workspace_identity(embeddings))
         history = rebuild(embeddings)
         has_erased = is_due(folder, len(state.erasures))
-        served, written = _write_online(store, rendering, readable, has_erased=has_erased)
+        erased = partial(erased_among, embeddings, state) if has_erased else None
+        served, written = _write_online(store, rendering, readable, erased)
         from feature_repo.apply import apply_rendering
         from feature_repo.online_tables.opening import forget_retired
         from feature_repo.rendering import render
@@ -144,7 +146,8 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
     Reads as consumers do, with our library and with nothing but Feast, through the FeatureService,
     and compares with the version's files bit by bit. Raises OnlineRowsError.
     """
-    from feature_repo.online import sample_rows
+    from feature_repo.online import OnlineRows, sample_rows
+    from feature_repo.registry import open_for_reading
 
     folder = FeastFolder.of(workspace)
     embeddings = EmbeddingStore(folder.store)
@@ -165,10 +168,14 @@ def confirm(workspace: Path, *, frame: int = 1, alias: str = "stable") -> dict[s
             f"{alias} of frame {frame} is {version.published.name}, but Feast serves "
             f"{features.version}: run `marquee reconcile`"
         )
+    store = open_for_reading(folder)
     look_up = {"user": features.users, "item": features.items}
     for side in SIDES:
         ids, vectors = sample_rows(version, side)
+        view = store.get_feature_view(version.view(side))
+        rows = OnlineRows(store=store, version=version, side=side, view=view)
         got = look_up[side](ids)  # first: it knows what to say of lost rows
+        vectors = rows.over(ids, vectors)
         plain = _plainly(folder, service_name(frame, alias, side), side, ids)
         if not (np.array_equal(got.vectors, vectors) and np.array_equal(plain, vectors)):
             raise OnlineRowsError(
@@ -205,14 +212,17 @@ def _opened(folder: FeastFolder, served: Served) -> "tuple[FeatureStore, Renderi
     return store, render(served.frames, log_seq=served.state.seq)
 
 
-def _identity(embeddings: EmbeddingStore) -> str:
+def workspace_identity(embeddings: EmbeddingStore) -> str:
     """Return a name of the workspace that no other has, wherever it is moved: its log's start."""
     first = next(iter(embeddings.log.entries()))
     return digest_bytes(f"{first.entry_id} {first.recorded_at}".encode())[:16]
 
 
 def _write_online(
-    store: "FeatureStore", rendering: "Rendering", served: Served, *, has_erased: bool
+    store: "FeatureStore",
+    rendering: "Rendering",
+    served: Served,
+    erased: Callable[[list[str]], Collection[str]] | None,
 ) -> tuple[Served, dict[str, int]]:
     """Bring every live version's rows online and read them back, before any service names them.
 
@@ -226,8 +236,8 @@ def _write_online(
     def complete(version: ServedVersion, side: Side) -> None:
         view = rendering.views[version.view(side)]
         rows = OnlineRows(store=store, version=version, side=side, view=view)
-        if has_erased:
-            rows.remove_others()
+        if erased is not None:
+            rows.remove_others(erased if side == "user" else lambda _: ())
         was_served = version.published.name in were_served
         if num_rows := rows.complete(was_served=was_served):
             written[view.name] = num_rows

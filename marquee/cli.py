@@ -31,6 +31,7 @@ from marquee.commands.data import data_app
 from marquee.commands.frames import frames_app
 from marquee.commands.log import log_app
 from marquee.commands.lookups import lookup_app
+from marquee.commands.push import push_app
 from marquee.commands.source import source_app
 from marquee.commands.versions import version_app
 from marquee.errors import CommandError, expected
@@ -46,6 +47,7 @@ for commands in (
     version_app,
     frames_app,
     log_app,
+    push_app,
     index_app,
     lookup_app,
     data_app,

@@ -11,7 +11,7 @@ but that they come first; what is written here is what Feast writes, byte for by
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -43,6 +43,11 @@ class RowLayout:
         """Return Feast's entity keys of ids."""
         header, pack = self._key_header, _LENGTH.pack
         return [header + pack(len(data)) + data for data in map(str.encode, ids)]
+
+    def ids(self, keys: Iterable[bytes]) -> list[str]:
+        """Return the ids that keys are of."""
+        start = len(self._key_header) + _LENGTH.size
+        return [key[start:].decode() for key in keys]
 
     def values(self, vectors: Float32) -> list[bytes]:
         """Return Feast's values of float32[rows, dim]."""

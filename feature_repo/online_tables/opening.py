@@ -25,7 +25,7 @@ def open_table(store: FeatureStore, view: str, layout: RowLayout) -> OnlineTable
     if config.type == "sqlite":
         from feature_repo.online_tables.sqlite import SqliteTable
 
-        return SqliteTable(Path(store.repo_path) / config.path, name, layout)
+        return SqliteTable(Path(store.repo_path) / config.path, view, name, layout)
     if config.type == "redis":
         from feature_repo.online_tables.redis import RedisTable
 
@@ -33,7 +33,7 @@ def open_table(store: FeatureStore, view: str, layout: RowLayout) -> OnlineTable
     if config.type == "postgres":
         from feature_repo.online_tables.postgres import PostgresTable
 
-        return PostgresTable(partial(postgres_connection, store), name, layout)
+        return PostgresTable(partial(postgres_connection, store), view, name, layout)
     raise OnlineStoreError(
         f"{store.repo_path}/feature_store.yaml: want an online store of type sqlite, redis or "
         f"postgres, got {config.type!r}"
@@ -42,10 +42,20 @@ def open_table(store: FeatureStore, view: str, layout: RowLayout) -> OnlineTable
 
 def forget_retired(store: FeatureStore, live: set[str]) -> None:
     """Remove notes about views that are not live, before Feast removes their rows."""
-    if store.config.online_store.type == "redis":
+    config = store.config.online_store
+    if config.type == "redis":
         from feature_repo.online_tables.redis import forget_others
 
         forget_others(redis_client(store), live)
+    elif config.type == "postgres":
+        from feature_repo.online_tables import postgres
+
+        with postgres_connection(store) as connection:
+            postgres.forget_pushed(connection, live)
+    else:
+        from feature_repo.online_tables import sqlite
+
+        sqlite.forget_pushed(Path(store.repo_path) / config.path, live)
 
 
 def redis_client(store: FeatureStore) -> Any:

@@ -39,7 +39,7 @@ def release(store: FeatureStore) -> None:
         redis_client(store).delete(_REDIS_KEY)
     if kind == "postgres":
         with postgres_connection(store) as connection:
-            connection.execute("DROP TABLE IF EXISTS marquee_workspace")
+            connection.execute("DROP TABLE IF EXISTS marquee_workspace, marquee_pushed")
 
 
 def _claim_redis(store: FeatureStore, workspace: str) -> str:

@@ -5,6 +5,7 @@
     <entity key><project>   _ts:<view>            the rows' event time
                             hash of <view>:<f>    the value of feature f
     marquee:rows            <view>                how many entities have rows; -1 while written
+    marquee:pushed:<view>   <entity key>          1 where only a push has the entity, 0; the value
 
 The server cannot count a view's rows, so the number that it acknowledged is noted when the last one
 is. An eviction policy would lose rows behind the note: the server must have ``noeviction``.
@@ -26,6 +27,7 @@ from feature_repo.online_tables.table import FEATURES
 
 _ROWS = "marquee:rows"
 _UNFINISHED = "-1"
+_PUSHED = "marquee:pushed:"
 _AT_ONCE = 2_000
 """Commands in one round trip: some hundred KiB."""
 
@@ -80,7 +82,8 @@ class RedisTable:
 
     def keep_only(self, keys: Collection[bytes]) -> int:
         """Remove this view's fields of all entities but these."""
-        gone, some = 0, []
+        notes = [one for one in self.client.hgetall(self._notes).items() if one[0] not in keys]
+        gone, some = -sum(bytes(note).startswith(b"1") for _, note in notes), []
         kept = {self._key(key) for key in keys}
         for key in self._entities():
             if key not in kept:
@@ -88,7 +91,39 @@ class RedisTable:
             if len(some) == _AT_ONCE:
                 gone += self._remove(some)
                 some = []
-        return gone + self._remove(some)
+        gone += self._remove(some)
+        if notes:  # last: whoever is killed before finds the entities again
+            self.client.hdel(self._notes, *(key for key, _ in notes))
+        return gone
+
+    def push(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Write and note each row in one step."""
+        stamp, embedding, version = self._fields
+        with self.client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hget(self._notes, key)
+                pipe.hexists(self._key(key), version)
+            found = pipe.execute()
+        with self.client.pipeline(transaction=True) as pipe:
+            for key, value, note, is_there in zip(
+                keys, values, found[::2], found[1::2], strict=True
+            ):
+                is_new = note[:1] == b"1" if note else not is_there
+                pipe.hset(self._notes, key, (b"1" if is_new else b"0") + value)
+                pipe.execute_command(
+                    "HSET",
+                    self._key(key),
+                    *(stamp, self._at, embedding, value, version, self.layout.label),
+                )
+            pipe.execute()
+
+    def pushed(self) -> dict[bytes, bytes]:
+        """Return the value of every entity that was pushed, by key."""
+        return {key: note[1:] for key, note in self.client.hgetall(self._notes).items()}
+
+    @property
+    def _notes(self) -> str:
+        return _PUSHED + self.view
 
     def _remove(self, keys: Sequence[bytes]) -> int:
         with self.client.pipeline(transaction=False) as pipe:
@@ -118,10 +153,13 @@ class RedisTable:
 
 
 def forget_others(client: Any, live: Collection[str]) -> None:
-    """Remove the notes about all views but these."""
+    """Remove the notes about all views but these, also of what was pushed into them."""
     gone = [view for view in client.hkeys(_ROWS) if view.decode() not in live]
     if gone:
         client.hdel(_ROWS, *gone)
+    for key in client.scan_iter(f"{_PUSHED}*", count=_AT_ONCE):
+        if key.decode().removeprefix(_PUSHED) not in live:
+            client.delete(key)
 
 
 def _literal(text: bytes) -> bytes:

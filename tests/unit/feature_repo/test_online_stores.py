@@ -24,6 +24,7 @@ from feature_repo.online_tables.layout import RowLayout, layout_of
 from feature_repo.online_tables.opening import open_table
 from feature_repo.online_tables.table import OnlineTable
 from feature_repo.projection import confirm, reconcile
+from feature_repo.push import push_users
 from feature_repo.registry import open_for_reading
 from tests.online_servers import postgres, valkey
 from tests.unit.feature_repo.small_world import SmallWorld, content_of, instant
@@ -317,3 +318,38 @@ def test_another_kind_of_store_is_refused(world: SmallWorld) -> None:
 
     with pytest.raises(OnlineStoreError, match="want an online store of type sqlite, redis, postg"):
         folder.prepare()
+
+
+def test_a_push_stays_until_its_user_is_erased(shown: SmallWorld) -> None:
+    fresh = np.arange(1, 25, dtype=np.float32).reshape(3, 8)
+    push_users(shown.root, ["u5", "u6", "guest"], fresh, version="v1")
+    push_users(shown.root, ["host", "guest"], fresh[:2], version="v1")
+    assert reconcile(shown.root).is_noop
+
+    shown.erase("u6", "guest")
+    reconcile(shown.root)
+
+    users = open_features(shown.feast).users(["u5", "u6", "guest", "host"])
+    assert users.is_found.tolist() == [True, False, False, True]
+    assert np.array_equal(users.vectors[[0, 3]], fresh[:1].repeat(2, axis=0))
+    assert sorted(table_of(shown).pushed()) == sorted(table_of(shown).layout.keys(["u5", "host"]))
+    assert table_of(shown).count() == 39
+    assert reconcile(shown.root).is_noop
+
+
+def test_retiring_a_version_forgets_its_pushes(shown: SmallWorld) -> None:
+    push_users(shown.root, ["u5", "guest"], np.ones((2, 8), np.float32), version="v1")
+    shown.publish(2)
+    shown.promote(2, at=instant(3))
+    reconcile(shown.root)
+    notes = table_of(shown)
+
+    shown.retire(1)
+    reconcile(shown.root)
+
+    assert notes.pushed() == {}
+
+
+def table_of(world: SmallWorld) -> OnlineTable:
+    store = open_for_reading(FeastFolder.of(world.root))
+    return open_table(store, USERS, layout_of("user", store.get_feature_view(USERS).tags))
