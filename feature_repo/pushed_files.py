@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32, vectors_of
+from embedding_store.contracts import EMBEDDING, ID_COLUMNS, Float32
 from embedding_store.errors import ContractError
 
 
@@ -27,4 +27,5 @@ def read_pushed(path: Path) -> tuple[list[str], Float32]:
     if len(lengths) != 1 or lengths[0] is None or ids.null_count:
         raise ContractError(f"{path}: want users and vectors of one length, got {lengths}")
     fixed = embeddings.cast(pa.list_(pa.float32(), lengths[0]))
-    return [str(one) for one in ids.to_pylist()], vectors_of(pa.chunked_array([fixed]), lengths[0])
+    vectors: Float32 = pc.list_flatten(fixed).to_numpy(zero_copy_only=False)
+    return [str(one) for one in ids.to_pylist()], vectors.reshape(-1, lengths[0])
