@@ -1,6 +1,7 @@
 """Files of fresh user embeddings, as whoever encodes users hands them over."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +27,6 @@ def read_pushed(path: Path) -> tuple[list[str], Float32]:
     lengths = pc.unique(pc.list_value_length(embeddings)).to_pylist()
     if len(lengths) != 1 or lengths[0] is None or ids.null_count:
         raise ContractError(f"{path}: want users and vectors of one length, got {lengths}")
-    fixed = embeddings.cast(pa.list_(pa.float32(), lengths[0]))
-    vectors: Float32 = pc.list_flatten(fixed).to_numpy(zero_copy_only=False)
+    fixed: Any = embeddings.cast(pa.list_(pa.float32(), lengths[0]))
+    vectors: Float32 = fixed.flatten().to_numpy(zero_copy_only=False)
     return [str(one) for one in ids.to_pylist()], vectors.reshape(-1, lengths[0])

@@ -36,20 +36,6 @@ def test_a_record_says_which_frame_it_opens_and_why(path: Path) -> None:
     assert Stabilisation.read(path) == opening
 
 
-def test_a_record_that_opens_nothing_is_as_the_release_before_wrote_it(path: Path) -> None:
-    assert set(json.loads(path.read_bytes())) == {
-        "format_version",
-        "frame",
-        "dim",
-        "reference",
-        "common_items",
-        "common_users",
-        "singular_values",
-        "transform_sha256",
-        "figures",
-    }
-
-
 @pytest.mark.parametrize("damage", ["", "[]", '{"format_version": 1}', "{}"])
 def test_a_damaged_record_is_named(path: Path, damage: str) -> None:
     path.write_text(damage)
