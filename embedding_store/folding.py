@@ -174,6 +174,7 @@ def _frame_opened(state: StoreState, entry: Entry, body: FrameOpened) -> StoreSt
         day=body.day,
         effective_at=_instant(entry),
         dim=body.dim,
+        dtype=body.dtype,
         beside=body.beside,
         judged_against=body.judged_against,
         because=body.because,
