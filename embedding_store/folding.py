@@ -251,6 +251,7 @@ def _frame_opened(draft: _Draft, entry: Entry, body: FrameOpened) -> None:
         day=body.day,
         effective_at=_instant(entry),
         dim=body.dim,
+        dtype=body.dtype,
         beside=body.beside,
         judged_against=body.judged_against,
         because=body.because,

@@ -63,7 +63,8 @@ class Frame:
     """Of its first vectors."""
     effective_at: datetime
     dim: int | None = None
-    """None of a store's first frame: its versions say it."""
+    """None of a store's first frame: its versions say it, and its dtype."""
+    dtype: str | None = None
     beside: int | None = None
     """The frame that it was opened beside; None of a store's first."""
     judged_against: str | None = None

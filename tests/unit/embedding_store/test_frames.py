@@ -278,6 +278,22 @@ def test_an_erasure_goes_through_every_frame(both: SmallWorld) -> None:
     assert check(both.store) == []
 
 
+def test_an_erasure_before_the_frame_is_open_changes_nothing_of_it(world: SmallWorld) -> None:
+    """What the vectors were measured against is another digest by then, and the same version."""
+    world.serve(0)
+    raw = raw_world(dim=6)
+    left = replace(raw, users=raw.users[1:], user_ids=raw.user_ids[1:])
+    other = beside(world, left)
+    stabilised = other.stabilised(1)
+    tombstones = Tombstones(MemoryObjects())
+    tombstones.add([raw.user_ids[0]])
+    world.publisher.erase(tombstones, effective_at=instant(1, 2), why="asked for")
+    other.promote(other.publish(1, stabilised=stabilised))
+    state = world.store.state()
+    assert state.is_same(state.opened[2].judged_against, state.version(1))
+    assert state.served_frame == 2
+
+
 def test_a_frame_that_is_read_is_not_retired(both: SmallWorld) -> None:
     publisher = Publisher(both.store, by="test", consumers=[NEEDS])
     with pytest.raises(PublicationRefusedError, match="frame 1 is read by home/ranker"):

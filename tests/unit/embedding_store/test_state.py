@@ -342,6 +342,9 @@ def histories(draw: st.DrawFn) -> list[Timed]:
             (instant(at), model(f"model {number}", draw(st.sampled_from(["base", "daily"]))))
         )
         bodies.append((instant(at), published(number, at)))
+        if draw(st.booleans()):
+            bodies.append((instant(at, 3), opened(number + 1, at)))
+            bodies += [(instant(at, 4), FrameRetired(frame=number + 1))] * draw(st.integers(0, 1))
         match draw(st.sampled_from(["promote", "leave", "promote and roll back"])):
             case "promote":
                 bodies.append((instant(at, 1), promoted(number)))
@@ -388,6 +391,7 @@ def _without_seq(folded: StoreState) -> tuple:
         [(one.number, one.alias, one.effective_at) for one in folded.switches],
         folded.stacks,
         folded.canaries,
+        folded.opened,
     )
 
 
