@@ -223,7 +223,8 @@ class Publisher:
 
         is_ours = self._append(decide, effective_at, why)
         logger.info("step publication-logged: %s", version.digest)
-        published = self.store.state().version_of_day(origin.day)
+        state = self.store.state()  # in which it may be retired already
+        published = state.newest_of_day(origin.day, logical_id=origin.logical_id)
         assert published is not None
         return Publication(published, is_existing=not is_ours)
 

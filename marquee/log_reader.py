@@ -42,11 +42,11 @@ def show_entries(entries: list[Entry], console: Console, *, count: int) -> None:
     if not entries:
         console.print("no such entry is in the log")
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("seq", "recorded", "holds from"):
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("seq", "recorded", "holds from", "change"):
         table.add_column(name, no_wrap=True)
-    for name in ("change", "by", "why"):
-        table.add_column(name)
+    for name in ("by", "why"):
+        table.add_column(name, overflow="fold")
     for entry in entries[-count:]:
         instants = (_minute(entry.recorded_at), _minute(entry.effective_at))
         words = (escape(text) for text in (in_words(entry), entry.by, entry.why))
@@ -83,7 +83,7 @@ def _minute(instant: str) -> str:
 
 
 def _accepted(body: Mapping[str, Any]) -> str:
-    return f"accepted {body['role']} model {body['digest'][:12]} of {body['partition']}"
+    return f"accepted {body['role']} model {body['digest'][:8]} of {body['partition']}"
 
 
 def _published(body: Mapping[str, Any]) -> str:

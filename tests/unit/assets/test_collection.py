@@ -13,8 +13,11 @@ from assets.pages import pages_folder, report_path
 from assets.run_collection import collect_orchestrated, collect_tracked
 from assets.tracking import mlflow_run, register_model, tracking_client
 from assets.workspace import Workspace, WorkspaceConfig
+from embedding_store.entries import ConsumerRegistered
+from embedding_store.publisher import Publisher
 from lake.collecting import Collected
 from lake.lake import Step, Written
+from lake.log import CHECKPOINT_EVERY
 from lake.refs import ArtifactRef
 
 DAY = "2026-01-01"
@@ -111,6 +114,18 @@ def test_what_the_log_accepted_stays_with_its_judgement_and_its_run(workspace: W
         "runs of MLflow",
         "training logs",
     ]
+
+
+def test_checkpoints_of_the_log_go_but_for_the_newest_two(workspace: Workspace) -> None:
+    publisher = Publisher(workspace.store, by="test")
+    for number in range(3 * CHECKPOINT_EVERY):
+        consumer = ConsumerRegistered(name=str(number), frame=1)
+        publisher.register_consumer(consumer, effective_at=LATER, why="a test")
+    names = list(workspace.store.objects.list("log-checkpoints"))
+    assert [one.name for one in collected(workspace, is_rehearsal=True)] == names[:1]
+    assert list(workspace.store.objects.list("log-checkpoints")) == names
+    assert [one.name for one in collected(workspace)] == names[:1]
+    assert list(workspace.store.objects.list("log-checkpoints")) == names[1:]
 
 
 def test_unfinished_work_of_killed_processes_goes_and_that_of_living_ones_stays(

@@ -79,6 +79,11 @@ def go_forward(world: SmallWorld) -> None:
     )
 
 
+def retire_the_newest(world: SmallWorld) -> None:
+    newest = max(world.store.state().versions)
+    world.publisher.retire(newest, effective_at=instant(20), why="bad")
+
+
 def erase(world: SmallWorld) -> None:
     tombstones = Tombstones(MemoryObjects())
     tombstones.add(ERASED)
@@ -90,6 +95,7 @@ RIVALS: list[Rival] = [
     serve_the_day_from_other_work,
     go_back,
     go_forward,
+    retire_the_newest,
     erase,
 ]
 
@@ -167,6 +173,7 @@ def test_what_a_sleeper_decided_is_refused_or_decided_again(
     assert outcome("gates-recorded", serve_the_day_from_other_work) == "AlreadyPublishedError"
     assert outcome("gates-recorded", erase) == "ErasedUsersError"
     assert outcome("publication-logged", go_back) == "StableMovedError"
+    assert outcome("publication-logged", retire_the_newest) == "PublicationRefusedError"
     assert outcome("promotion-logged", erase) == "done"
 
 

@@ -142,7 +142,7 @@ def mix_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     ("bug", "told"),
     [
         (lose_appends, "were told what the log does not say|a client crashed"),
-        (append_twice, "were told what the log does not say|is there twice"),
+        (append_twice, "were told what the log does not say|is there twice|a client crashed"),
         (forget_the_newest, "and no switch of the log did"),
         (mix_versions, "mixed versions"),
     ],

@@ -90,9 +90,9 @@ def test_an_entry_of_another_release_is_shown_as_it_is(workspace: Workspace) -> 
     assert in_words(replace(entry, body={"number": 2})) == "alias set: number 2"
 
 
-def test_a_line_is_one_line_where_the_words_are_short(busy: Workspace) -> None:
+def test_an_entry_is_one_line_but_where_somebody_wrote_a_long_reason(busy: Workspace) -> None:
     console = Console(file=io.StringIO(), width=120)
     entries = busy.store.log.entries()
-    show_entries(list(entries), console, count=20)
-    lines = console.file.getvalue().rstrip().splitlines()
-    assert len(lines) == len(entries) + 3, "a blank line, the heads and a rule"
+    show_entries([*entries[:-1], replace(entries[-1], why="a long reason " * 3)], console, count=20)
+    lines = console.file.getvalue().strip().splitlines()
+    assert len(lines) == 2 + len(entries) + 1, "the heads, a rule, and one reason of two lines"
