@@ -1,22 +1,36 @@
 """The one safe apply: everything that the log renders, in one step, or nothing.
 
-The registry file is replaced whole (``registry.AtomicFileRegistryStore``), so a reader sees the
-services of before or those of after, and so does whoever comes after a ``kill -9``.
+A registry file is replaced whole (``registry.AtomicFileRegistryStore``), a database's changes in
+one transaction (``sql_registry``), so a reader sees the services of before or those of after, and
+so does whoever comes after a ``kill -9``.
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from time import sleep
+from typing import TYPE_CHECKING, Any
 
 from feast import FeatureService, FeatureStore, FeatureView, FileSource
 from google.protobuf.message import DecodeError
 
 from feature_repo.errors import LiveVersionError, RenderingError
-from feature_repo.folder import PROJECT
+from feature_repo.folder import PROJECT, SQL_CACHE_S
 from feature_repo.rendering import LOG_SEQ, Rendering
 
+if TYPE_CHECKING:
+    from feature_repo.sql_registry import RegistrySession
 
-def apply_rendering(store: FeatureStore, rendering: Rendering, *, live: Iterable[str]) -> bool:
+CACHES_PASS_S = SQL_CACHE_S + 1.0
+"""How long new views stand before a service names them: by then every cache was read again."""
+
+
+def apply_rendering(
+    store: FeatureStore,
+    rendering: Rendering,
+    *,
+    live: Iterable[str],
+    session: "RegistrySession | None" = None,
+) -> bool:
     """Make the registry show ``rendering`` and nothing else; return whether it had to change.
 
     Args:
@@ -24,6 +38,8 @@ def apply_rendering(store: FeatureStore, rendering: Rendering, *, live: Iterable
         rendering: what to show.
         live: names of the views of live versions: an apply that would delete one of them is
             refused with LiveVersionError before it changes anything.
+        session: of an SQL registry, the right to write it. New views stand for a while before a
+            service names them, since a reader of Feast alone reads views and services apart.
     """
     views = registered_views(store)
     services = {one.name: one for one in store.registry.list_feature_services(PROJECT)}
@@ -37,8 +53,28 @@ def apply_rendering(store: FeatureStore, rendering: Rendering, *, live: Iterable
     if _pictures(views, services) == _pictures(rendering.views, rendering.services):
         return False
     gone = [service for name, service in services.items() if name not in rendering.services]
-    store.apply(rendering.objects, objects_to_delete=[*gone, *surplus], partial=False)
+    if session is None:
+        store.apply(rendering.objects, objects_to_delete=[*gone, *surplus], partial=False)
+        return True
+    if services and not views.keys() >= rendering.views.keys():
+        with session.transaction(store):
+            _refuse_going_back(store, rendering)
+            store.apply(rendering.without_services, partial=True)
+        sleep(CACHES_PASS_S)
+    with session.transaction(store):
+        _refuse_going_back(store, rendering)
+        store.apply(rendering.objects, objects_to_delete=[*gone, *surplus], partial=False)
     return True
+
+
+def _refuse_going_back(store: FeatureStore, rendering: Rendering) -> None:
+    """Raise RenderingError when another apply, of a longer log, came in between."""
+    ours, there = int(rendering.project.tags[LOG_SEQ]), registered_log_seq(store)
+    if there > ours:
+        raise RenderingError(
+            f"the registry shows {there} entries of the log, this apply {ours}: another one came "
+            "in between; run `marquee reconcile`"
+        )
 
 
 def registered_views(store: FeatureStore) -> dict[str, FeatureView]:

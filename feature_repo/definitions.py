@@ -30,7 +30,7 @@ def _rendered(workspace: Path) -> Rendering:
     if served.damaged:  # leaving out what Feast may serve is for `marquee reconcile` to decide
         raise RenderingError("; ".join(str(one) for one in served.damaged))
     rendering = render(served.frames, log_seq=state.seq)
-    if not folder.registry.exists():
+    if not folder.has_registry():
         raise RenderingError(f"{folder.path} has no registry yet: run `marquee reconcile` first")
     store: FeatureStore = open_for_reading(folder)
     tags = [view.tags for view in registered_views(store).values()]

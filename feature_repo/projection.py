@@ -82,14 +82,19 @@ def reconcile(workspace: Path, *, erasure_key: str = "") -> Reconciled:
     embeddings = EmbeddingStore(folder.store, erasure_key)
     started = time.perf_counter()
     what = f"the feature registry in {folder.path}"
-    with exclusive_lock(folder.lock, what=what, is_waiting=True):
+    from feature_repo.registry import writing
+
+    with exclusive_lock(folder.lock, what=what, is_waiting=True), writing(folder) as session:
         state = read_state(embeddings)
         readable = served_frames(embeddings, state)
         folder.prepare()
         store, rendering = _opened(folder, readable)
         from feature_repo.online_tables.owner import claim
 
-        claim(store, workspace_identity(embeddings))
+        identity = workspace_identity(embeddings)
+        claim(store, identity)
+        if session is not None:
+            session.claim(store, identity)
         history = rebuild(embeddings)
         has_erased = is_due(folder, len(state.erasures))
         erased = partial(erased_among, embeddings, state) if has_erased else None
@@ -101,7 +106,7 @@ def reconcile(workspace: Path, *, erasure_key: str = "") -> Reconciled:
         rendering = render(served.frames, log_seq=state.seq)
         live = [version.view(side) for version, side in live_sides(served.frames)]
         forget_retired(store, set(live))
-        is_applied = apply_rendering(store, rendering, live=live)
+        is_applied = apply_rendering(store, rendering, live=live, session=session)
         logger.info("step registry-applied: %s", is_applied)
         if has_erased:
             remove_erased_versions(embeddings, state)
@@ -132,7 +137,7 @@ def require_covering_log(workspace: Path) -> None:
     from feature_repo.rendering import check_log_covers
 
     folder = FeastFolder.of(workspace)
-    if not folder.registry.exists():
+    if not folder.has_registry():
         return
     store = open_for_reading(folder)
     tags = [view.tags for view in registered_views(store).values()]

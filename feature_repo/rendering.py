@@ -49,12 +49,16 @@ class Rendering:
     @property
     def objects(self) -> list[Any]:
         """All objects, for one apply."""
+        return [*self.without_services, *self.services.values()]
+
+    @property
+    def without_services(self) -> list[Any]:
+        """All objects that no reader is led to by themselves."""
         return [
             self.project,
             *self.entities.values(),
             *self.sources,
             *self.views.values(),
-            *self.services.values(),
         ]
 
 
