@@ -217,6 +217,8 @@ def test_a_kill_within_the_switch_leaves_all_of_it_undone(
     assert features.service("item").tags["version"] == "v1"
 
 
+# what feast 0.67 says to who asks for a service while its cache is of before the switch
+@pytest.mark.filterwarnings("ignore:The FeatureService object")
 def test_who_polls_during_applies_sees_whole_answers_only(shared: SmallWorld) -> None:
     ours = open_features(shared.feast)
     store = open_plainly(FeastFolder.of(shared.root))
