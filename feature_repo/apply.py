@@ -11,6 +11,8 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from feast import FeatureService, FeatureStore, FeatureView, FileSource
+from feast.permissions.permission import Permission
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
 from feature_repo.errors import LiveVersionError, RenderingError
@@ -50,9 +52,12 @@ def apply_rendering(
             f"this apply would delete the views of live versions: {', '.join(lost)}; run `marquee "
             "reconcile`, which applies what the log holds, or `marquee retire` them first"
         )
-    if _pictures(views, services) == _pictures(rendering.views, rendering.services):
+    permissions = {one.name: one for one in store.registry.list_permissions(PROJECT)}
+    shown = _pictures(views, services, permissions)
+    if shown == _pictures(rendering.views, rendering.services, rendering.permissions):
         return False
-    gone = [service for name, service in services.items() if name not in rendering.services]
+    gone: list[Any] = [one for name, one in services.items() if name not in rendering.services]
+    gone += [one for name, one in permissions.items() if name not in rendering.permissions]
     if session is None:
         store.apply(rendering.objects, objects_to_delete=[*gone, *surplus], partial=False)
         return True
@@ -95,7 +100,9 @@ def registered_log_seq(store: FeatureStore) -> int:
 
 
 def _pictures(
-    views: Mapping[str, FeatureView], services: Mapping[str, FeatureService]
+    views: Mapping[str, FeatureView],
+    services: Mapping[str, FeatureService],
+    permissions: Mapping[str, Permission],
 ) -> dict[str, Any]:
     """Return what a reader can tell apart, as plain values."""
     pictures: dict[str, Any] = {
@@ -119,6 +126,9 @@ def _pictures(
                 for projection in service.feature_view_projections
             ],
         }
+    for name, permission in permissions.items():
+        spec = permission.to_proto().spec
+        pictures[f"permission {name}"] = MessageToDict(spec)
     return json.loads(json.dumps(pictures))  # type: ignore[no-any-return]
 
 

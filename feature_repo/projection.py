@@ -101,9 +101,10 @@ def reconcile(workspace: Path, *, erasure_key: str = "") -> Reconciled:
         served, written = _write_online(store, rendering, readable, erased)
         from feature_repo.apply import apply_rendering
         from feature_repo.online_tables.opening import forget_retired
+        from feature_repo.permissions import readers_of
         from feature_repo.rendering import render
 
-        rendering = render(served.frames, log_seq=state.seq)
+        rendering = render(served.frames, log_seq=state.seq, readers=readers_of(state))
         live = [version.view(side) for version, side in live_sides(served.frames)]
         forget_retired(store, set(live))
         is_applied = apply_rendering(store, rendering, live=live, session=session)
@@ -208,13 +209,15 @@ def _plainly(folder: FeastFolder, service: str, side: Side, ids: Sequence[str]) 
 
 def _opened(folder: FeastFolder, served: Served) -> "tuple[FeatureStore, Rendering]":
     from feature_repo.apply import registered_log_seq, registered_views
+    from feature_repo.permissions import readers_of
     from feature_repo.registry import open_for_applying
     from feature_repo.rendering import check_log_covers, render
 
     store = open_for_applying(folder)
     tags = [view.tags for view in registered_views(store).values()]
     check_log_covers(served.state, tags, log_seq=registered_log_seq(store))
-    return store, render(served.frames, log_seq=served.state.seq)
+    readers = readers_of(served.state)
+    return store, render(served.frames, log_seq=served.state.seq, readers=readers)
 
 
 def workspace_identity(embeddings: EmbeddingStore) -> str:

@@ -39,12 +39,17 @@ class AtomicFileRegistryStore(FileRegistryStore):
         replace_file(Path(self._filepath), registry_proto.SerializeToString())
 
 
-def open_for_reading(folder: FeastFolder, online: OnlineKind | None = None) -> FeatureStore:
+def open_for_reading(
+    folder: FeastFolder, online: OnlineKind | None = None, *, auth: dict[str, Any] | None = None
+) -> FeatureStore:
     """Return the feature store with point-in-time joins that lose nothing.
 
-    With ``online``, its online rows are those in another store than the one in use.
+    With ``online``, its online rows are those in another store than the one in use; with ``auth``,
+    a server over it asks for tokens.
     """
     config = _config(folder) if online is None else _config_of(folder, online)
+    if auth is not None:
+        config.auth = auth
     config.offline_config = {"type": _OFFLINE_STORE}
     return _opened(folder, config)
 

@@ -30,6 +30,7 @@ from marquee.commands.data import data_app
 from marquee.commands.lookups import lookup_app
 from marquee.commands.push import push_app
 from marquee.commands.registry import registry_app
+from marquee.commands.serving import serving_app
 from marquee.commands.source import source_app
 from marquee.commands.versions import version_app
 from marquee.errors import CommandError, expected
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Marquee: one foundation model, from raw events to versioned embedding features.",
 )
-for commands in (version_app, push_app, registry_app, index_app, lookup_app, data_app):
+for commands in (version_app, push_app, registry_app, serving_app, index_app, lookup_app, data_app):
     app.add_typer(commands)  # without a name: their commands are the app's
 app.add_typer(source_app, name="source")
 app.add_typer(consumers_app, name="consumers")
