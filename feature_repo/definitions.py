@@ -17,6 +17,7 @@ from feature_repo.apply import registered_log_seq, registered_views
 from feature_repo.errors import RenderingError
 from feature_repo.folder import WORKSPACE_VARIABLE, FeastFolder
 from feature_repo.online import OnlineRows
+from feature_repo.permissions import readers_of
 from feature_repo.registry import open_for_reading
 from feature_repo.rendering import Rendering, check_log_covers, render
 from feature_repo.served import live_sides, read_state, served_frames
@@ -29,8 +30,8 @@ def _rendered(workspace: Path) -> Rendering:
     served = served_frames(embeddings, state)
     if served.damaged:  # leaving out what Feast may serve is for `marquee reconcile` to decide
         raise RenderingError("; ".join(str(one) for one in served.damaged))
-    rendering = render(served.frames, log_seq=state.seq)
-    if not folder.registry.exists():
+    rendering = render(served.frames, log_seq=state.seq, readers=readers_of(state))
+    if not folder.has_registry():
         raise RenderingError(f"{folder.path} has no registry yet: run `marquee reconcile` first")
     store: FeatureStore = open_for_reading(folder)
     tags = [view.tags for view in registered_views(store).values()]
@@ -58,5 +59,6 @@ globals().update(
         **{source.name: source for source in _rendering.sources},
         **_rendering.views,
         **_rendering.services,
+        **_rendering.permissions,
     }
 )

@@ -53,7 +53,7 @@ def erase_published(
             reconcile(workspace, erasure_key=erasure_key)
         else:  # which has nothing to render
             with exclusive_lock(folder.lock, what=str(folder.path), is_waiting=True):
-                for table in registered_tables(folder) if folder.registry.exists() else []:
+                for table in registered_tables(folder) if folder.has_registry() else []:
                     table.keep_only(set())
                 forget(folder, (), len(state.erasures))
         empty_left(folder)

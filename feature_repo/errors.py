@@ -25,6 +25,14 @@ class OnlineStoreError(FeatureRepoError):
     """The online store cannot be used as it is configured: the message says what to set."""
 
 
+class RegistryLostError(FeatureRepoError):
+    """This writer may not write the registry, or no longer: run ``marquee reconcile`` again."""
+
+
+class ServingError(FeatureRepoError):
+    """A feature server cannot verify tokens as it is configured: the message says what to set."""
+
+
 class NotServedError(FeatureRepoError):
     """Nothing is served under that name: publish and promote a version first."""
 

@@ -5,7 +5,7 @@
     <workspace>/store/                    the embedding store: the truth
     <workspace>/feast/feature_store.yaml  Feast's configuration
     <workspace>/feast/definitions.py      what ``feast apply`` in this folder applies
-    <workspace>/feast/registry.db         the registry, one protobuf file
+    <workspace>/feast/registry.db         the registry, one protobuf file, unless a database has it
     <workspace>/feast/online.db           online rows, SQLite in WAL mode, unless a server has them
     <workspace>/feast/erasures.txt        erasures that went through a server's online rows
     <workspace>/feast/online_left.txt     online stores whose rows are still to be removed
@@ -36,6 +36,27 @@ WORKSPACE_VARIABLE = "MARQUEE_WORKSPACE"
 OnlineKind = Literal["sqlite", "redis", "postgres"]
 ONLINE_KINDS: tuple[OnlineKind, ...] = ("sqlite", "redis", "postgres")
 
+RegistryKind = Literal["file", "sql"]
+REGISTRY_KINDS: tuple[RegistryKind, ...] = ("file", "sql")
+REGISTRY_VARIABLE = "MARQUEE_REGISTRY"
+
+SQL_CACHE_S = 2
+"""How long a reader of an SQL registry may stay behind it."""
+
+# Readers see a new registry file by its time of change at once; the time to live bounds how long
+# one stays on an old registry that was replaced between its reading and its look at the clock.
+_REGISTRY: dict[RegistryKind, str] = {
+    "file": """\
+  registry_type: file
+  path: registry.db
+  cache_ttl_seconds: 5""",
+    "sql": f"""\
+  registry_type: sql
+  path: '${{{REGISTRY_VARIABLE}}}'
+  cache_ttl_seconds: {SQL_CACHE_S}
+  sqlalchemy_config_kwargs: {{echo: false, pool_pre_ping: true}}""",
+}
+
 # What is secret, and where servers are, stays in the environment: Feast fills it in when it reads,
 # before it parses, hence the quotes: a password of digits is text too.
 _ONLINE: dict[OnlineKind, str] = {
@@ -65,16 +86,12 @@ _FORMS: dict[OnlineKind, tuple[tuple[str, str, str], ...]] = {
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
-# Readers see a new registry file by its time of change at once; the time to live bounds how long
-# one stays on an old registry that was replaced between its reading and its look at the clock.
 _CONFIGURATION = f"""\
-# Written by marquee; edits are overwritten, but for the type of the online store.
+# Written by marquee; edits are overwritten, but for the types of registry and store.
 project: {PROJECT}
 provider: local
 registry:
-  registry_type: file
-  path: registry.db
-  cache_ttl_seconds: 5
+{{registry}}
 online_store:
 {{online_store}}
 offline_store:
@@ -95,9 +112,9 @@ from feature_repo.definitions import *  # noqa: E402, F403
 '''
 
 
-def configuration_of(kind: OnlineKind) -> str:
+def configuration_of(kind: OnlineKind, registry: RegistryKind = "file") -> str:
     """Return the text of a configuration whose online rows lie in a store of ``kind``."""
-    return _CONFIGURATION.format(online_store=_ONLINE[kind])
+    return _CONFIGURATION.format(online_store=_ONLINE[kind], registry=_REGISTRY[registry])
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +165,31 @@ class FeastFolder:
 
     def online_kind(self) -> OnlineKind:
         """Return which online store the configuration names; raises OnlineStoreError."""
-        if not self.configuration.exists():
-            return "sqlite"
-        found = yaml.safe_load(self.configuration.read_text())["online_store"]["type"]
-        if found not in ONLINE_KINDS:
-            raise OnlineStoreError(
-                f"{self.configuration}: want an online store of type {', '.join(ONLINE_KINDS)}, "
-                f"got {found!r}"
-            )
-        return cast("OnlineKind", found)
+        return cast("OnlineKind", self._kind("online_store", "type", "online store", ONLINE_KINDS))
 
-    def prepare(self, online: OnlineKind | None = None) -> None:
-        """Write the configuration where it differs, for another online store if one is named.
+    def registry_kind(self) -> RegistryKind:
+        """Return which registry the configuration names; raises OnlineStoreError."""
+        found = self._kind("registry", "registry_type", "registry", REGISTRY_KINDS)
+        return cast("RegistryKind", found)
+
+    def has_registry(self) -> bool:
+        """Return whether the registry can be opened without an empty one being written."""
+        return self.registry_kind() == "sql" or self.registry.exists()
+
+    def _kind(self, part: str, key: str, what: str, kinds: tuple[str, ...]) -> str:
+        if not self.configuration.exists():
+            return kinds[0]
+        found = yaml.safe_load(self.configuration.read_text())[part][key]
+        if found not in kinds:
+            raise OnlineStoreError(
+                f"{self.configuration}: want an {what} of type {', '.join(kinds)}, got {found!r}"
+            )
+        return str(found)
+
+    def prepare(
+        self, online: OnlineKind | None = None, registry: RegistryKind | None = None
+    ) -> None:
+        """Write the configuration where it differs, for another store or registry if one is named.
 
         In WAL mode SQLite's readers see the last commit while a writer works; the mode stays with
         the file.
@@ -167,7 +197,7 @@ class FeastFolder:
         kind = online or self.online_kind()
         self.path.mkdir(parents=True, exist_ok=True)
         for path, text in (
-            (self.configuration, configuration_of(kind)),
+            (self.configuration, configuration_of(kind, registry or self.registry_kind())),
             (self.path / "definitions.py", _DEFINITIONS),
         ):
             if not path.exists() or path.read_text() != text:
@@ -176,8 +206,17 @@ class FeastFolder:
             with closing(sqlite3.connect(self.online)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
 
-    def require_settings(self, kind: OnlineKind | None = None) -> None:
-        """Raise OnlineStoreError unless the environment has all that the online store needs."""
+    def require_settings(
+        self, kind: OnlineKind | None = None, registry: RegistryKind | None = None
+    ) -> None:
+        """Raise OnlineStoreError unless the environment has all that store and registry need."""
+        if (registry or self.registry_kind()) == "sql":
+            found = os.environ.get(REGISTRY_VARIABLE, "")
+            if not re.match(r"postgresql(\+psycopg)?://", found):  # not repeated: may be secret
+                raise OnlineStoreError(
+                    f"{REGISTRY_VARIABLE}: want postgresql+psycopg://user:password@host/database, "
+                    "as docs/sql-registry.md says"
+                )
         chosen = kind or self.online_kind()
         left = _VARIABLE.findall(os.path.expandvars(_ONLINE[chosen]))
         if left:

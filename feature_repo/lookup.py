@@ -72,7 +72,7 @@ def open_features(feast_folder: Path, *, frame: int = 1, alias: str = "stable") 
     """
     folder = FeastFolder(feast_folder.resolve())
     # opening Feast without a registry would write an empty one, in place
-    if not folder.registry.exists():
+    if not folder.has_registry():
         raise NotServedError(
             f"{feast_folder} serves nothing yet: publish a version, or run `marquee reconcile` "
             "where the log has one"

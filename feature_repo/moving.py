@@ -1,4 +1,4 @@
-"""Moving a workspace's online rows to another store.
+"""Moving a workspace's online rows to another store, or its registry.
 
 ::
 
@@ -13,7 +13,7 @@ before go on with the old rows until those are removed; from then on they must b
 from contextlib import ExitStack
 from pathlib import Path
 
-from feature_repo.folder import FeastFolder, OnlineKind
+from feature_repo.folder import FeastFolder, OnlineKind, RegistryKind
 from feature_repo.projection import Reconciled, reconcile
 
 
@@ -38,4 +38,23 @@ def move_online(workspace: Path, kind: OnlineKind, *, erasure_key: str = "") -> 
         report = reconcile(workspace, erasure_key=erasure_key)
         going_back.pop_all()
     empty_left(folder)
+    return report
+
+
+def move_registry(workspace: Path, kind: RegistryKind, *, erasure_key: str = "") -> Reconciled:
+    """Keep the workspace's registry as ``kind``, made from the log.
+
+    Raises OnlineStoreError when the environment lacks the database; whatever fails leaves the old
+    one in use. A file that is left is removed, a database keeps what it showed last.
+    """
+    folder = FeastFolder.of(workspace)
+    folder.require_settings(registry=kind)
+    before = folder.registry_kind()
+    folder.prepare(registry=kind)
+    with ExitStack() as going_back:
+        going_back.callback(folder.prepare, registry=before)
+        report = reconcile(workspace, erasure_key=erasure_key)
+        going_back.pop_all()
+    if kind == "sql":
+        folder.registry.unlink(missing_ok=True)
     return report

@@ -82,26 +82,32 @@ def reconcile(workspace: Path, *, erasure_key: str = "") -> Reconciled:
     embeddings = EmbeddingStore(folder.store, erasure_key)
     started = time.perf_counter()
     what = f"the feature registry in {folder.path}"
-    with exclusive_lock(folder.lock, what=what, is_waiting=True):
+    from feature_repo.registry import writing
+
+    with exclusive_lock(folder.lock, what=what, is_waiting=True), writing(folder) as session:
         state = read_state(embeddings)
         readable = served_frames(embeddings, state)
         folder.prepare()
         store, rendering = _opened(folder, readable)
         from feature_repo.online_tables.owner import claim
 
-        claim(store, workspace_identity(embeddings))
+        identity = workspace_identity(embeddings)
+        claim(store, identity)
+        if session is not None:
+            session.claim(store, identity)
         history = rebuild(embeddings)
         has_erased = is_due(folder, len(state.erasures))
         erased = partial(erased_among, embeddings, state) if has_erased else None
         served, written = _write_online(store, rendering, readable, erased)
         from feature_repo.apply import apply_rendering
         from feature_repo.online_tables.opening import forget_retired
+        from feature_repo.permissions import readers_of
         from feature_repo.rendering import render
 
-        rendering = render(served.frames, log_seq=state.seq)
+        rendering = render(served.frames, log_seq=state.seq, readers=readers_of(state))
         live = [version.view(side) for version, side in live_sides(served.frames)]
         forget_retired(store, set(live))
-        is_applied = apply_rendering(store, rendering, live=live)
+        is_applied = apply_rendering(store, rendering, live=live, session=session)
         logger.info("step registry-applied: %s", is_applied)
         if has_erased:
             remove_erased_versions(embeddings, state)
@@ -132,7 +138,7 @@ def require_covering_log(workspace: Path) -> None:
     from feature_repo.rendering import check_log_covers
 
     folder = FeastFolder.of(workspace)
-    if not folder.registry.exists():
+    if not folder.has_registry():
         return
     store = open_for_reading(folder)
     tags = [view.tags for view in registered_views(store).values()]
@@ -203,13 +209,15 @@ def _plainly(folder: FeastFolder, service: str, side: Side, ids: Sequence[str]) 
 
 def _opened(folder: FeastFolder, served: Served) -> "tuple[FeatureStore, Rendering]":
     from feature_repo.apply import registered_log_seq, registered_views
+    from feature_repo.permissions import readers_of
     from feature_repo.registry import open_for_applying
     from feature_repo.rendering import check_log_covers, render
 
     store = open_for_applying(folder)
     tags = [view.tags for view in registered_views(store).values()]
     check_log_covers(served.state, tags, log_seq=registered_log_seq(store))
-    return store, render(served.frames, log_seq=served.state.seq)
+    readers = readers_of(served.state)
+    return store, render(served.frames, log_seq=served.state.seq, readers=readers)
 
 
 def workspace_identity(embeddings: EmbeddingStore) -> str:

@@ -36,6 +36,7 @@ from embedding_store.store import EmbeddingStore
 from feature_repo.errors import NotServedError
 from feature_repo.folder import FeastFolder
 from feature_repo.projection import workspace_identity
+from feature_repo.registry import writing
 from feature_repo.served import read_state
 from lake.lock import exclusive_lock
 
@@ -79,7 +80,7 @@ def push_users(
     """
     folder = FeastFolder.of(workspace)
     embeddings = EmbeddingStore(folder.store, erasure_key)
-    with exclusive_lock(folder.lock, what=str(folder.path), is_waiting=True):
+    with exclusive_lock(folder.lock, what=str(folder.path), is_waiting=True), writing(folder):
         state = read_state(embeddings)
         require_current(state, version, frame=frame)
         table = _table(
@@ -125,7 +126,7 @@ def _table(folder: FeastFolder, workspace: str, view: str) -> "OnlineTable":
     from feature_repo.online_tables.owner import claim
     from feature_repo.registry import open_for_applying
 
-    if folder.registry.exists():
+    if folder.has_registry():
         store = open_for_applying(folder)
         found = registered_views(store).get(view)
         if found is not None:

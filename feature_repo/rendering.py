@@ -21,12 +21,14 @@ from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, Project, ValueType
 from feast.data_format import ParquetFormat
+from feast.permissions.permission import Permission
 from feast.types import Array, Float32, String
 
 from embedding_store.contracts import ID_COLUMNS, SIDES, Side
 from embedding_store.state import StoreState
 from feature_repo.errors import RenderingError
 from feature_repo.folder import PROJECT
+from feature_repo.permissions import Readers, permissions_for
 from feature_repo.served import ServedFrame, ServedVersion, service_name
 
 # 0 is "never expires"; an embedding is valid until the next one, and its age is in `as_of`
@@ -45,21 +47,29 @@ class Rendering:
     sources: tuple[FileSource, ...]
     views: Mapping[str, FeatureView]
     services: Mapping[str, FeatureService]
+    permissions: Mapping[str, Permission]
 
     @property
     def objects(self) -> list[Any]:
         """All objects, for one apply."""
+        return [*self.without_services, *self.services.values()]
+
+    @property
+    def without_services(self) -> list[Any]:
+        """All objects that no reader is led to by themselves."""
         return [
             self.project,
             *self.entities.values(),
             *self.sources,
             *self.views.values(),
-            *self.services.values(),
+            *self.permissions.values(),
         ]
 
 
-def render(frames: Sequence[ServedFrame], *, log_seq: int) -> Rendering:
-    """Return the objects that serve ``frames``, the fold of ``log_seq`` entries of the log.
+def render(
+    frames: Sequence[ServedFrame], *, log_seq: int, readers: Readers | None = None
+) -> Rendering:
+    """Return the objects that serve ``frames`` to ``readers``, the fold of ``log_seq`` entries.
 
     Raises RenderingError, never renders empty.
     """
@@ -85,7 +95,9 @@ def render(frames: Sequence[ServedFrame], *, log_seq: int) -> Rendering:
         owner=_OWNER,
         tags={LOG_SEQ: str(log_seq)},
     )
-    return Rendering(project, entities, tuple(sources), views, services)
+    return Rendering(
+        project, entities, tuple(sources), views, services, permissions_for(readers or {})
+    )
 
 
 def check_log_covers(

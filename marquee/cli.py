@@ -32,6 +32,8 @@ from marquee.commands.frames import frames_app
 from marquee.commands.log import log_app
 from marquee.commands.lookups import lookup_app
 from marquee.commands.push import push_app
+from marquee.commands.registry import registry_app
+from marquee.commands.serving import serving_app
 from marquee.commands.source import source_app
 from marquee.commands.versions import version_app
 from marquee.errors import CommandError, expected
@@ -48,6 +50,8 @@ for commands in (
     frames_app,
     log_app,
     push_app,
+    registry_app,
+    serving_app,
     index_app,
     lookup_app,
     data_app,

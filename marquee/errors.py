@@ -25,7 +25,11 @@ def expected() -> tuple[type[Exception], ...]:
 
     servers = [
         getattr(sys.modules[module], name)
-        for module, name in (("redis.exceptions", "RedisError"), ("psycopg", "Error"))
+        for module, name in (
+            ("redis.exceptions", "RedisError"),
+            ("psycopg", "Error"),
+            ("sqlalchemy.exc", "SQLAlchemyError"),
+        )
         if module in sys.modules  # else nobody can have raised it
     ]
     return (
