@@ -103,6 +103,29 @@ def _retired(body: Mapping[str, Any]) -> str:
     return f"retired v{body['number']}"
 
 
+def _withdrawn(body: Mapping[str, Any]) -> str:
+    return f"canary of frame {body['frame']} withdrawn, it was v{body['number']}"
+
+
+def _archived(body: Mapping[str, Any]) -> str:
+    return f"took v{body['number']} offline, its files stay"
+
+
+def _frame_opened(body: Mapping[str, Any]) -> str:
+    return (
+        f"opened frame {body['frame']} of {body['dim']} dimensions beside frame {body['beside']}: "
+        f"{body['because']}"
+    )
+
+
+def _frame_retired(body: Mapping[str, Any]) -> str:
+    return f"retired frame {body['frame']}"
+
+
+def _removed(body: Mapping[str, Any]) -> str:
+    return f"took {body['name']} out of the consumers"
+
+
 def _registered(body: Mapping[str, Any]) -> str:
     return f"registered {body['name']} of frame {body['frame']}"
 
@@ -118,7 +141,12 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "version_published": _published,
     "alias_set": _alias_set,
     "version_rolled_back": _rolled_back,
+    "canary_withdrawn": _withdrawn,
+    "version_archived": _archived,
     "version_retired": _retired,
+    "frame_opened": _frame_opened,
+    "frame_retired": _frame_retired,
     "consumer_registered": _registered,
+    "consumer_removed": _removed,
     "versions_erased": _erased,
 }

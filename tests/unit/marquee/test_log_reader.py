@@ -6,11 +6,12 @@ import pytest
 from rich.console import Console
 
 from assets.workspace import Workspace
-from embedding_store.entries import ConsumerRegistered
+from embedding_store.entries import AnyBody, ConsumerRegistered, to_body
 from lake.log import Entry
 from lake.tombstones import Tombstones
 from marquee.log_reader import in_words, show_entries
 from tests.unit.embedding_store.small_world import SmallWorld, instant
+from tests.unit.embedding_store.test_entries import BODIES
 from tests.unit.marquee.conftest import Marquee
 
 
@@ -81,6 +82,12 @@ def test_what_cannot_be_asked_is_said(
     answer = marquee("log", *asked)
     assert answer.status != 0
     assert said in answer.err
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.kind)
+def test_every_kind_has_words_of_its_own(workspace: Workspace, body: AnyBody) -> None:
+    entry = replace(workspace.store.log.entries()[-1], kind=body.kind, body=to_body(body))
+    assert not in_words(entry).startswith(f"{body.kind.replace('_', ' ')}: ")
 
 
 def test_an_entry_of_another_release_is_shown_as_it_is(workspace: Workspace) -> None:
