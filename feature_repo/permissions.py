@@ -39,7 +39,7 @@ def permissions_for(readers: Readers) -> dict[str, Permission]:
     found += [
         Permission(
             name=f"read_f{frame}",
-            types=[FeatureService],
+            types=[FeatureService],  # type: ignore[list-item]  # feast 0.67 says instances
             name_patterns=[f"embeddings_f{frame}_.*"],
             actions=[AuthzedAction.READ_ONLINE],
             policy=RoleBasedPolicy(roles=list(roles)),

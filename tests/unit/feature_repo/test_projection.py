@@ -47,7 +47,8 @@ def picture_of(workspace: Path) -> dict:
         path.relative_to(workspace).as_posix(): path.read_bytes()
         for path in sorted((workspace / "store" / "history").rglob("*.parquet"))
     }
-    return {"registry": _pictures(views, services), "rows": rows, "history": history}
+    permissions = {one.name: one for one in registry.list_permissions(PROJECT)}
+    return {"registry": _pictures(views, services, permissions), "rows": rows, "history": history}
 
 
 def test_what_is_rebuilt_from_the_log_equals_what_grew_with_it(world: SmallWorld) -> None:
