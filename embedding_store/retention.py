@@ -64,8 +64,8 @@ def collect_versions(
         version = of_digest.get(digest)
         if digest in needed or (version is None and digest in state.digests):
             continue  # of the latter, from before an erasure, `erase` is the owner
-        if version is not None:
-            is_due = retired_at[version.number] < retired_before
+        if version is not None:  # one that was retired with its frame keeps its files
+            is_due = retired_at.get(version.number, retired_before) < retired_before
         else:
             is_due = store.version_written_at(digest) < unnamed_before
         if is_due:

@@ -12,7 +12,7 @@ from embedding_store.publisher import Publisher
 from embedding_store.retention import beyond_kept, beyond_online, collect_versions
 from lake.objects import MemoryObjects
 from lake.tombstones import Tombstones
-from tests.unit.embedding_store.small_world import SmallWorld, instant
+from tests.unit.embedding_store.small_world import SmallWorld, instant, raw_world
 from tests.unit.embedding_store.test_consumers import NEEDS
 
 LATER = datetime.now(UTC) + timedelta(days=30)
@@ -122,3 +122,13 @@ def test_what_a_gate_refused_goes_and_what_the_log_names_stays(served: SmallWorl
     assert collected(served, before=datetime.now(UTC) - timedelta(days=7)) == []
     assert collected(served) == [refused.digest]
     assert len(served.store.stored_versions()) == 4
+
+
+def test_versions_that_were_retired_with_their_frame_keep_their_files(world: SmallWorld) -> None:
+    world.serve(0)
+    beside = SmallWorld(world.folder, raw_world(dim=6), frame=2, bucket=world.bucket)
+    beside.promote(beside.publish(1))
+    world.publisher.retire_frame(1, effective_at=instant(9), why="nobody reads it")
+    assert collected(world) == []
+    client = EmbeddingClient(world.store.root)
+    assert client.pin(frame=1, as_of=instant(1, 2)).users(["user-1"]).is_found.all()
