@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from assets.consumer_registry import publisher_of, registered_consumers
-from assets.errors import DisappointingVersionError
+from assets.errors import DisappointingVersionError, NotPublishedError
 from assets.workspace import Workspace
 from embedding_store.canary import Trial, disappointed, try_out
 from embedding_store.client import EmbeddingClient
@@ -151,7 +151,11 @@ def _confirm_or_roll_back(workspace: Workspace, version: PublishedVersion) -> di
     """Return what is read back of ``stable``; where it is the version and is not right, go back."""
     state = workspace.store.state()
     stable, previous = state.stable(version.frame), state.previous(version.frame)
-    assert stable is not None
+    if stable is None:
+        raise NotPublishedError(
+            f"{version.name} of {version.day} is retired, and frame {version.frame} serves nothing "
+            f"else: `marquee republish {version.day}` makes another version"
+        )
     try:
         return confirm(workspace.root, frame=version.frame)
     except (NotServedError, OnlineRowsError) as error:

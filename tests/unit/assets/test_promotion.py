@@ -11,7 +11,7 @@ import pytest
 
 from assets import promotion
 from assets.collection import RetentionPolicy, collect_workspace
-from assets.errors import DisappointingVersionError, WorkspaceError
+from assets.errors import DisappointingVersionError, NotPublishedError, WorkspaceError
 from assets.promotion import serve
 from assets.workspace import Workspace, WorkspaceConfig
 from embedding_store.publisher import Publisher
@@ -232,3 +232,13 @@ def test_collection_gives_up_the_oldest_and_later_their_files(
     assert collect(8) == []
     assert reconcile(workspace.root).is_noop
     assert not serve(keeping, world.store.state().version(5)).is_switched
+
+
+def test_a_retired_only_version_is_told(tmp_path: Path) -> None:
+    world = SmallWorld(tmp_path / "small")
+    world.promote(world.publish(0), alias="canary")
+    world.publish(1)
+    workspace = Workspace.create(world.folder, CONFIG)
+    world.publisher.retire(1, effective_at=instant(9), why="bad")
+    with pytest.raises(NotPublishedError, match="frame 1 serves nothing else"):
+        serve(workspace, world.store.state().version(1))
