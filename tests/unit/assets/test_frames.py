@@ -90,10 +90,10 @@ class Days:
 
     def run(self, day: int, raw: Raw, *, again: bool = False) -> PublishedVersion:
         """Stabilise, publish and promote the day; return its version."""
-        from assets.publication import promote_in_turn
+        from assets.promotion import serve
 
         version = self.published(day, raw, again=again).version
-        promote_in_turn(self.workspace, version)
+        serve(self.workspace, version)
         return version
 
     @property

@@ -208,7 +208,8 @@ class Reader:
     def _move(self) -> None:
         invoked_at = self.scene.history.now()
         fresh = self.pinned is None or self.random.random() < 0.2
-        self.pinned = self.client.pin() if fresh else self.pinned.refresh()
+        # without patience: what is promised of readers is promised of what the store answers
+        self.pinned = self.client.pin() if fresh else self.pinned.refresh(patience_s=-1)
         self.scene.history.seen.append(Seen(self.name, self.pinned.number, invoked_at))
 
     def _look_up(self, pinned: PinnedVersion) -> None:
