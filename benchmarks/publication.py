@@ -86,7 +86,7 @@ def _write(
     write_part(folder / side / f"part-{part}.parquet", embedding_table(side, ids, vectors))
 
 
-def publish(folder: Path, day: int, dtype: str) -> dict[str, float]:
+def publish(folder: Path, day: int, dtype: str = DEFAULT_DTYPE) -> dict[str, float]:
     """Stabilise, publish and promote a day in this process; return the seconds of each.
 
     Under ``<step> cpu`` those of all processors together, which other work hardly changes.
