@@ -123,7 +123,7 @@ def _versions(
             if not is_rehearsal:
                 publisher.retire(
                     version.number,
-                    effective_at=state.stable_switches(frame)[-1].effective_at,
+                    effective_at=version.effective_at,
                     why=f"the newest {keep} versions are kept",
                 )
     for name, num_bytes in collect_versions(

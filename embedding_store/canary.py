@@ -58,7 +58,9 @@ def try_out(
     ids = _probe(version if baseline is None else baseline)
     answer = look_up(ids)
     found, same = float(answer.is_found.mean()) if ids else None, None
-    if baseline is not None and found:
+    if baseline is not None and found == 0:
+        same = 0.0
+    elif baseline is not None and found:
         known = [one for one, is_there in zip(ids, answer.is_found, strict=True) if is_there]
         got = version.search_items(answer.vectors[answer.is_found], _CUT, exact=True)
         want = baseline.search_items(baseline.users(known), _CUT, exact=True)

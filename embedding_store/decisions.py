@@ -237,8 +237,8 @@ def _check_trial(version: PublishedVersion) -> None:
     if version.withdrawn_because:
         raise PublicationRefusedError(
             f"{version.name} was withdrawn after its trial as canary: {version.withdrawn_because}; "
-            f"`marquee promote {version.number}` serves it all the same, `marquee republish "
-            f"{version.day}` makes another"
+            f"`marquee promote {version.number}` serves it all the same; from other "
+            f"inputs, `marquee republish {version.day}` makes another"
         )
 
 

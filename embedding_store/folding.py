@@ -78,6 +78,7 @@ class _Draft:
     switches: list[Switch] = field(default_factory=list)
     stacks: dict[int, dict[int, None]] = field(default_factory=dict)
     """Ordered sets: a version is taken out from anywhere in one step."""
+    left: set[int] = field(default_factory=set)
     canaries: dict[int, int] = field(default_factory=dict)
     consumers: dict[str, ConsumerRegistered] = field(default_factory=dict)
     erasures: list[VersionsErased] = field(default_factory=list)
@@ -96,6 +97,7 @@ class _Draft:
             versions=dict(self.versions),
             switches=tuple(self.switches),
             stacks={frame: tuple(stack) for frame, stack in self.stacks.items()},
+            left=frozenset(self.left),
             canaries=dict(self.canaries),
             consumers=dict(self.consumers),
             erasures=tuple(self.erasures),
@@ -120,7 +122,8 @@ def _instant(entry: Entry) -> datetime:
 
 def _named(draft: _Draft, entry: Entry, number: int, digest: str) -> PublishedVersion:
     version = draft.versions.get(number)
-    if version is not None and draft.digests.get(digest) != number:
+    is_its = draft.digests.get(digest) == number or number in draft.holders.get(digest, ())
+    if version is not None and not is_its:
         raise NoVersionError(
             f"log entry {entry.seq} ({entry.kind}) names v{number} with the digest {digest[:12]}, "
             f"which is not that version's ({version.digest[:12]}): the log is damaged, restore it "
@@ -193,6 +196,7 @@ def _alias_set(draft: _Draft, entry: Entry, body: AliasSet) -> None:
     stack = draft.stacks.setdefault(body.frame, {})
     stack.pop(body.number, None)  # one that returns rests on what came after it: drop its old place
     stack[body.number] = None
+    draft.left.discard(body.number)
 
 
 def _rolled_back(draft: _Draft, entry: Entry, body: VersionRolledBack) -> None:
@@ -216,7 +220,7 @@ def _rolled_back(draft: _Draft, entry: Entry, body: VersionRolledBack) -> None:
     draft.switches.append(switch)
     _bring_online(draft, body.to_number)
     while next(reversed(stack)) != body.to_number:
-        stack.popitem()
+        draft.left.add(stack.popitem()[0])
 
 
 def _bring_online(draft: _Draft, number: int) -> None:

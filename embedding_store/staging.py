@@ -144,7 +144,7 @@ def require_dtype_of_frame(
     if was != dtype:
         raise PublicationRefusedError(
             f"frame {frame} is {was}, as {held.name} is, and cannot take a version of {dtype}: "
-            f"publish {was}, or open another frame for {dtype}"
+            f"publish {was}, or make a workspace whose dtype is {dtype}"
         )
 
 

@@ -96,6 +96,8 @@ class StoreState:
     switches: tuple[Switch, ...] = ()
     stacks: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """By frame: the versions that ``stable`` rests on, the current one last."""
+    left: frozenset[int] = frozenset()
+    """Versions that somebody rolled back from and that did not return to ``stable`` since."""
     canaries: Mapping[int, int] = field(default_factory=dict)
     consumers: Mapping[str, ConsumerRegistered] = field(default_factory=dict)
     erasures: tuple[VersionsErased, ...] = ()
@@ -137,8 +139,7 @@ class StoreState:
     def _trusted(self, *, at: datetime | None) -> list[ModelAcceptance]:
         """Return the models accepted by ``at`` that nobody rolled back from since."""
         standing = {number for stack in self.stacks.values() for number in stack}
-        left = {one.number for one in self.switches if one.alias == "stable"} - standing
-        distrusted = {self.versions[number].model_digest for number in left}
+        distrusted = {self.versions[number].model_digest for number in self.left}
         distrusted -= {self.versions[number].model_digest for number in standing}
         return [
             model
@@ -239,7 +240,9 @@ class StoreState:
 
     def online_versions(self, frame: int) -> tuple[PublishedVersion, ...]:
         """Return the frame's live versions that look-ups are answered from, by number."""
-        return tuple(one for one in self.live_versions(frame) if not one.is_archived)
+        named = self.named_versions(frame)
+        live = self.live_versions(frame)
+        return tuple(one for one in live if not one.is_archived or one.number in named)
 
     def named_versions(self, frame: int) -> frozenset[int]:
         """Return the numbers of the versions that an alias of the frame means now."""

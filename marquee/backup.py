@@ -108,9 +108,9 @@ def _back_up(workspace: Workspace, place: str) -> BackedUp:
             f"{entries}: its log lost its end; restore it instead, or name another place"
         )
     backup = Backup(entries=entries, made_at=datetime.now(UTC).isoformat(), files=files)
-    _put_list(target, backup)
+    key = _put_list(target, backup)
     logger.info("step backup-listed: %s", place)
-    return BackedUp(backup, copied, _forget_others(target, backup))
+    return BackedUp(backup, copied, _forget_others(target, backup, kept=key))
 
 
 def newest(target: Objects) -> Backup | None:
@@ -140,7 +140,7 @@ def _files(workspace: Workspace) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of everything, proven; the log first, and then what that names."""
     store = workspace.store
     objects = store.objects
-    entries = store.log.entries()
+    entries = store.log.slots()  # not what a checkpoint says of them
     for seq in range(1, len(entries) + 1):
         key = f"log/{seq:020d}.json"
         yield f"store/{key}", objects.get(key)
@@ -205,16 +205,19 @@ def _copy(target: Objects, key: str, data: bytes) -> None:
         raise CommandError(f"{target}/{key} does not read back as it was written: run it again")
 
 
-def _put_list(target: Objects, backup: Backup) -> None:
+def _put_list(target: Objects, backup: Backup) -> str:
+    """Write the list behind those that are there, and return its key."""
     fields = {name: getattr(backup, name) for name in backup.__slots__}
     data = (json.dumps(sealed(fields), indent=1, sort_keys=True) + "\n").encode()
-    number = len(list(target.list(LISTS)))
-    target.put(f"{LISTS}/{backup.entries:020d}-{number:06d}.json", data)
+    numbers = [int(Path(key).stem.rpartition("-")[2]) for key in target.list(LISTS)]
+    key = f"{LISTS}/{backup.entries:020d}-{max(numbers, default=-1) + 1:06d}.json"
+    target.put(key, data)
+    return key
 
 
-def _forget_others(target: Objects, backup: Backup) -> int:
+def _forget_others(target: Objects, backup: Backup, *, kept: str) -> int:
     """Remove older lists, then what the newest does not name; return how many blobs that were."""
-    for key in list(target.list(LISTS))[:-1]:
+    for key in [one for one in target.list(LISTS) if one != kept]:
         target.delete(key)
     wanted = {f"{BLOBS}/{sha256}" for sha256 in backup.files.values()}
     surplus = [key for key in target.list(BLOBS) if key not in wanted]

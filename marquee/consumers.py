@@ -93,6 +93,8 @@ def _broken(workspace: Workspace, needs: ConsumerNeeds, *, serves_at: datetime |
         pinned = state.versions.get(needs.pin)
         if pinned is None or pinned.is_retired or pinned.frame != needs.frame:
             return [f"pins v{needs.pin}, which frame {needs.frame} does not have"]
+        if pinned.is_archived:
+            return [f"pins v{needs.pin}, which has no online rows any more"]
     stable = state.stable(needs.frame)
     if stable is None:
         return [] if serves_at is None else [f"wants frame {needs.frame}, nothing serves it"]

@@ -72,9 +72,9 @@ def promote_version(
 def retire_version(
     workspace: Workspace, number: int, *, by: str, why: str, console: Console
 ) -> None:
-    """Take a version out of use for good, with its online rows; its files stay."""
+    """Take a version out of use for good, with its online rows; `gc` removes its files later."""
     version = workspace.store.state().version(number)
-    publisher = Publisher(workspace.store, by=by)
+    publisher = publisher_of(workspace, by=by)
     at = max(_instant_of_the_switch(workspace, version.frame), version.effective_at)
     is_new = _logged_and_served(
         workspace,

@@ -18,6 +18,7 @@ from pathlib import Path
 from assets.workspace import Workspace, WorkspaceConfig
 from embedding_store.publisher import Publisher
 from embedding_store.store import EmbeddingStore
+from feature_repo.folder import FeastFolder
 from lake.atomic import replace_file
 from lake.digests import digest_file
 from lake.objects import Objects, checked_key
@@ -27,7 +28,7 @@ from marquee.errors import CommandError
 
 logger = logging.getLogger(__name__)
 
-_READY, _FRESH = "ready", "fresh"
+_READY, _KNOWN = "ready", "known"
 
 
 def restore(
@@ -49,7 +50,7 @@ def restore(
         raise CommandError(f"{place} holds no whole backup: `marquee backup {place}` makes one")
     staged = root / "restoring"
     _begin(root, staged)
-    if (staged / _FRESH).exists() and erased is None:
+    if not (staged / _KNOWN).exists() and erased is None:
         raise CommandError(
             f"nothing here knows who was erased since this backup was made, at {backup.made_at}: "
             "name a file of their ids, one a line, with --erased; it may be empty"
@@ -64,17 +65,28 @@ def restore(
             (staged / _READY).touch()
         logger.info("step restore-erased: %s", root)
         _install(EmbeddingStore(staged / "store"), workspace.store)
+        # of the log that was lost, which may have been longer: `reconcile` makes it again
+        FeastFolder.of(root).registry.unlink(missing_ok=True)
         shutil.rmtree(staged)
     return backup
 
 
 def _begin(root: Path, staged: Path) -> None:
-    """Make the folder of unfinished work; it remembers whether there was a workspace before."""
+    """Make the folder of unfinished work; it remembers whether a lake knows who was erased."""
     if not staged.exists():
-        is_fresh = not (root / WORKSPACE_FILE).exists()
+        is_known = _has_lake(root)
         staged.mkdir(parents=True)
-        if is_fresh:
-            (staged / _FRESH).touch()
+        if is_known:
+            (staged / _KNOWN).touch()
+
+
+def _has_lake(root: Path) -> bool:
+    """Return whether the workspace has a lake that something was written to."""
+    if not (root / WORKSPACE_FILE).exists():
+        return False
+    lake = Workspace.open(root).lake
+    tombstones = lake.storage.objects.list("tombstones")
+    return any(True for _ in lake.partitions()) or any(True for _ in tombstones)
 
 
 def _workspace(
@@ -126,6 +138,8 @@ def _erase(store: EmbeddingStore, workspace: Workspace) -> None:
 def _install(staged: EmbeddingStore, store: EmbeddingStore) -> None:
     """Copy the staged store, the log last: until then it says that nothing was published."""
     log = {key: staged.objects.get(key) for key in staged.objects.list("log")}
+    for key in list(store.objects.list("log-checkpoints")):  # of the log that was lost
+        store.objects.delete(key)
     for digest in staged.stored_versions():
         if not store.has_version(digest):
             with store.staged_version() as folder:

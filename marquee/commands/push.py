@@ -22,7 +22,7 @@ def push(
         str, typer.Option(metavar="VERSION", help="Whose model made the vectors, such as v3.")
     ],
     workspace: WorkspaceName = "simulated",
-    frame: Annotated[int | None, typer.Option(help="Default: the workspace's.")] = None,
+    frame: Annotated[int | None, typer.Option(help="Default: the newest that serves.")] = None,
 ) -> None:
     """Let online look-ups of users answer with fresher vectors, until the next version."""
     if not file.exists():
@@ -37,7 +37,7 @@ def push(
         ids,
         vectors,
         version=version,
-        frame=opened.config.frame if frame is None else frame,
+        frame=frame or opened.served_frame,
         erasure_key=opened.erasure_key,
     )
     console.print(f"{done.num_users:,} users pushed into {done.version}", highlight=False)

@@ -44,7 +44,7 @@ def test_users_who_are_not_answered_are_counted(pinned: dict[int, PinnedVersion]
 
     assert try_out(every_second, pinned[2], pinned[1]).found == pytest.approx(0.5, abs=0.1)
     nobody = try_out(lambda ids: pinned[2].users([f"x{one}" for one in ids]), pinned[2], pinned[1])
-    assert (nobody.found, nobody.same_top_10) == (0, None)
+    assert (nobody.found, nobody.same_top_10) == (0, 0)
 
 
 def test_the_first_version_of_a_frame_has_nothing_to_be_compared_with(

@@ -67,6 +67,15 @@ def test_a_name_brings_online_rows_back(served: SmallWorld) -> None:
     assert numbers(served.store.state().online_versions(1)) == [1, 2, 3, 4]
 
 
+def test_what_a_rollback_would_return_to_is_online(served: SmallWorld) -> None:
+    for number in (1, 2):
+        served.publisher.archive(number, effective_at=instant(9), why="old")
+    served.publisher.rollback(1, to=3, effective_at=instant(10), why="bad")
+    state = served.store.state()
+    assert state.previous(1).number == 2
+    assert numbers(state.online_versions(1)) == [2, 3, 4]
+
+
 def test_what_is_read_keeps_its_online_rows(served: SmallWorld) -> None:
     for number in (3, 4):  # previous, stable
         with pytest.raises(PublicationRefusedError, match=f"v{number} has a name in frame 1"):

@@ -137,6 +137,29 @@ def test_a_model_whose_version_was_rolled_back_from_is_passed_over_until_it_retu
         assert champion.digest == expected
 
 
+def test_a_model_whose_version_was_given_up_behind_newer_ones_stays_trusted() -> None:
+    folded = state(
+        (instant(1), model("first")),
+        (instant(1), published(1, model_digest="first")),
+        (instant(1, 3), promoted(1)),
+        (instant(2), model("second")),
+        (instant(2), published(2, model_digest="second")),
+        (instant(2, 3), promoted(2)),
+        (instant(3), VersionRetired(number=1, version="digest-1")),
+    )
+    assert folded.base_of_day(day_name(1)).digest == "first"
+    assert folded.champion(at=instant(1)).digest == "first"
+
+
+def test_of_two_versions_with_one_digest_either_may_be_given_up() -> None:
+    folded = state(
+        (instant(1), published(1, digest="same")),
+        (instant(2), published(2, digest="same")),
+        (instant(3), VersionRetired(number=1, version="same")),
+    )
+    assert [one.number for one in folded.live_versions(1)] == [2]
+
+
 def test_a_day_without_a_model_names_the_partition_to_run() -> None:
     folded = state((instant(1), model("too late", "base")))
     for day, month in (

@@ -157,6 +157,49 @@ def test_a_killed_backup_is_none_and_is_completed_by_the_same_call(
     assert check(SmallWorld(tmp_path / "r").store) == []
 
 
+def test_a_backup_that_was_killed_before_it_cleared_up_is_cleared_up_by_later_ones(
+    workspace: Workspace, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(workspace, place)
+    SmallWorld(workspace.root).publish(4)
+    with monkeypatch.context() as patched:
+        patched.setattr(backups, "_forget_others", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            back_up(workspace, place)
+    target = backups.open_place(place)
+    for _ in range(2):
+        done = back_up(workspace, place)
+        assert len(list(target.list(backups.LISTS))) == 1
+        assert backups.newest(target) == done.backup
+
+
+def test_a_registry_of_a_longer_log_is_made_again(
+    workspace: Workspace, tmp_path: Path, nobody: Path
+) -> None:
+    place = str(tmp_path / "backup")
+    back_up(workspace, place)
+    world = SmallWorld(workspace.root)
+    world.promote(world.publish(4))
+    reconcile(workspace.root)
+    shutil.rmtree(workspace.root / "store")
+
+    restore(workspace.root, place, erased=nobody, erasure_key="")
+
+    reconcile(workspace.root)
+    stable = workspace.store.state().stable(1)
+    assert open_features(workspace.root / "feast").version == stable.name
+
+
+def test_a_workspace_without_a_lake_must_be_told_too(
+    workspace: Workspace, place: str, tmp_path: Path
+) -> None:
+    back_up(workspace, place)
+    Workspace.create(tmp_path / "new", workspace.config)
+    for _ in range(2):
+        with pytest.raises(CommandError, match="nothing here knows who was erased"):
+            restore(tmp_path / "new", place, erased=None, erasure_key="")
+
+
 def test_who_was_erased_after_the_backup_does_not_come_back(
     workspace: Workspace, place: str
 ) -> None:

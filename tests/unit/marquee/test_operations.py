@@ -170,3 +170,18 @@ def test_a_sweep_removes_what_dead_processes_left_and_nothing_else(
 def max_process() -> int:
     """The largest id that a process of this machine may have."""
     return int(Path("/proc/sys/kernel/pid_max").read_text())
+
+
+def test_a_version_that_somebody_pins_is_not_retired(
+    workspace: Workspace, marquee: Marquee, tmp_path: Path
+) -> None:
+    file = workspace.root / "consumers" / "home.ranker.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "format_version: 1\nteam: home\nservice: ranker\nframe: 1\ndim: 8\nfreshness_h: 9999\n"
+        "coverage: 0.9\npin: 1\n"
+    )
+    answer = marquee("retire", "1")
+    assert answer.status == 1
+    assert "v1 is pinned by home/ranker" in answer.err
+    assert not workspace.store.state().version(1).is_retired
