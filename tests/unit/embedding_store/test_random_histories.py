@@ -2,6 +2,7 @@
 
 import logging
 import random
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -44,7 +45,11 @@ def without_served_history(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    world = MemoryWorld(tmp_path)
+    return made_scene(tmp_path)
+
+
+def made_scene(folder: Path) -> Scene:
+    world = MemoryWorld(folder)
     world.objects = MemoryObjects()
     root = world.folder / "store"
 
@@ -148,10 +153,19 @@ def mix_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_planted_bug_is_seen(
-    scene: Scene, bug, told: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, bug, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as planted:
-        bug(planted)
-        run(scene, num_operations=800)
-    with pytest.raises(AssertionError, match=told):
-        check(scene)
+    """Which threads meet is chance: one history of several shows it, mostly the first."""
+    found = []
+    for attempt in range(10):
+        scene = made_scene(tmp_path / str(attempt))
+        with monkeypatch.context() as planted:
+            bug(planted)
+            run(scene, num_operations=800)
+        try:
+            check(scene)
+        except AssertionError as error:
+            found.append(str(error))
+            if re.search(told, found[-1]):
+                return
+    pytest.fail(f"{told!r} was not seen in ten histories: {found}")

@@ -64,13 +64,14 @@ def reconcile_killed(workspace: Path, times: int, draw: random.Random) -> int:
 
 
 def read(workspace: Path) -> dict:
-    """Look up until told to stop: in a warm process, afresh, and with nothing but Feast."""
+    """Look up until told to stop, and once more: warm, afresh, and with nothing but Feast."""
     expected = {f"v{number}": content_of(number) for number in range(1, 20)}
     warm = open_features(workspace / "feast")
     seen: dict[str, int] = {}
     faults: list[str] = []
-    polls = 0
-    while not (workspace / STOP).exists():
+    polls, is_last = 0, False
+    while not is_last:
+        is_last = (workspace / STOP).exists()
         try:
             for features in (warm, open_features(workspace / "feast")):
                 pairs = features.pairs(USERS, ITEMS)

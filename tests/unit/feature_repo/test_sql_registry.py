@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +217,14 @@ def test_a_kill_within_the_switch_leaves_all_of_it_undone(
     assert features.service("item").tags["version"] == "v1"
 
 
+def await_everybody(version: str, seen: dict[str, set[str]], polls: list[Future[None]]) -> None:
+    deadline = time.monotonic() + 60
+    while not all(version in one for one in seen.values()):
+        assert time.monotonic() < deadline, seen
+        assert not any(one.done() for one in polls), [one.exception() for one in polls]
+        time.sleep(0.05)
+
+
 # what feast 0.67 says to who asks for a service while its cache is of before the switch
 @pytest.mark.filterwarnings("ignore:The FeatureService object")
 def test_who_polls_during_applies_sees_whole_answers_only(shared: SmallWorld) -> None:
@@ -250,11 +258,14 @@ def test_who_polls_during_applies_sees_whole_answers_only(shared: SmallWorld) ->
 
     with ThreadPoolExecutor(2) as pool:
         polls = [pool.submit(poll, "ours", by_ours), pool.submit(poll, "plain", by_plain)]
+
         try:
+            await_everybody("v1", seen, polls)
             for number in (2, 3):
                 shared.publish(number)
                 shared.promote(number, at=instant(number + 1))
                 reconcile(shared.root)
+                await_everybody(f"v{number}", seen, polls)
             shared.roll_back(2, at=instant(9))
             reconcile(shared.root)
             time.sleep(3)
