@@ -190,19 +190,7 @@ class Publisher:
         gate_sha256 = self._judge(version, evidence)
         if transform.opens is not None:
             opening = self._opening(version, transform.opens, evidence.policy)
-
-            def open_frame(state: StoreState) -> FrameOpened | None:
-                is_open = check(state) or transform.frame in state.opened
-                return None if is_open else opening
-
-            if self._append(open_frame, effective_at, why):
-                logger.warning(
-                    "frame %d is open beside frame %d, which gets no new days: %s",
-                    opening.frame,
-                    opening.beside,
-                    opening.because,
-                )
-            logger.info("step frame-logged: %s", transform.frame)
+            self._open_frame(opening, is_held=check, effective_at=effective_at, why=why)
 
         def decide(state: StoreState) -> VersionPublished | None:
             if check(state):
@@ -437,6 +425,28 @@ class Publisher:
         basis = evidence_of(version, evidence.quality, evidence.policy, evidence.consumer)
         _, sha256 = require_passed(self.store, version.digest, basis)
         return sha256
+
+    def _open_frame(
+        self,
+        opening: FrameOpened,
+        *,
+        is_held: Callable[[StoreState], object],
+        effective_at: datetime,
+        why: str,
+    ) -> None:
+        """Log that a frame is open, unless it is, or the work that opens it ``is_held`` already."""
+
+        def decide(state: StoreState) -> FrameOpened | None:
+            return None if is_held(state) or opening.frame in state.opened else opening
+
+        if self._append(decide, effective_at, why):
+            logger.warning(
+                "frame %d is open beside frame %d, which gets no new days: %s",
+                opening.frame,
+                opening.beside,
+                opening.because,
+            )
+        logger.info("step frame-logged: %s", opening.frame)
 
     def _opening(self, version: Version, opens: Opening, policy: GatePolicy) -> FrameOpened:
         """Return the entry that opens the version's frame; it says what is measured here.
