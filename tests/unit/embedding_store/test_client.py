@@ -364,6 +364,21 @@ def test_a_pinned_version_stays_what_it_was_until_it_is_refreshed(world: SmallWo
     assert newer.refresh().number == 1
 
 
+def test_a_refresh_follows_to_a_version_of_the_same_bytes(world: SmallWorld) -> None:
+    world.serve(0, 1)
+    pinned = EmbeddingClient(world.store.root).pin()
+    world.publisher.rollback(1, effective_at=instant(8), why="a test")
+    world.publisher.retire(2, effective_at=instant(9), why="a test")
+    again = world.publish(1, republish=True)
+    world.promote(again, effective_at=instant(10))
+
+    newer = pinned.refresh()
+
+    assert newer.digest == pinned.digest
+    assert (newer.name, newer.users(["user-1"]).version) == ("v3", "v3")
+    assert newer.refresh() is newer
+
+
 def test_what_is_pinned_by_number_or_instant_is_never_refreshed(world: SmallWorld) -> None:
     world.serve(0, 1)
     client = EmbeddingClient(world.store.root)
