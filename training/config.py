@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from training.errors import ConfigError
 
@@ -10,6 +10,13 @@ from training.errors import ConfigError
 def _require(*, holds: bool, rule: str) -> None:
     if not holds:
         raise ConfigError(rule)
+
+
+_CHOICES = {
+    "positions": ("rotary", "learned"),
+    "norm": ("rms", "layer"),
+    "feed_forward": ("gated", "plain"),
+}
 
 
 def _share(name: str, value: float) -> None:
@@ -44,11 +51,35 @@ class ModelConfig:
     dropout: float = 0.1
     """Share of activations that is zeroed on the residual branches while training."""
 
+    input_dropout: float = 0.0
+    """Share of the input of every position that is zeroed while training."""
+
     request_dropout: float = 0.5
     """Share of positions whose request is hidden while training: vectors are served without one."""
 
     id_dropout: float = 0.05
     """Share of items whose id is hidden in a step, so that metadata alone gives a vector."""
+
+    positions: Literal["rotary", "learned"] = "rotary"
+    """How a position is known: by the angle between two, or by a weight row of each."""
+
+    norm: Literal["rms", "layer"] = "rms"
+    """Norm before every branch and at the end."""
+
+    feed_forward: Literal["gated", "plain"] = "gated"
+    """SwiGLU, or two layers around a rectifier."""
+
+    input_facets: bool = True
+    """Whether outcomes, requests and gaps are read, beside the items."""
+
+    item_metadata: bool = True
+    """Whether an item is more than its id."""
+
+    item_bias: bool = True
+    """Whether an item has a score of its own, one more dimension of the published vectors."""
+
+    tied_output: bool = False
+    """Whether hidden states meet the items' encodings themselves, without a projection."""
 
     def __post_init__(self) -> None:
         """Refuse shapes that do not fit together."""
@@ -61,8 +92,15 @@ class ModelConfig:
             rule=f"want an even width per head: {self.num_heads=} {self.model_dim=}",
         )
         _require(holds=self.max_seq_len >= 2, rule=f"want at least 2: {self.max_seq_len=}")
-        for name in ("dropout", "request_dropout", "id_dropout"):
+        for name in ("dropout", "input_dropout", "request_dropout", "id_dropout"):
             _share(name, getattr(self, name))
+        for name, known in _CHOICES.items():
+            value = getattr(self, name)
+            _require(holds=value in known, rule=f"{name}: want one of {known}, got {value!r}")
+        _require(
+            holds=not self.tied_output or self.score_dim == self.model_dim,
+            rule=f"a tied output has the model's width: {self.score_dim=} {self.model_dim=}",
+        )
 
     @property
     def head_dim(self) -> int:
@@ -72,7 +110,7 @@ class ModelConfig:
     @property
     def published_dim(self) -> int:
         """Width of the vectors whose inner product is the logit."""
-        return self.score_dim + 1
+        return self.score_dim + self.item_bias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,17 +215,18 @@ class RunConfig:
     """Passes over the day's targets in fine-tuning."""
 
     batch_tokens: int = 4096
-    """Positions of one step, padding included; rows per step = this / ``max_seq_len``."""
+    """Positions of one step, at most."""
 
     chunk_targets: int = 256
-    """Targets whose logits exist at one time: bounds memory, changes nothing else. On two cores
-    and 7,583 items 256 is fastest (36.6 k targets/s against 24.5 k at 2,048): it stays in cache."""
+    """Targets whose logits exist at one time, on each thread: bounds memory, changes nothing else.
+    256 is fastest with 3,416 and with 7,583 items: it stays in cache."""
 
     seed: int = 1
     """Seed of every random draw of the run."""
 
     num_threads: int = 1
-    """Threads of torch; the same weights are promised only for the same number."""
+    """Threads that a step is shared out to; the same weights are promised only for the same
+    number."""
 
     def __post_init__(self) -> None:
         """Refuse runs without steps, rows or weight."""
@@ -200,13 +239,8 @@ class RunConfig:
         )
         _require(
             holds=self.batch_tokens >= self.model.max_seq_len,
-            rule=f"a step holds no row: {self.batch_tokens=} {self.model.max_seq_len=}",
+            rule=f"a step holds no window: {self.batch_tokens=} {self.model.max_seq_len=}",
         )
-
-    @property
-    def batch_rows(self) -> int:
-        """Rows of one step."""
-        return self.batch_tokens // self.model.max_seq_len
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -23,7 +23,7 @@ from training.features.tokens import build_token_features
 from training.held_out import is_held_out
 from training.loop import deterministic, train
 from training.model.growth import grow
-from training.packing import newest_windows, pack
+from training.packing import newest_windows
 from training.pretrain import write_trained
 from training.problem import Problem, ask
 from training.tokens.targets import is_target, starts_on
@@ -61,7 +61,7 @@ def fine_tune(
     problem = Problem(
         items=items,
         tokens=tokens,
-        rows=pack(windows, row_len=max_len),
+        windows=windows,
         target_TK=target_TK,
         weight_TK=weight_TK,
     )

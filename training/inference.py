@@ -18,8 +18,8 @@ from training.packing import NOTHING, pack, query_windows
 
 Float32 = npt.NDArray[np.float32]
 
-ROWS_PER_FORWARD = 64
-"""Bounds memory: 64 rows of 128 positions peak at about 150 MB."""
+POSITIONS_PER_FORWARD = 8192
+"""Bounds memory: so many positions of a model of 64 dimensions peak at about 150 MB."""
 
 
 def item_features(model: Model, catalogue: Catalogue) -> ItemFeatures:
@@ -49,7 +49,8 @@ def user_vectors(
     tokens = build_token_features(histories, model.spec, items, as_of=as_of)
     vectors = np.empty((len(users), model.config.model.published_dim), dtype=np.float32)
     is_known = chosen != NOTHING
-    vectors[is_known] = _query(model, items, tokens, chosen[is_known])
+    if is_known.any():
+        vectors[is_known] = _query(model, items, tokens, chosen[is_known])
     if not is_known.all():
         vectors[~is_known] = default_vector(model, items, histories, as_of=as_of)
     return vectors
@@ -86,13 +87,15 @@ def _query(
 ) -> Float32:
     """Return the vector at the query that ends each user's history."""
     max_len = model.config.model.max_seq_len
-    rows = pack(query_windows(tokens.offsets, max_len=max_len, users=users), row_len=max_len)
+    windows = query_windows(tokens.offsets, max_len=max_len, users=users)
     encoding_MD, _ = model.network.items(items)
     vectors = np.empty((len(users), model.config.model.published_dim), dtype=np.float32)
-    for start in range(0, len(rows), ROWS_PER_FORWARD):
-        chosen = np.arange(start, min(start + ROWS_PER_FORWARD, len(rows)))
-        hidden_PD = model.network.hidden(encoding_MD, gather_batch(tokens, rows, chosen))
-        is_query = rows.current_RL[chosen] >= tokens.num_tokens
-        of_queries = model.network.user_vectors(hidden_PD[torch.from_numpy(is_query)])
-        vectors[rows.window_RL[chosen][is_query]] = of_queries.numpy()
+    # users of similar histories go together: little of a forward is padding then
+    order = np.argsort(windows.lengths, kind="stable")
+    share = np.cumsum(windows.lengths[order]) // POSITIONS_PER_FORWARD
+    for chosen in np.split(order, np.flatnonzero(np.diff(share)) + 1):
+        packed = pack(windows, chosen)
+        hidden_PD = model.network.hidden(encoding_MD, gather_batch(tokens, packed))
+        of_queries = model.network.user_vectors(hidden_PD[torch.from_numpy(packed.lasts)])
+        vectors[packed.window_W] = of_queries.numpy()
     return vectors

@@ -4,6 +4,8 @@ Deterministic for one seed, one number of threads and one kind of machine. It wr
 caller keeps the weights, so a killed run leaves nothing half-done.
 """
 
+import functools
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from training.config import OptimConfig, RunConfig
 from training.contracts import Int64
@@ -20,8 +23,9 @@ from training.errors import DivergedError, NoDataError
 from training.model.batch import gather_batch
 from training.model.loss import cross_entropy
 from training.model.recommender import Recommender
-from training.packing import NOTHING
+from training.packing import Packed, Windows, pack
 from training.problem import Problem
+from training.shards import generator, shares, threads
 from training.tracker import Tracker
 
 REPORT_EVERY = 10
@@ -88,14 +92,15 @@ def make_optimizer(network: Recommender, optim: OptimConfig) -> torch.optim.Adam
     )
 
 
-def _shuffled_batches(
-    num_rows: int, *, batch_rows: int, num_epochs: int, seed: int
-) -> Iterator[Int64]:
-    draw = np.random.default_rng([seed, 1])
-    for _ in range(num_epochs):
-        order = draw.permutation(num_rows)
-        for start in range(0, num_rows, batch_rows):
-            yield order[start : start + batch_rows]
+def steps_of(windows: Windows, *, batch_tokens: int, epoch: int, seed: int) -> list[Int64]:
+    """Return the windows of every step of an epoch, shuffled; as many steps in every epoch.
+
+    A step has the windows that end within its share of all positions.
+    """
+    order = np.random.default_rng([seed, 1, epoch]).permutation(len(windows))
+    ends = np.cumsum(windows.lengths[order])
+    bounds = np.arange(batch_tokens, ends[-1], batch_tokens)
+    return np.split(order, np.searchsorted(ends, bounds, side="right"))
 
 
 def train(
@@ -108,76 +113,83 @@ def train(
     tracker: Tracker,
 ) -> Trained:
     """Fit ``network`` in place; raises DivergedError and NoDataError."""
-    num_rows, num_targets = len(problem.rows), problem.num_targets
+    windows, num_targets = problem.windows, problem.num_targets
     if num_targets == 0:
         raise NoDataError("training: no token of the data is a target")
-    num_steps = num_epochs * math.ceil(num_rows / config.batch_rows)
+    num_steps = num_epochs * math.ceil(windows.lengths.sum() / config.batch_tokens)
     optimizer = make_optimizer(network, optim)
-    draw = torch.Generator().manual_seed(config.seed)
+    parameters = list(network.parameters())
     losses: list[float] = []
     started = time.monotonic()
     network.train()
 
-    batches = _shuffled_batches(
-        num_rows, batch_rows=config.batch_rows, num_epochs=num_epochs, seed=config.seed
+    steps = itertools.chain.from_iterable(
+        steps_of(windows, batch_tokens=config.batch_tokens, epoch=epoch, seed=config.seed)
+        for epoch in range(num_epochs)
     )
-    for step, chosen in enumerate(batches):
-        # 1. the rows, with some requests and some item ids hidden, as they will be in service
-        batch = gather_batch(problem.tokens, problem.rows, chosen)
-        hidden_BL = torch.rand(batch.item_BL.shape, generator=draw) < config.model.request_dropout
-        batch = batch.hide_requests(hidden_BL)
-        hidden_M = torch.rand(len(problem.items.ids), generator=draw) < config.model.id_dropout
-
-        # 2. positions whose token is a target; padding has no token
-        current = torch.from_numpy(problem.rows.current_RL[chosen]).flatten()
-        weight_PK = problem.weight_TK[current.clamp(min=0)] * (current != NOTHING)[:, None]
-        places = weight_PK.sum(dim=1).nonzero()[:, 0]
-        if len(places) == 0:
-            continue
-
-        # 3. forward, and the loss over the whole catalogue
-        encoding_MD, bias_M = network.items(problem.items, hidden_M)
-        hidden_BLD = network.hidden(encoding_MD, batch)
-        loss = cross_entropy(
-            network.user_vectors(hidden_BLD.flatten(0, 1)[places]),
-            network.item_vectors(encoding_MD, bias_M),
-            problem.target_TK[current[places]],
-            weight_PK[places],
-            chunk=config.chunk_targets,
-        )
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise DivergedError(
-                f"training: the loss is {losses[-1]} at step {step} of {num_steps}; lower "
-                f"{optim.learning_rate=} or {optim.clip_norm=}"
+    with threads(config.num_threads) as each:
+        for step, chosen in enumerate(steps):
+            # 1. the windows of each thread, and the item ids that are hidden in this step
+            packed = [
+                pack(windows, part)
+                for part in shares(chosen, windows.lengths, count=config.num_threads)
+            ]
+            weight = sum(float(problem.weight_TK[one.current_P].sum()) for one in packed)
+            if weight == 0.0:
+                continue
+            hidden_M = (
+                torch.rand(len(problem.items.ids), generator=generator(config.seed, step))
+                < config.model.id_dropout
             )
 
-        # 4. backward and the step
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = step_size(step, num_steps, optim)
-        optimizer.step()
-
-        # 5. progress; the only use of the clock, and it reaches nothing that is kept
-        if step % REPORT_EVERY == 0 or step == num_steps - 1:
-            done = step + 1
-            rate = done / (time.monotonic() - started)
-            tracker.log_metrics(
-                {
-                    "loss": losses[-1],
-                    "gradient_norm": float(norm),
-                    "learning_rate": step_size(step, num_steps, optim),
-                    "targets_per_s": rate * num_targets * num_epochs / num_steps,
-                },
-                step=step,
-            )
-            if step % (10 * REPORT_EVERY) == 0 or done == num_steps:
-                tracker.log_line(
-                    f"step {done}/{num_steps}  loss {losses[-1]:.3f}  "
-                    f"{(num_steps - done) / rate:.0f} s left"
+            # 2. forward and backward of each
+            def learn(
+                shard: int,
+                step: int = step,
+                packed: list[Packed] = packed,
+                hidden_M: Tensor = hidden_M,
+            ) -> tuple[float, tuple[Tensor, ...]]:
+                draw = generator(config.seed, step, shard)
+                loss = loss_of(network, problem, packed[shard], config, hidden_M, draw)
+                grads = torch.autograd.grad(
+                    loss, parameters, materialize_grads=True, allow_unused=True
                 )
+                return loss.item(), grads
+
+            learned = each(learn, range(len(packed)))
+            losses.append(sum(loss for loss, _ in learned) / weight)
+            if not math.isfinite(losses[-1]):
+                raise DivergedError(
+                    f"training: the loss is {losses[-1]} at step {step} of {num_steps}; lower "
+                    f"{optim.learning_rate=} or {optim.clip_norm=}"
+                )
+
+            # 3. the step, with the gradient of the mean over all targets
+            for parameter, *grads in zip(parameters, *(grads for _, grads in learned), strict=True):
+                parameter.grad = functools.reduce(torch.add, grads) / weight
+            norm = torch.nn.utils.clip_grad_norm_(parameters, optim.clip_norm)
+            for group in optimizer.param_groups:
+                group["lr"] = step_size(step, num_steps, optim)
+            optimizer.step()
+
+            # 4. progress; the only use of the clock, and it reaches nothing that is kept
+            if step % REPORT_EVERY == 0 or step == num_steps - 1:
+                done = step + 1
+                rate = done / (time.monotonic() - started)
+                tracker.log_metrics(
+                    {
+                        "loss": losses[-1],
+                        "gradient_norm": float(norm),
+                        "learning_rate": step_size(step, num_steps, optim),
+                        "targets_per_s": rate * num_targets * num_epochs / num_steps,
+                    },
+                    step=step,
+                )
+                if step % (10 * REPORT_EVERY) == 0 or done == num_steps:
+                    tracker.log_line(
+                        f"step {done}/{num_steps}  loss {losses[-1]:.3f}  "
+                        f"{(num_steps - done) / rate:.0f} s left"
+                    )
 
     network.eval()
     tenth = max(1, len(losses) // 10)
@@ -186,4 +198,35 @@ def train(
         num_targets=num_targets,
         first_loss=float(np.mean(losses[:tenth])),
         last_loss=float(np.mean(losses[-tenth:])),
+    )
+
+
+def loss_of(
+    network: Recommender,
+    problem: Problem,
+    packed: Packed,
+    config: RunConfig,
+    hidden_M: Tensor,
+    draw: torch.Generator,
+) -> Tensor:
+    """Return the weighted sum of the losses of all targets of packed windows.
+
+    Some requests and the item ids in ``hidden_M`` are hidden, as they will be in service.
+    """
+    batch = gather_batch(problem.tokens, packed)
+    if config.model.input_facets:
+        hidden_P = torch.rand(len(batch.item_P), generator=draw) < config.model.request_dropout
+        batch = batch.hide_requests(hidden_P)
+    encoding_MD, bias_M = network.items(problem.items, hidden_M)
+    hidden_PD = network.hidden(encoding_MD, batch, draw)
+    # only positions whose token is a target are asked
+    current = torch.from_numpy(packed.current_P)
+    weight_PK = problem.weight_TK[current]
+    places = weight_PK.sum(dim=1).nonzero()[:, 0]
+    return cross_entropy(
+        network.user_vectors(hidden_PD[places]),
+        network.item_vectors(encoding_MD, bias_M),
+        problem.target_TK[current[places]],
+        weight_PK[places],
+        chunk=config.chunk_targets,
     )

@@ -1,21 +1,21 @@
-"""Windows of users packed into rows of fixed length, so that almost no position is padding.
+"""Windows of users laid one after another, without padding.
 
 A window is the run of positions ``[start, end)`` of one user. Position p reads the outcome of the
 token before it and the request of its own token::
 
-    row 0   a a a a a b b b       segment   0 0 0 0 0 1 1 1
-    row 1   c c c c c c c .                 0 0 0 0 0 0 0 -1
+    windows    a: 5 positions    b: 3    c: 7
+    packed     b b b a a a a a c c c c c c c        short ones first
+    lengths    3     5         7
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from training.contracts import Int64
 
 NOTHING = -1
-"""In a row: padding. As a previous token: there is none."""
+"""As a previous token: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,23 +38,27 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackedRows:
-    """R rows of L positions; int64[R, L] each."""
+class Packed:
+    """P positions of W windows, window after window, the shortest first."""
 
-    previous_RL: Int64
-    """Outcome row of each position, NOTHING where there is no token before or no position."""
-    current_RL: Int64
-    """Request row of each position, NOTHING in padding."""
-    segment_RL: Int64
-    """Number of the window within its row, NOTHING in padding."""
-    position_RL: Int64
-    """Position within the window."""
-    window_RL: Int64
-    """Index of the window, NOTHING in padding."""
+    previous_P: Int64
+    """Outcome row of each position, NOTHING where there is no token before."""
+    current_P: Int64
+    """Request row of each position."""
+    lengths_W: Int64
+    """Ascending."""
+    window_W: Int64
+    """Which of the windows each one is."""
 
-    def __len__(self) -> int:
-        """R."""
-        return len(self.current_RL)
+    @property
+    def positions(self) -> Int64:
+        """Position within the window."""
+        return _positions(self.lengths_W)
+
+    @property
+    def lasts(self) -> Int64:
+        """The last position of each window."""
+        return np.cumsum(self.lengths_W) - 1
 
 
 def newest_windows(
@@ -93,86 +97,23 @@ def query_windows(offsets: Int64, *, max_len: int, users: Int64) -> Windows:
     )
 
 
-def pack(windows: Windows, *, row_len: int) -> PackedRows:
-    """Return the windows in as few rows as best-fit-decreasing finds."""
-    row_of, column_of, num_rows = _best_fit_decreasing(windows.lengths, row_len)
-    return _fill(windows, row_of=row_of, column_of=column_of, shape=(num_rows, row_len))
-
-
-def pad(windows: Windows, *, row_len: int) -> PackedRows:
-    """Return one window per row: the reference that ``pack`` is compared with."""
-    row_of = np.arange(len(windows))
-    return _fill(
-        windows, row_of=row_of, column_of=np.zeros_like(row_of), shape=(len(windows), row_len)
-    )
-
-
-def _best_fit_decreasing(
-    lengths: Int64, row_len: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
-    """Return for each window its row and first column, and the number of rows.
-
-    Rows are kept by the room that is left in them; a bit mask of the rooms that occur finds the
-    smallest room that is large enough in one step.
-    """
-    row_of = np.empty(len(lengths), dtype=np.int64)
-    column_of = np.empty(len(lengths), dtype=np.int64)
-    rows_with_room: list[list[int]] = [[] for _ in range(row_len + 1)]
-    rooms = 0
-    num_rows = 0
-    for window in np.argsort(-lengths, kind="stable").tolist():
-        length = int(lengths[window])
-        enough = rooms >> length
-        if enough:
-            room = length + (enough & -enough).bit_length() - 1
-            row = rows_with_room[room].pop()
-            if not rows_with_room[room]:
-                rooms &= ~(1 << room)
-        else:
-            room, row = row_len, num_rows
-            num_rows += 1
-        row_of[window] = row
-        column_of[window] = row_len - room
-        if room > length:
-            rows_with_room[room - length].append(row)
-            rooms |= 1 << (room - length)
-    return row_of, column_of, num_rows
-
-
-def _fill(
-    windows: Windows,
-    *,
-    row_of: npt.NDArray[np.int64],
-    column_of: npt.NDArray[np.int64],
-    shape: tuple[int, int],
-) -> PackedRows:
-    lengths = windows.lengths
-    window = np.repeat(np.arange(len(windows)), lengths)
-    ends = np.cumsum(lengths)
-    position = np.arange(len(window)) - np.repeat(ends - lengths, lengths)
-    place = (row_of[window], column_of[window] + position)
-
-    current = windows.current_start[window] + position
-    has_query = windows.query != NOTHING
-    current[ends[has_query] - 1] = windows.query[has_query]
+def pack(windows: Windows, chosen: Int64 | None = None) -> Packed:
+    """Return the windows ``chosen``, all by default, without a gap between them."""
+    chosen = np.arange(len(windows)) if chosen is None else chosen
+    chosen = chosen[np.argsort(windows.lengths[chosen], kind="stable")]
+    lengths = windows.lengths[chosen]
+    position = _positions(lengths)
+    current = np.repeat(windows.current_start[chosen], lengths) + position
     # the token before is one earlier in the same user, also before a query
-    first = windows.previous_start[window]
-    previous = np.where(position == 0, first, windows.current_start[window] + position - 1)
-    # the k-th window of a row has the k-th smallest column
-    order = np.lexsort((column_of, row_of))
-    sorted_rows = row_of[order]
-    segment = np.empty(len(windows), dtype=np.int64)
-    segment[order] = np.arange(len(windows)) - np.searchsorted(sorted_rows, sorted_rows)
-
-    def placed(values: npt.NDArray[np.int64]) -> Int64:
-        full = np.full(shape, NOTHING, dtype=np.int64)
-        full[place] = values
-        return full
-
-    return PackedRows(
-        previous_RL=placed(previous),
-        current_RL=placed(current),
-        segment_RL=placed(segment[window]),
-        position_RL=np.maximum(placed(position), 0),
-        window_RL=placed(window),
+    previous = np.where(
+        position == 0, np.repeat(windows.previous_start[chosen], lengths), current - 1
     )
+    query, last = windows.query[chosen], np.cumsum(lengths) - 1
+    current[last[query != NOTHING]] = query[query != NOTHING]
+    return Packed(previous_P=previous, current_P=current, lengths_W=lengths, window_W=chosen)
+
+
+def _positions(lengths: Int64) -> Int64:
+    ends = np.cumsum(lengths)
+    positions: Int64 = np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths)
+    return positions

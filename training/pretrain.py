@@ -18,7 +18,7 @@ from training.features.tokens import build_token_features
 from training.fingerprint import fingerprint
 from training.loop import Trained, deterministic, train
 from training.model.recommender import Recommender
-from training.packing import newest_windows, pack
+from training.packing import newest_windows
 from training.problem import Problem, age_weights, ask, log_popularity
 from training.tokens.targets import is_target
 from training.tracker import Tracker
@@ -40,11 +40,10 @@ def pretrain(data: TrainingData, config: RunConfig, folder: Path, tracker: Track
     weights = age_weights(histories, config.targets, as_of=data.as_of)
     weights *= is_target(histories, schema)
     target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
-    max_len = config.model.max_seq_len
     problem = Problem(
         items=items,
         tokens=tokens,
-        rows=pack(newest_windows(tokens.offsets, max_len=max_len), row_len=max_len),
+        windows=newest_windows(tokens.offsets, max_len=config.model.max_seq_len),
         target_TK=target_TK,
         weight_TK=weight_TK,
     )

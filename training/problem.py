@@ -1,4 +1,4 @@
-"""What a run learns: the rows it reads and what each position is asked for.
+"""What a run learns: the windows it reads and what each position is asked for.
 
 The position of a target is asked for its own item and for the next few targets after it, with
 less and less weight: the published vector has to answer for a day, not for one click.
@@ -25,7 +25,7 @@ from training.config import TargetConfig
 from training.contracts import UNKNOWN_INSTANT, Histories, Int64
 from training.features.items import ItemFeatures
 from training.features.tokens import HOUR_US, TokenFeatures
-from training.packing import NOTHING, PackedRows
+from training.packing import Windows, pack
 from training.tokens.targets import microseconds
 
 Bool = npt.NDArray[np.bool_]
@@ -36,11 +36,11 @@ _DAY_US = 24 * HOUR_US
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Rows to read, and what the position of each token is asked for."""
+    """Windows to read, and what the position of each token is asked for."""
 
     items: ItemFeatures
     tokens: TokenFeatures
-    rows: PackedRows
+    windows: Windows
     target_TK: Tensor
     """int64: rows of ``items``."""
     weight_TK: Tensor
@@ -48,9 +48,9 @@ class Problem:
 
     @property
     def num_targets(self) -> int:
-        """Pairs of a position in the rows and a target that it is asked for."""
-        current = self.rows.current_RL[self.rows.current_RL != NOTHING]
-        return int((self.weight_TK[torch.from_numpy(current)] > 0).sum())
+        """Pairs of a position in the windows and a target that it is asked for."""
+        current = torch.from_numpy(pack(self.windows).current_P)
+        return int((self.weight_TK[current] > 0).sum())
 
 
 def age_weights(histories: Histories, config: TargetConfig, *, as_of: datetime) -> Float32:

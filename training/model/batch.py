@@ -1,6 +1,6 @@
-"""The tensors of some packed rows.
+"""The tensors of some packed windows.
 
-Legend: B rows, L positions, A outcome columns, C request categories, N request numbers.
+Legend: P positions, A outcome columns, C request categories, N request numbers.
 """
 
 from dataclasses import dataclass, replace
@@ -9,51 +9,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.contracts import Int64
 from training.features.tokens import TokenFeatures
-from training.packing import NOTHING, PackedRows
+from training.model.jagged import Layout
+from training.packing import NOTHING, Packed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What the model reads of some rows; padding holds zeros."""
+    """What the model reads of some windows."""
 
-    item_BL: Tensor
+    item_P: Tensor
     """int64: item of the token before."""
-    outcome_BLA: Tensor
-    has_previous_BL: Tensor
-    request_BLC: Tensor
-    request_BLN: Tensor
-    gap_BL: Tensor
-    segment_BL: Tensor
-    position_BL: Tensor
+    outcome_PA: Tensor
+    has_previous_P: Tensor
+    request_PC: Tensor
+    request_PN: Tensor
+    gap_P: Tensor
+    layout: Layout
 
-    def hide_requests(self, hidden_BL: Tensor) -> "Batch":
+    def hide_requests(self, hidden_P: Tensor) -> "Batch":
         """Return the batch with the request of some positions unknown; the gap stays known."""
-        kept_BL1 = ~hidden_BL[..., None]
+        kept_P1 = ~hidden_P[:, None]
         return replace(
-            self,
-            request_BLC=self.request_BLC * kept_BL1,
-            request_BLN=self.request_BLN * kept_BL1,
+            self, request_PC=self.request_PC * kept_P1, request_PN=self.request_PN * kept_P1
         )
 
 
-def gather_batch(tokens: TokenFeatures, rows: PackedRows, chosen: Int64) -> Batch:
-    """Return the batch of the rows ``chosen``."""
-    previous = rows.previous_RL[chosen]
-    current = torch.from_numpy(rows.current_RL[chosen])
-    has_previous = previous != NOTHING
+def gather_batch(tokens: TokenFeatures, packed: Packed, layout: Layout | None = None) -> Batch:
+    """Return the batch of packed windows."""
+    current = torch.from_numpy(packed.current_P)
+    has_previous = packed.previous_P != NOTHING
     # the last outcome row is the empty one, which positions without a past read
-    before = torch.from_numpy(np.where(has_previous, previous, tokens.num_tokens))
-    # padding reads the request of any row: nothing reads padding
-    current = current.clamp(min=0)
+    before = torch.from_numpy(np.where(has_previous, packed.previous_P, tokens.num_tokens))
     return Batch(
-        item_BL=tokens.item_T[before],
-        outcome_BLA=tokens.outcome_TA[before],
-        has_previous_BL=torch.from_numpy(has_previous),
-        request_BLC=tokens.request_TC[current],
-        request_BLN=tokens.request_TN[current],
-        gap_BL=tokens.gap_T[current],
-        segment_BL=torch.from_numpy(rows.segment_RL[chosen]),
-        position_BL=torch.from_numpy(rows.position_RL[chosen]),
+        item_P=tokens.item_T[before],
+        outcome_PA=tokens.outcome_TA[before],
+        has_previous_P=torch.from_numpy(has_previous),
+        request_PC=tokens.request_TC[current],
+        request_PN=tokens.request_TN[current],
+        gap_P=tokens.gap_T[current],
+        layout=layout or Layout.of(packed.lengths_W),
     )

@@ -27,18 +27,20 @@ class ItemEncoder(nn.Module):
         """Make the weights for a vocabulary; ``spec`` fixes the metadata's categories."""
         super().__init__()
         width = config.model_dim
-        sizes = [len(values) + 1 for values in spec.item_categories.values()]
-        self.categories = CategoryEmbedding(sizes, config.facet_dim)
-        self.genres = nn.Linear(len(spec.genres), config.facet_dim, bias=False)
-        mixed = (len(sizes) + 1) * config.facet_dim + NUM_ITEM_NUMBERS
-        self.mix_in = nn.Linear(mixed, width)
-        self.mix_out = nn.Linear(width, width)
-        self.gate = nn.Linear(2 * width, width)
+        self.has_metadata = config.item_metadata
+        if self.has_metadata:
+            sizes = [len(values) + 1 for values in spec.item_categories.values()]
+            self.categories = CategoryEmbedding(sizes, config.facet_dim)
+            self.genres = nn.Linear(len(spec.genres), config.facet_dim, bias=False)
+            mixed = (len(sizes) + 1) * config.facet_dim + NUM_ITEM_NUMBERS
+            self.mix_in = nn.Linear(mixed, width)
+            self.mix_out = nn.Linear(width, width)
+            self.gate = nn.Linear(2 * width, width)
+            self.metadata_bias = nn.Linear(width, 1, bias=False)
         self.id_rows = nn.Parameter(torch.randn(vocabulary_size, width) * width**-0.5)
         self.unknown_row = nn.Parameter(torch.zeros(width))
         self.id_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.unknown_bias = nn.Parameter(torch.zeros(()))
-        self.metadata_bias = nn.Linear(width, 1, bias=False)
 
     @torch.no_grad()
     def start_at(self, bias_V: Tensor) -> None:
@@ -47,13 +49,15 @@ class ItemEncoder(nn.Module):
 
     def forward(self, items: ItemFeatures, hidden_M: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return encodings ``[M, D]`` and biases ``[M]``; ids in ``hidden_M`` read as unknown."""
-        metadata_MD = self._metadata(items)
         extra = len(items.ids) - self.id_rows.shape[0]
         id_MD = torch.cat([self.id_rows, self.unknown_row.expand(extra, -1)])
         bias_M = torch.cat([self.id_bias, self.unknown_bias.expand(extra)])
         if hidden_M is not None:
             id_MD = torch.where(hidden_M[:, None], self.unknown_row, id_MD)
             bias_M = torch.where(hidden_M, self.unknown_bias, bias_M)
+        if not self.has_metadata:
+            return id_MD, bias_M
+        metadata_MD = self._metadata(items)
         gate_MD = torch.sigmoid(self.gate(torch.cat([id_MD, metadata_MD], dim=-1)))
         encoding_MD = gate_MD * id_MD + (1.0 - gate_MD) * metadata_MD
         return encoding_MD, bias_M + self.metadata_bias(metadata_MD)[:, 0]

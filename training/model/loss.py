@@ -51,7 +51,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def cross_entropy(
     user_RS: Tensor, item_MS: Tensor, target_RK: Tensor, weight_RK: Tensor, *, chunk: int
 ) -> Tensor:
-    """Return the weighted mean of ``-log softmax(user . item)[target]`` over all items.
+    """Return the weighted sum of ``-log softmax(user . item)[target]`` over all items.
 
     A position's targets share its logits, so more of them cost next to nothing. At most
     ``chunk * M`` logits exist at a time; the value does not depend on ``chunk`` but for rounding.
@@ -60,4 +60,4 @@ def cross_entropy(
     total: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         user_RS, item_MS, target_RK, weight_RK, chunk
     )
-    return total / weight_RK.sum()
+    return total

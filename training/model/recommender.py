@@ -2,7 +2,8 @@
 
     user vector = [ W h, 1 ]        item vector = [ P e, bias ]        logit = user . item
 
-Legend: B rows, L positions, M items, R chosen positions, D model width, S score width.
+A tied output has no W and no P: the hidden state meets the very vectors that the input reads.
+Legend: P positions, M items, R chosen positions, D model width, S score width.
 """
 
 import torch
@@ -16,6 +17,12 @@ from training.model.inputs import InputEmbedding
 from training.model.items import ItemEncoder
 
 
+def _out(config: ModelConfig) -> nn.Module:
+    if config.tied_output:
+        return nn.Identity()
+    return nn.Linear(config.model_dim, config.score_dim, bias=False)
+
+
 class Recommender(nn.Module):
     """Causal transformer over tokens, built from what the log declares."""
 
@@ -24,20 +31,25 @@ class Recommender(nn.Module):
         self.items = ItemEncoder(config, spec, vocabulary_size=vocabulary_size)
         self.inputs = InputEmbedding(config, spec)
         self.backbone = Backbone(config)
-        self.user_out = nn.Linear(config.model_dim, config.score_dim, bias=False)
-        self.item_out = nn.Linear(config.model_dim, config.score_dim, bias=False)
+        self.has_bias = config.item_bias
+        self.user_out, self.item_out = _out(config), _out(config)
 
-    def hidden(self, encoding_MD: Tensor, batch: Batch) -> Tensor:
-        """Return hidden states ``[B, L, D]``."""
-        x_BLD = self.inputs(encoding_MD, batch)
-        hidden_BLD: Tensor = self.backbone(x_BLD, batch.segment_BL, batch.position_BL)
-        return hidden_BLD
+    def hidden(
+        self, encoding_MD: Tensor, batch: Batch, draw: torch.Generator | None = None
+    ) -> Tensor:
+        """Return hidden states ``[P, D]``; dropout draws from ``draw``, where there is one."""
+        x_PD = self.inputs(encoding_MD, batch, draw)
+        hidden_PD: Tensor = self.backbone(x_PD, batch.layout, draw)
+        return hidden_PD
 
     def user_vectors(self, hidden_RD: Tensor) -> Tensor:
-        """Return ``[R, S + 1]``."""
-        projected_RS = self.user_out(hidden_RD)
+        """Return ``[R, S + 1]``, or ``[R, S]`` of a model without biases."""
+        projected_RS: Tensor = self.user_out(hidden_RD)
+        if not self.has_bias:
+            return projected_RS
         return torch.cat([projected_RS, torch.ones_like(projected_RS[:, :1])], dim=1)
 
     def item_vectors(self, encoding_MD: Tensor, bias_M: Tensor) -> Tensor:
-        """Return ``[M, S + 1]``."""
-        return torch.cat([self.item_out(encoding_MD), bias_M[:, None]], dim=1)
+        """Return ``[M, S + 1]``, or ``[M, S]`` of a model without biases."""
+        projected_MS: Tensor = self.item_out(encoding_MD)
+        return torch.cat([projected_MS, bias_M[:, None]], dim=1) if self.has_bias else projected_MS

@@ -1,3 +1,4 @@
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import OptimConfig, RunConfig
+from training.config import ModelConfig, OptimConfig, RunConfig
 from training.contracts import Histories
 from training.errors import DivergedError, NoDataError
 from training.features.catalogue import Catalogue
 from training.features.items import build_item_features
 from training.features.spec import build_spec
 from training.features.tokens import build_token_features
-from training.loop import deterministic, make_optimizer, step_size, train
+from training.loop import deterministic, make_optimizer, step_size, steps_of, train
 from training.model.batch import gather_batch
 from training.model.recommender import Recommender
-from training.packing import newest_windows, pack, pad, query_windows
+from training.packing import newest_windows, pack, query_windows
 from training.problem import Problem, age_weights, ask
 from training.recipes import tiny
 from training.schema import EventSchema
@@ -40,11 +41,11 @@ def make_problem(
     weights = age_weights(histories, config.targets, as_of=AS_OF)
     weights *= is_target(histories, schema)
     target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
-    rows = pack(newest_windows(tokens.offsets, max_len=32), row_len=32)
+    windows = newest_windows(tokens.offsets, max_len=32)
     torch.manual_seed(0)
     network = Recommender(config.model, spec, vocabulary_size=items.num_vocabulary)
     return network, Problem(
-        items=items, tokens=tokens, rows=rows, target_TK=target_TK, weight_TK=weight_TK
+        items=items, tokens=tokens, windows=windows, target_TK=target_TK, weight_TK=weight_TK
     )
 
 
@@ -52,14 +53,14 @@ def make_problem(
 def query(network: Recommender, learned: Problem) -> np.ndarray:
     """Return the scores of every item for every user at the end of the history."""
     users = np.arange(len(learned.tokens.offsets) - 1)
-    rows = pad(query_windows(learned.tokens.offsets, max_len=32, users=users), row_len=32)
+    packed = pack(query_windows(learned.tokens.offsets, max_len=32, users=users))
     encoding_MD, bias_M = network.items(learned.items)
-    hidden_BLD = network.hidden(encoding_MD, gather_batch(learned.tokens, rows, users))
-    is_query = torch.from_numpy(rows.current_RL >= learned.tokens.num_tokens)
-    scores = (
-        network.user_vectors(hidden_BLD[is_query]) @ network.item_vectors(encoding_MD, bias_M).T
-    )
-    return scores.numpy()
+    hidden_PD = network.hidden(encoding_MD, gather_batch(learned.tokens, packed))
+    user_WS = network.user_vectors(hidden_PD[packed.lasts])
+    scores_WM = user_WS @ network.item_vectors(encoding_MD, bias_M).T
+    scores = np.empty(scores_WM.shape, dtype=np.float32)
+    scores[packed.window_W] = scores_WM.numpy()
+    return scores
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_model_learns_what_popularity_cannot_know(
     network, learned = make_problem(histories, catalogue, watching, histories.items, config)
 
     with deterministic(1):
-        train(network, learned, config, optim=config.optim, num_epochs=20, tracker=tracker)
+        train(network, learned, config, optim=config.optim, num_epochs=50, tracker=tracker)
         vectors = query(network, learned)
 
     own = np.arange(10)[None, :] // 5 == (np.arange(60) % 2)[:, None]
@@ -181,3 +182,54 @@ def test_only_matrices_decay(problem: Any) -> None:
     assert any(p is network.items.id_rows for p in matrices["params"])
     assert any(p is network.items.id_bias for p in others["params"])
     assert len(matrices["params"]) + len(others["params"]) == len(list(network.parameters()))
+
+
+def weights_after(problem: Any, tracker: Any, **changes: Any) -> list[torch.Tensor]:
+    network, learned, config = problem
+    copied = copy.deepcopy(network)
+    run((copied, learned, config), tracker, **changes)
+    return [weight.detach() for weight in copied.parameters()]
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_run_is_a_function_of_its_config(problem: Any, tracker: Any, num_threads: int) -> None:
+    one, other = (weights_after(problem, tracker, num_threads=num_threads) for _ in range(2))
+
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    another = weights_after(problem, tracker, num_threads=num_threads, seed=2)
+    assert not all(torch.equal(a, b) for a, b in zip(one, another, strict=True))
+
+
+def test_a_step_shared_out_to_threads_is_the_step_of_one(problem: Any, tracker: Any) -> None:
+    network, learned, config = problem
+    still = replace(config.model, dropout=0.0, request_dropout=0.0)
+    one, two = (
+        weights_after(
+            (network_with(network, still), learned, config), tracker, model=still, num_threads=n
+        )
+        for n in (1, 2)
+    )
+
+    for a, b in zip(one, two, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
+
+
+def network_with(network: Recommender, model: ModelConfig) -> Recommender:
+    """Return a copy that drops as ``model`` says."""
+    copied = copy.deepcopy(network)
+    for block in copied.backbone.blocks:
+        block.dropout = model.dropout
+    return copied
+
+
+@pytest.mark.parametrize("batch_tokens", [32, 100, 4096])
+def test_every_epoch_has_every_window_once_and_as_many_steps(
+    problem: Any, batch_tokens: int
+) -> None:
+    windows = problem[1].windows
+    epochs = [steps_of(windows, batch_tokens=batch_tokens, epoch=n, seed=1) for n in range(3)]
+
+    for steps in epochs:
+        assert len(steps) == math.ceil(windows.lengths.sum() / batch_tokens)
+        assert sorted(np.concatenate(steps).tolist()) == list(range(len(windows)))
+    assert not np.array_equal(np.concatenate(epochs[0]), np.concatenate(epochs[1]))

@@ -14,8 +14,9 @@ from training.features.items import ItemFeatures, build_item_features
 from training.features.spec import FeatureSpec, build_spec
 from training.features.tokens import build_token_features
 from training.model.batch import gather_batch
+from training.model.jagged import Layout
 from training.model.recommender import Recommender
-from training.packing import NOTHING, PackedRows, newest_windows, pack
+from training.packing import newest_windows, pack
 from training.schema import EventSchema
 
 AS_OF = datetime(2026, 3, 4, tzinfo=UTC)
@@ -33,18 +34,15 @@ class Scorer:
     items: ItemFeatures
 
     @torch.no_grad()
-    def hidden_of_tokens(
-        self, histories: Histories, arrange: Callable[..., PackedRows] = pack
-    ) -> Tensor:
+    def hidden_of_tokens(self, histories: Histories, *, together: float = 1.25) -> Tensor:
         """Return the hidden state of the position of every token, ``[T, D]``."""
         tokens = build_token_features(histories, self.spec, self.items, as_of=AS_OF)
-        rows = arrange(newest_windows(tokens.offsets, max_len=16), row_len=16)
+        packed = pack(newest_windows(tokens.offsets, max_len=16))
         encoding_MD, _ = self.network.items(self.items)
-        batch = gather_batch(tokens, rows, np.arange(len(rows)))
-        hidden_BLD = self.network.hidden(encoding_MD, batch)
-        is_token = rows.current_RL != NOTHING
-        hidden_TD = torch.empty(int(is_token.sum()), CONFIG.model_dim)
-        hidden_TD[rows.current_RL[is_token]] = hidden_BLD[torch.from_numpy(is_token)]
+        layout = Layout.of(packed.lengths_W, together=together)
+        hidden_PD = self.network.hidden(encoding_MD, gather_batch(tokens, packed, layout))
+        hidden_TD = torch.empty_like(hidden_PD)
+        hidden_TD[packed.current_P] = hidden_PD
         return hidden_TD
 
     @torch.no_grad()

@@ -1,57 +1,82 @@
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
 
 from training.config import ModelConfig
-from training.model.backbone import Backbone, rotary, rotate, visible
+from training.model.backbone import Backbone, rotary, rotate
+from training.model.jagged import Layout
 
-CONFIG = ModelConfig(model_dim=8, num_heads=2, hidden_dim=16, max_seq_len=8, dropout=0.0)
+CONFIG = ModelConfig(model_dim=8, num_heads=2, hidden_dim=16, max_seq_len=8, dropout=0.5)
+LENGTHS = np.array([2, 3, 6])
+LAST = slice(5, 11)  # the positions of the longest window
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "plain": {"norm": "layer", "feed_forward": "plain", "positions": "learned"},
+}
 
 
-def backbone() -> Backbone:
+@pytest.fixture(params=SHAPES)
+def layers(request: pytest.FixtureRequest) -> Backbone:
     torch.manual_seed(0)
-    return Backbone(CONFIG).eval()
+    return Backbone(replace(CONFIG, **SHAPES[request.param]))
 
 
-def test_a_later_position_never_changes_an_earlier_output() -> None:
-    x_BLD = torch.randn(2, 6, 8)
-    segment_BL, position_BL = torch.zeros(2, 6, dtype=torch.long), torch.arange(6).expand(2, 6)
-    changed_BLD = x_BLD.clone()
-    changed_BLD[:, 4:] += 1.0
-    layers = backbone()
+def test_a_later_position_never_changes_an_earlier_output(layers: Backbone) -> None:
+    x_PD, layout = torch.randn(11, 8), Layout.of(LENGTHS)
+    changed_PD = x_PD.clone()
+    changed_PD[9:] += torch.randn(2, 8)
 
-    before = layers(x_BLD, segment_BL, position_BL)
-    after = layers(changed_BLD, segment_BL, position_BL)
+    before, after = layers(x_PD, layout), layers(changed_PD, layout)
 
-    torch.testing.assert_close(before[:, :4], after[:, :4], rtol=0, atol=0)
-    assert not torch.equal(before[:, 4:], after[:, 4:])
+    torch.testing.assert_close(before[:9], after[:9], rtol=0, atol=0)
+    assert not torch.equal(before[9:], after[9:])
 
 
-def test_a_neighbour_in_the_row_never_changes_an_output() -> None:
-    x_BLD = torch.randn(1, 6, 8)
-    segment_BL = torch.tensor([[0, 0, 0, 1, 1, 1]])
-    position_BL = torch.tensor([[0, 1, 2, 0, 1, 2]])
-    changed_BLD = x_BLD.clone()
-    changed_BLD[:, :3] += 1.0
-    layers = backbone()
+def test_a_neighbour_never_changes_an_output(layers: Backbone) -> None:
+    x_PD, layout = torch.randn(11, 8), Layout.of(LENGTHS)
+    changed_PD = x_PD.clone()
+    changed_PD[:5] += torch.randn(5, 8)
 
-    before = layers(x_BLD, segment_BL, position_BL)
-    after = layers(changed_BLD, segment_BL, position_BL)
+    before, after = layers(x_PD, layout), layers(changed_PD, layout)
 
-    torch.testing.assert_close(before[:, 3:], after[:, 3:], rtol=0, atol=0)
+    torch.testing.assert_close(before[LAST], after[LAST], rtol=0, atol=0)
+    assert not torch.isclose(before[:5], after[:5]).all()
 
 
-def test_padding_is_seen_by_nothing_and_sees_something() -> None:
-    visible_LM = visible(torch.tensor([[0, 0, -1, -1]]))[0, 0]
+def test_the_gradient_of_packed_windows_is_that_of_padded_ones(layers: Backbone) -> None:
+    grads = []
+    for together in (1.0, math.inf):
+        x_PD = torch.randn(11, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        layers.zero_grad()
+        (layers(x_PD, Layout.of(LENGTHS, together=together)) ** 2).sum().backward()
+        grads.append([x_PD.grad, *(weight.grad for weight in layers.parameters())])
 
-    assert not visible_LM[:2, 2:].any()
-    assert visible_LM.any(dim=1).all()
+    for packed, padded in zip(*grads, strict=True):
+        torch.testing.assert_close(packed, padded, rtol=0, atol=1e-4)
+
+
+def test_dropout_is_a_function_of_what_it_draws_from(layers: Backbone) -> None:
+    x_PD, layout = torch.randn(11, 8), Layout.of(LENGTHS)
+
+    def out(seed: int) -> torch.Tensor:
+        return layers(x_PD, layout, torch.Generator().manual_seed(seed))
+
+    assert torch.equal(out(1), out(1))
+    assert not torch.equal(out(1), out(2))
+    assert not torch.equal(out(1), layers(x_PD, layout))
 
 
 def test_attention_depends_on_distance_only() -> None:
-    q_1HLK, k_1HLK = torch.randn(1, 1, 1, 4), torch.randn(1, 1, 1, 4)
+    q_1HK, k_1HK = torch.randn(1, 1, 4), torch.randn(1, 1, 4)
 
     def score(q_at: int, k_at: int) -> float:
-        q = rotate(q_1HLK, rotary(torch.tensor([[q_at]]), 4))
-        k = rotate(k_1HLK, rotary(torch.tensor([[k_at]]), 4))
+        q = rotate(q_1HK, rotary(torch.tensor([q_at]), 4))
+        k = rotate(k_1HK, rotary(torch.tensor([k_at]), 4))
         return float((q * k).sum())
 
     assert abs(score(5, 2) - score(103, 100)) < 1e-4

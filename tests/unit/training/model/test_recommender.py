@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor
 from training.contracts import Histories
 from training.features.tokens import build_token_features
 from training.model.batch import gather_batch
-from training.packing import newest_windows, pack, pad
+from training.packing import newest_windows, pack
 
 AS_OF = datetime(2026, 3, 4, tzinfo=UTC)
 USER = 9  # the user with ten tokens
@@ -111,9 +112,9 @@ def test_another_user_changes_nothing(scorer: Any, histories: Histories) -> None
     torch.testing.assert_close(before[own], after[own], rtol=0, atol=0)
 
 
-def test_packed_rows_give_what_padded_rows_give(scorer: Any, histories: Histories) -> None:
+def test_packed_windows_give_what_padded_rows_give(scorer: Any, histories: Histories) -> None:
     packed = scorer.hidden_of_tokens(histories)
-    padded = scorer.hidden_of_tokens(histories, pad)
+    padded = scorer.hidden_of_tokens(histories, together=math.inf)
 
     torch.testing.assert_close(packed, padded, rtol=0, atol=1e-5)
 
@@ -158,14 +159,13 @@ def test_hiding_a_request_leaves_only_the_time_since_the_last_token(
     batches = []
     for one in (histories, changed):
         tokens = build_token_features(one, scorer.spec, scorer.items, as_of=AS_OF)
-        rows = pack(newest_windows(tokens.offsets, max_len=16), row_len=16)
-        batch = gather_batch(tokens, rows, np.arange(len(rows)))
-        batches.append(batch.hide_requests(torch.ones_like(batch.item_BL, dtype=torch.bool)))
+        batch = gather_batch(tokens, pack(newest_windows(tokens.offsets, max_len=16)))
+        batches.append(batch.hide_requests(torch.ones_like(batch.item_P, dtype=torch.bool)))
 
-    assert torch.equal(batches[0].request_BLC, batches[1].request_BLC)
-    assert not batches[0].request_BLC.any()
-    assert not batches[0].request_BLN.any()
-    assert batches[0].gap_BL.any()
+    assert torch.equal(batches[0].request_PC, batches[1].request_PC)
+    assert not batches[0].request_PC.any()
+    assert not batches[0].request_PN.any()
+    assert batches[0].gap_P.any()
 
 
 def test_items_without_a_weight_row_read_the_unknown_one(scorer: Any) -> None:
