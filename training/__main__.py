@@ -43,7 +43,7 @@ def find_data(root: Path, *, through: date | None) -> TrainingData:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Pretrain; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m training", description="Pretrain a model.")
-    parser.add_argument("recipe", help="demo, kuairand, own_log, tiny, or package.module:function")
+    parser.add_argument("recipe", help="one of training/recipes.py, or package.module:function")
     parser.add_argument("--data", type=Path, required=True, help="folder with the inputs")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; must not exist")
     parser.add_argument("--through", type=date.fromisoformat, help="last day to read, YYYY-MM-DD")

@@ -8,6 +8,9 @@ from typing import Any
 from training.config import ModelConfig, OptimConfig, RunConfig, TargetConfig
 from training.errors import ConfigError
 
+ALWAYS = 1e9
+"""A time without end: every target counts alike, however old or far ahead."""
+
 
 def demo() -> RunConfig:
     """Return the run for the simulated world: 50 k tokens of 4,000 users, 1,200 items."""
@@ -80,6 +83,43 @@ def releases() -> RunConfig:
     )
 
 
+def sasrec() -> RunConfig:
+    """Return the shape that most tables are measured with: SASRec with a full softmax.
+
+    Items alone, learned positions, two layers of 64 (Kang & McAuley 2018, arXiv:1808.09781), with
+    the loss over the whole catalogue that makes it strong (Klenitskiy & Vasilev 2023,
+    arXiv:2309.07602).
+    """
+    return RunConfig(
+        model=ModelConfig(
+            model_dim=64,
+            score_dim=64,
+            num_layers=2,
+            num_heads=1,
+            hidden_dim=64,
+            max_seq_len=200,
+            dropout=0.2,
+            input_dropout=0.2,
+            id_dropout=0.0,
+            positions="learned",
+            norm="layer",
+            feed_forward="plain",
+            input_facets=False,
+            item_metadata=False,
+            item_bias=False,
+            tied_output=True,
+        ),
+        targets=TargetConfig(
+            num_targets=1, half_life_days=ALWAYS, window_hours=ALWAYS, prefix_weight=1.0
+        ),
+        optim=OptimConfig(
+            learning_rate=1e-3, weight_decay=0.0, warmup_share=0.02, final_share=0.1, clip_norm=5.0
+        ),
+        num_epochs=80,
+        batch_tokens=12_800,
+    )
+
+
 def tiny() -> RunConfig:
     """Return a run that takes a second on a hundred users: for tests."""
     return RunConfig(
@@ -100,6 +140,7 @@ _RECIPES: dict[str, Callable[[], RunConfig]] = {
     "own_log": own_log,
     "ratings": ratings,
     "releases": releases,
+    "sasrec": sasrec,
     "tiny": tiny,
 }
 

@@ -35,10 +35,15 @@ ACTIONS = ("play", "trailer", "list_add", "thumb_up", "thumb_down", "liked", "ra
 
 def install(name: str, folder: Path) -> Path:
     """Return the interpreter of a library's environment, made on the first call."""
+    return install_into(folder, PACKAGES[name])
+
+
+def install_into(folder: Path, steps: list[list[str]]) -> Path:
+    """Return the interpreter of an environment with these packages, made on the first call."""
     python = folder / "bin" / "python"
     if not (folder / ".ready").exists():
         venv.create(folder, with_pip=True, clear=True)
-        for packages in PACKAGES[name]:
+        for packages in steps:
             command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             subprocess.run([*command, *packages], check=True)
         (folder / ".ready").touch()

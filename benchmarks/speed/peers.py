@@ -1,0 +1,190 @@
+"""Libraries that users would pick instead, each in an environment of its own.
+
+    <environment>/bin/python benchmarks/speed/peers.py rectools --data <ml-1m> --seconds 60
+
+Imports nothing of the project: the environments do not have it. An event is a target that is
+trained on, padding left out, for every contender.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PACKAGES = {
+    # torch first and exactly: an unpinned one may bring gigabytes of CUDA
+    "rectools": [["torch==2.13.0"], ["rectools[torch]==0.19.0"]],
+    "plain_torch": [["torch==2.13.0"], ["numpy"]],
+}
+MAX_LEN, WIDTH, LAYERS, BATCH, DROPOUT = 200, 64, 2, 128, 0.2
+WARM_UP_STEPS = 3
+
+
+class Clock:
+    """Counts events after some steps, and says when the time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.steps, self.events = seconds, 0, 0
+        self.began = self.cpu_began = 0.0
+        self.loss = float("nan")
+
+    def step(self, events: int, loss: float) -> bool:
+        """Note a step; return whether the time is over."""
+        self.steps += 1
+        self.loss = loss
+        if self.steps == WARM_UP_STEPS:
+            self.began, self.cpu_began = time.monotonic(), time.process_time()
+        elif self.steps > WARM_UP_STEPS:
+            self.events += events
+        return self.steps > WARM_UP_STEPS and time.monotonic() - self.began >= self.seconds
+
+    def figures(self) -> dict[str, float]:
+        """Return what was counted."""
+        return {
+            "events": self.events,
+            "wall_s": time.monotonic() - self.began,
+            "cpu_s": time.process_time() - self.cpu_began,
+            "loss": self.loss,
+        }
+
+
+def histories(folder: Path) -> dict[int, list[int]]:
+    """Return each user's items but the last two."""
+    found: dict[int, list[int]] = {}
+    for line in (folder / "ml-1m_sas.txt").read_text().splitlines():
+        user, item = line.split()
+        found.setdefault(int(user), []).append(int(item))
+    return {user: items[:-2] for user, items in found.items()}
+
+
+def rectools(folder: Path, clock: Clock) -> None:
+    """SASRecModel of RecTools, full softmax, as it is fitted by its users."""
+    import pandas as pd
+    from pytorch_lightning import Callback, Trainer
+    from rectools import Columns
+    from rectools.dataset import Dataset
+    from rectools.models import SASRecModel
+
+    rows = [
+        (user, item, pd.Timestamp(at, unit="s"), 1.0)
+        for user, items in histories(folder).items()
+        for at, item in enumerate(items)
+    ]
+    columns = [Columns.User, Columns.Item, Columns.Datetime, Columns.Weight]
+    dataset = Dataset.construct(pd.DataFrame(rows, columns=columns))
+
+    class Stop(Callback):
+        def on_train_batch_end(
+            self, trainer: Any, _module: Any, outputs: Any, batch: Any, _index: int
+        ) -> None:
+            if clock.step(int((batch["y"] != 0).sum()), float(outputs["loss"])):
+                trainer.should_stop = True
+
+    def trainer() -> Any:
+        return Trainer(
+            max_epochs=1000,
+            min_epochs=0,
+            accelerator="cpu",
+            callbacks=[Stop()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+    model = SASRecModel(
+        n_factors=WIDTH,
+        n_blocks=LAYERS,
+        n_heads=1,
+        session_max_len=MAX_LEN,
+        batch_size=BATCH,
+        dropout_rate=DROPOUT,
+        loss="softmax",
+        lr=1e-3,
+        get_trainer_func=trainer,
+    )
+    model.fit(dataset)
+
+
+def plain_torch(folder: Path, clock: Clock) -> None:
+    """Sixty careful lines of torch: padded rows, the head on real positions, a mean over them."""
+    import numpy as np
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    class Net(nn.Module):
+        def __init__(self, num_items: int) -> None:
+            super().__init__()
+            self.items = nn.Embedding(num_items + 1, WIDTH, padding_idx=0)
+            nn.init.normal_(self.items.weight, std=WIDTH**-0.5)
+            self.positions = nn.Embedding(MAX_LEN, WIDTH)
+            self.drop = nn.Dropout(DROPOUT)
+            self.blocks = nn.ModuleList(
+                nn.ModuleDict(
+                    {
+                        "n1": nn.LayerNorm(WIDTH),
+                        "qkv": nn.Linear(WIDTH, 3 * WIDTH),
+                        "o": nn.Linear(WIDTH, WIDTH),
+                        "n2": nn.LayerNorm(WIDTH),
+                        "f1": nn.Linear(WIDTH, WIDTH),
+                        "f2": nn.Linear(WIDTH, WIDTH),
+                    }
+                )
+                for _ in range(LAYERS)
+            )
+            self.norm = nn.LayerNorm(WIDTH)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            length = x.shape[1]
+            h = self.drop(self.items(x) * WIDTH**0.5 + self.positions.weight[:length])
+            for b in self.blocks:
+                q, k, v = b["qkv"](b["n1"](h))[:, None].chunk(3, dim=-1)
+                mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)[:, 0]
+                h = h + self.drop(b["o"](mixed))
+                h = h + self.drop(b["f2"](self.drop(functional.relu(b["f1"](b["n2"](h))))))
+            real = y > 0
+            return functional.cross_entropy(self.norm(h)[real] @ self.items.weight.T, y[real])
+
+    users = [np.array(items[-MAX_LEN - 1 :]) for items in histories(folder).values()]
+    net = Net(max(items.max() for items in users))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    draw = np.random.default_rng(1)
+    while True:
+        chosen = draw.choice(len(users), BATCH, replace=False)
+        longest = max(len(users[one]) for one in chosen) - 1
+        x, y = np.zeros((2, BATCH, longest), dtype=np.int64)
+        for row, one in enumerate(chosen):
+            x[row, : len(users[one]) - 1] = users[one][:-1]
+            y[row, : len(users[one]) - 1] = users[one][1:]
+        loss = net(torch.from_numpy(x), torch.from_numpy(y))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if clock.step(int((y > 0).sum()), loss.item()):
+            return
+
+
+PEERS = {"rectools": rectools, "plain_torch": plain_torch}
+
+
+def main() -> None:
+    """Train one peer and print one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("peer", choices=PEERS)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    given = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(given.threads)
+    clock = Clock(given.seconds)
+    PEERS[given.peer](given.data, clock)
+    sys.stdout.write(json.dumps(clock.figures()) + "\n")
+
+
+if __name__ == "__main__":
+    main()
