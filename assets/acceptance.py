@@ -9,16 +9,19 @@ also after a kill in between. The log is the truth; the registry follows it, and
 to repeat.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from assets.tracking import mirror_champion, register_model
+from assets.tracking import is_registered, mirror_champion, register_model
 from assets.workspace import Workspace
 from embedding_store.entries import ModelAccepted, Role
 from embedding_store.publisher import Publisher
 from embedding_store.state import ModelAcceptance
 from lake.refs import ArtifactRef
+
+logger = logging.getLogger(__name__)
 
 REGISTERED_NAME = "marquee-foundation-model"
 _ASSET_OF_ROLE: Mapping[Role, str] = {"base": "pretrained_model", "daily": "fine_tuned_model"}
@@ -59,6 +62,13 @@ def follow_log(workspace: Workspace) -> None:
     held = workspace.lake.find(_ASSET_OF_ROLE[champion.role], champion.partition)
     if held is not None and held.digest == champion.digest:
         _register(workspace, held, champion.metrics)  # the registry may be younger than the log
+    elif not is_registered(workspace.mlflow_dir, REGISTERED_NAME, champion.digest):
+        # a store that was restored, or lies in a bucket: it serves without any model at hand
+        logger.warning(
+            "the champion of %s is not in this workspace: MLflow does not show it",
+            champion.partition,
+        )
+        return
     mirror_champion(workspace.mlflow_dir, REGISTERED_NAME, champion.digest)
 
 

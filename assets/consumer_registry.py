@@ -21,6 +21,11 @@ def registered_consumers(workspace: Workspace) -> tuple[ConsumerNeeds, ...]:
     return tuple(_by_file(workspace).values())
 
 
+def consumer_files(workspace: Workspace) -> tuple[Path, ...]:
+    """Return the file of every registered service; raises ContractError, with the file."""
+    return tuple(_by_file(workspace))
+
+
 def drop_consumer(workspace: Workspace, name: str) -> Path | None:
     """Remove the file of a service from the registry and return where it was, if it had one."""
     path = next((path for path, one in _by_file(workspace).items() if one.name == name), None)

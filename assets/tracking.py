@@ -251,6 +251,11 @@ def mirror_champion(folder: Path, name: str, digest: str) -> int:
         return version
 
 
+def is_registered(folder: Path, name: str, digest: str) -> bool:
+    """Return whether the model has a version with ``digest``."""
+    return _find_version(_client(folder), name, digest) is not None
+
+
 def champion(folder: Path, name: str) -> int | None:
     """Return the version that the alias ``champion`` names, or None."""
     models = _client(folder).search_registered_models(filter_string=f"name = '{name}'")

@@ -89,7 +89,8 @@ class EmbeddingClient:
             raise ContractError(f"as_of: want an instant with a time zone, got {as_of!r}")
         with _as_store_errors(self.root):
             state = self.store.state(as_of)
-            chosen = _only_frame(state, self.store.url) if frame is None else frame
+            _require_published(state, self.store.url, frame)
+            chosen = _only_frame(state) if frame is None else frame
             version = _named(state, alias, chosen)
             if as_of is not None:
                 return self._open(version)
@@ -120,7 +121,8 @@ class EmbeddingClient:
         asked = _microseconds(instants)
         with _as_store_errors(self.root):
             state = self.store.state()
-            chosen = _only_frame(state, self.store.url) if frame is None else frame
+            _require_published(state, self.store.url, frame)
+            chosen = _only_frame(state) if frame is None else frame
             switches = state.served(chosen)
             began = _microseconds([at for at, _ in switches])
             numbers = np.array([version.number for _, version in switches], dtype=np.int64)
@@ -205,12 +207,17 @@ def _named(state: StoreState, alias: Alias, frame: int) -> PublishedVersion:
     return version
 
 
-def _only_frame(state: StoreState, url: str) -> int:
+def _require_published(state: StoreState, url: str, frame: int | None) -> None:
+    if frame is not None and not isinstance(frame, int):
+        raise ContractError(f"frame: want a number such as 1, got {frame!r}")
     if not state.frames:
         raise NoVersionError(
             f"nothing is published in {url}: want the folder of an embedding store, such as "
             "<workspace>/store, or a day that is published first"
         )
+
+
+def _only_frame(state: StoreState) -> int:
     frames = state.live_frames
     if len(frames) > 1:
         names = ", ".join(str(one) for one in frames)

@@ -114,6 +114,8 @@ def _shard(ids: Sequence[str], vectors: Float32, dim: int) -> EmbeddingShard:
             f"{vectors.dtype}{list(vectors.shape)}"
         )
     names = strings(asked)
+    if "" in names:
+        raise ContractError("pushed users: want ids, got an empty one, which stands for nobody")
     order = sorted(range(len(names)), key=lambda row: names[row].encode())
     table = embedding_table("user", asked.take(pa.array(order, pa.int64())), vectors[order])
     return EmbeddingShard(table, "user", dim)

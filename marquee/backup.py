@@ -6,8 +6,9 @@
     <target>/backups/<entries>-<n>.json   what one backup is made of, written last; sealed
 
 What is in it: the log, then what its fold names (versions, gate records, served history), the
-tombstones and ``workspace.json``. Blobs are never changed, so a backup copies what is not there
-yet, a publication meanwhile does no harm, and whoever is killed leaves no new list: run it again.
+tombstones, what consumers rely on and ``workspace.json``. Blobs are never changed, so a backup
+copies what is not there yet, a publication meanwhile does no harm, and whoever is killed leaves no
+new list: run it again.
 Once a list stands, older ones go, and so do blobs that it does not name: rows of erased users.
 """
 
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from assets.consumer_registry import FOLDER as CONSUMERS
+from assets.consumer_registry import consumer_files
 from assets.workspace import Workspace
 from embedding_store.contracts import SIDES
 from embedding_store.errors import CorruptVersionError
@@ -48,7 +51,7 @@ class Backup:
     """Of the log, from the first on."""
     made_at: str
     files: dict[str, str]
-    """sha256 by path: ``workspace.json``, ``tombstones/...`` and what lies below ``store/``."""
+    """sha256 by path: ``workspace.json``, ``tombstones/...``, ``consumers/...``, ``store/...``."""
     format_version: int = FORMAT_VERSION
 
 
@@ -153,6 +156,8 @@ def _files(workspace: Workspace) -> Iterator[tuple[str, bytes]]:
     tombstones = workspace.lake.storage.objects
     for key in tombstones.list("tombstones"):
         yield key, tombstones.get(key)
+    for path in consumer_files(workspace):
+        yield f"{CONSUMERS}/{path.name}", path.read_bytes()
     yield WORKSPACE_FILE, (workspace.root / WORKSPACE_FILE).read_bytes()
 
 

@@ -44,13 +44,26 @@ def _of_a_canary(needs: ConsumerNeeds) -> str:
 def check_consumers(workspace: Workspace, console: Console) -> None:
     """Print whether what is stable keeps every promise; raises CommandError where one is broken."""
     at = _now(workspace)
-    broken = 0
-    for one in registered_consumers(workspace):
+    broken, consumers = 0, registered_consumers(workspace)
+    unknown = sorted(workspace.store.state().consumers.keys() - {one.name for one in consumers})
+    for name in unknown:
+        console.print(
+            f"{name}: the log knows it, and no file here says what it needs: register it again, or "
+            "remove it",
+            highlight=False,
+            markup=False,
+        )
+    if not consumers and not unknown:
+        console.print(f"nobody is registered in {workspace.root.name}", highlight=False)
+    for one in consumers:
         found = _broken(workspace, one, serves_at=at)
         broken += bool(found)
         console.print(f"{one.name}: {'; '.join(found) or 'kept'}", highlight=False, markup=False)
-    if broken:
-        raise CommandError(f"{broken} of the registered consumers are not served as they need")
+    if broken or unknown:
+        raise CommandError(
+            f"{broken + len(unknown)} of the registered consumers are not served as they need, or "
+            "nobody knows"
+        )
 
 
 def register_consumer(workspace: Workspace, path: Path, *, by: str, console: Console) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from assets.consumer_registry import FOLDER as CONSUMERS
 from assets.workspace import Workspace, WorkspaceConfig
 from embedding_store.publisher import Publisher
 from embedding_store.store import EmbeddingStore
@@ -64,6 +65,7 @@ def restore(
             _erase(EmbeddingStore(staged / "store", erasure_key), workspace)
             (staged / _READY).touch()
         logger.info("step restore-erased: %s", root)
+        _bring_consumers(root, source, backup)
         _install(EmbeddingStore(staged / "store"), workspace.store)
         # of the log that was lost, which may have been longer: `reconcile` makes it again
         FeastFolder.of(root).registry.unlink(missing_ok=True)
@@ -124,6 +126,14 @@ def _fetch(source: Objects, backup: Backup, staged: Path) -> None:
             target = staged / checked_key(path)
             if not target.exists() or digest_file(target) != sha256:
                 replace_file(target, blob(source, sha256))
+
+
+def _bring_consumers(root: Path, source: Objects, backup: Backup) -> None:
+    """Write what consumers rely on, but for files that stand here already."""
+    for path, sha256 in backup.files.items():
+        target = root / checked_key(path)
+        if path.startswith(f"{CONSUMERS}/") and not target.exists():
+            replace_file(target, blob(source, sha256))
 
 
 def _erase(store: EmbeddingStore, workspace: Workspace) -> None:

@@ -44,7 +44,9 @@ class Library:
         """Every item of the newest catalogue by its id."""
         refs = self.workspace.lake.refs("catalogue")
         if not refs:
-            raise MissingArtifactError("no catalogue was taken in yet: run `make demo` first")
+            raise MissingArtifactError(
+                "no catalogue was taken in yet: `marquee run DAY` takes days in from the source"
+            )
         table = pq.read_table(
             self.workspace.lake.path(refs[-1]) / "catalogue.parquet",
             columns=["item_id", "title", "kind", "genres"],

@@ -63,8 +63,7 @@ def register(
     opened = open_workspace(workspace)
     from marquee.consumers import register_consumer
 
-    with opened.writing():
-        register_consumer(opened, file, by=by, console=console)
+    register_consumer(opened, file, by=by, console=console)
 
 
 @consumers_app.command()
@@ -77,5 +76,4 @@ def remove(
     opened = open_workspace(workspace)
     from marquee.consumers import remove_consumer
 
-    with opened.writing():
-        remove_consumer(opened, name, by=by, console=console)
+    remove_consumer(opened, name, by=by, console=console)

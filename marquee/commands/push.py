@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-from marquee.commands.arguments import WorkspaceName, console, open_workspace
+from marquee.commands.arguments import (
+    FrameNumber,
+    WorkspaceName,
+    console,
+    number_of,
+    open_workspace,
+)
 from marquee.errors import CommandError
 
 push_app = typer.Typer()
@@ -19,10 +25,13 @@ def push(
         Path, typer.Argument(help="Parquet file with the columns user_id and embedding.")
     ],
     version: Annotated[
-        str, typer.Option(metavar="VERSION", help="Whose model made the vectors, such as v3.")
+        int,
+        typer.Option(
+            parser=number_of, metavar="VERSION", help="Whose model made the vectors, such as v3."
+        ),
     ],
     workspace: WorkspaceName = "simulated",
-    frame: Annotated[int | None, typer.Option(help="Default: the newest that serves.")] = None,
+    frame: FrameNumber = None,
 ) -> None:
     """Let online look-ups of users answer with fresher vectors, until the next version."""
     if not file.exists():
@@ -36,8 +45,8 @@ def push(
         opened.root,
         ids,
         vectors,
-        version=version,
-        frame=frame or opened.served_frame,
+        version=f"v{version}",
+        frame=opened.served_frame if frame is None else frame,
         erasure_key=opened.erasure_key,
     )
     console.print(f"{done.num_users:,} users pushed into {done.version}", highlight=False)

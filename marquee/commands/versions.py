@@ -70,8 +70,8 @@ def rollback(
     opened = open_workspace(workspace)
     from marquee.operations import roll_back
 
-    with opened.writing():
-        roll_back(opened, to=to, frame=frame, by=by, why=why, console=console)
+    # not `writing`: what consumers are served must not wait for hours of training
+    roll_back(opened, to=to, frame=frame, by=by, why=why, console=console)
 
 
 @command()

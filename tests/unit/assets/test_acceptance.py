@@ -5,9 +5,11 @@ import pytest
 
 import assets.acceptance
 import assets.tracking
-from assets.acceptance import REGISTERED_NAME, accept
+from assets.acceptance import REGISTERED_NAME, accept, follow_log
 from assets.tracking import champion
 from assets.workspace import Workspace
+from embedding_store.entries import ModelAccepted
+from embedding_store.publisher import Publisher
 from lake.atomic import replace_json
 from lake.refs import ArtifactRef
 
@@ -89,3 +91,18 @@ def test_a_new_base_is_no_champion_before_a_days_model_proved_it(
     )
 
     assert champion(workspace.mlflow_dir, REGISTERED_NAME) == 2
+
+
+def test_a_champion_that_no_lake_here_has_is_told_of_and_stops_nothing(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a workspace whose store was restored: the log names models that lie elsewhere."""
+    elsewhere = ModelAccepted(
+        partition="2026-02-01", role="daily", digest="d", uri="u", logical_id="l"
+    )
+    Publisher(workspace.store, by="a test").accept_model(elsewhere, effective_at=START, why="")
+
+    follow_log(workspace)
+
+    assert champion(workspace.mlflow_dir, REGISTERED_NAME) is None
+    assert "the champion of 2026-02-01 is not in this workspace" in caplog.text

@@ -412,6 +412,15 @@ def test_an_outage_is_survived_for_a_while(
     assert pinned.refresh().name == "v2"
 
 
+def test_a_place_without_a_store_is_named(tmp_path: Path) -> None:
+    client = EmbeddingClient.at(tmp_path / "nowhere")
+    for frame in (None, 1):
+        with pytest.raises(NoVersionError, match=f"nothing is published in {tmp_path}/nowhere"):
+            client.pin("stable", frame=frame)
+    with pytest.raises(ContractError, match="frame: want a number such as 1, got '1'"):
+        client.pin("stable", frame="1")
+
+
 def test_a_refresh_stays_in_its_frame(world: SmallWorld) -> None:
     world.serve(0)
     pinned = EmbeddingClient(world.store.root).pin()

@@ -122,6 +122,7 @@ def test_only_what_a_version_could_hold_is_taken(served: SmallWorld) -> None:
 
     for ids, vectors, why in (
         (["u5", "u5"], fresh(1, 2), "repeats"),
+        ([""], fresh(1), "stands for nobody"),
         (["u5"], fresh(np.nan), "not finite"),
         (["u5"], fresh(0), "zeros"),
         (["u5"], fresh(1)[:, :7], r"want float32\[1, 8\]"),

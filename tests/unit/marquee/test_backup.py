@@ -26,6 +26,14 @@ from tests.unit.marquee.conftest import Marquee
 GONE = "user-17"
 WORK = ("work-0", "work-1", "work-2")
 """What days were made of, which is no part of a store."""
+NEEDS = """format_version: 1
+team: home-page
+service: ranker
+frame: 1
+dim: 8
+freshness_h: 24
+coverage: 0.99
+"""
 IDS = [f"user-{number}" for number in range(60)]
 
 
@@ -81,6 +89,22 @@ def test_the_drill(
     assert check(restored.store) == []
     assert restored.publisher.rollback(1, effective_at=instant(9), why="works").number == 1
     assert not (tmp_path / "elsewhere" / "restoring").exists()
+
+
+def test_what_consumers_rely_on_comes_back(
+    workspace: Workspace, marquee: Marquee, nobody: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "ours.yaml"
+    file.write_text(NEEDS)
+    place = str(tmp_path / "backup")
+    assert marquee("consumers", "register", str(file)).status == 0
+    assert marquee("backup", place).status == 0
+
+    assert marquee("restore", place, "--erased", str(nobody), name="elsewhere").status == 0
+
+    assert marquee("consumers", "check", name="elsewhere").out == "home-page/ranker: kept"
+    restored = tmp_path / "elsewhere" / "consumers" / "home-page.ranker.yaml"
+    assert restored.read_text() == NEEDS
 
 
 def test_a_store_in_a_bucket_is_backed_up_and_restored_into_another(

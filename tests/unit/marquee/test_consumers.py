@@ -41,6 +41,31 @@ def test_a_registered_service_is_kept_listed_and_checked(
     assert marquee("consumers", "check").out == "home-page/ranker: kept"
 
 
+def test_a_service_whose_needs_were_lost_is_told_of(
+    workspace: Workspace, marquee: Marquee, file: Path
+) -> None:
+    assert marquee("consumers", "check").out == "nobody is registered in small"
+    marquee("consumers", "register", str(file))
+    (workspace.root / "consumers" / "home-page.ranker.yaml").unlink()
+
+    done = marquee("consumers", "check")
+
+    assert done.status == 1
+    assert "home-page/ranker: the log knows it, and no file here says what it needs" in done.out
+
+
+def test_whoever_works_in_the_workspace_holds_up_neither_consumers_nor_a_rollback(
+    workspace: Workspace, marquee: Marquee, file: Path
+) -> None:
+    with workspace.writing():
+        assert marquee("consumers", "register", str(file)).status == 0
+        assert marquee("rollback", "--why", "a drill").status == 0
+        assert marquee("consumers", "remove", "home-page/ranker").status == 0
+        assert marquee("promote", "v2").status == 1
+
+    assert [one.number for one in workspace.store.state().stable_switches(1)] == [1, 2, 1]
+
+
 def test_registering_again_replaces_the_file_and_is_one_entry(
     workspace: Workspace, marquee: Marquee, file: Path
 ) -> None:
