@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from training.contracts import UNKNOWN_INSTANT, Histories, Int64
+from training.evaluation.cuts import without_last
 from training.features.catalogue import ITEM_CATEGORIES, Catalogue
 from training.schema import Action, ActionRole, EventSchema
 from training.vocabulary import Vocabulary
@@ -127,25 +128,4 @@ def _films(folder: Path, items: list[str]) -> Catalogue:
         runtime_s=np.full(len(items), np.nan),
         valid_from=np.zeros(len(items), dtype=np.int64),
         valid_to=forever,
-    )
-
-
-def without_last(log: Histories, count: int) -> Histories:
-    """Return histories without the last ``count`` tokens of each user; nobody may have fewer."""
-    lengths = np.diff(log.offsets)
-    position = np.arange(log.num_tokens) - np.repeat(log.offsets[:-1], lengths)
-    kept = position < np.repeat(lengths - count, lengths)
-    return replace(
-        log,
-        offsets=np.concatenate(([0], np.cumsum(lengths - count))),
-        item_code=log.item_code[kept],
-        first_at=log.first_at[kept],
-        last_at=log.last_at[kept],
-        duration_ms=log.duration_ms[kept],
-        num_events=log.num_events[kept],
-        action_counts=log.action_counts[kept],
-        request_categories={
-            n: (v, codes[kept]) for n, (v, codes) in log.request_categories.items()
-        },
-        request_numbers={name: numbers[kept] for name, numbers in log.request_numbers.items()},
     )
