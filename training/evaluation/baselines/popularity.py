@@ -1,30 +1,31 @@
-"""Baselines without a user: how often an item was a target before the day."""
+"""Baselines without a user: how often an item was chosen before the question."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
-from lake.days import start_of
-from training.evaluation.questions import Questions
+from training.contracts import Int64
+from training.evaluation.asked import Sequences
 from training.evaluation.ranking import Float32, Score
-from training.tokens.targets import is_target, microseconds
+from training.tokens.targets import microseconds
 
 RECENT_DAYS = 7
 
 
-def popularity(questions: Questions, *, recent: bool) -> Score:
-    """Return a score that counts targets in all history, or in the last week before the day.
+def popularity(learned: Sequences) -> Score:
+    """Return a score that counts all choices, those of which only the order is known as well."""
+    return _constant(learned.counts())
 
-    All history includes prefixes, of which only the order is known.
-    """
-    histories = questions.histories
-    counted = is_target(histories, questions.schema)
-    if recent:
-        since = start_of(questions.day) - timedelta(days=RECENT_DAYS)
-        counted &= histories.first_at >= microseconds(since)
-    counts = np.bincount(histories.item_code[counted], minlength=len(histories.items))
-    by_item = dict(zip(histories.items, counts.tolist(), strict=True))
-    scores: Float32 = np.array([by_item.get(item, 0) for item in questions.candidates], np.float32)
+
+def recent_popularity(learned: Sequences, *, until: datetime) -> Score:
+    """Return a score that counts the choices of the last week before an instant."""
+    is_recent = learned.first_at_T >= microseconds(until - timedelta(days=RECENT_DAYS))
+    recent = learned.candidate_T[is_recent]
+    return _constant(np.bincount(recent, minlength=learned.num_candidates))
+
+
+def _constant(counts_M: Int64) -> Score:
+    scores = counts_M.astype(np.float32)
 
     def score(users: slice) -> Float32:
         return np.broadcast_to(scores, (users.stop - users.start, len(scores)))
