@@ -27,7 +27,6 @@ class Sequences:
     first_at_T: Int64
     num_candidates: int
 
-    @property
     def token_users(self) -> Int64:
         """Return the position of each token's sequence."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))

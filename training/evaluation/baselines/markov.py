@@ -16,7 +16,7 @@ def markov(learned: Sequences, histories: Sequences) -> Score:
     from scipy.sparse import coo_matrix
 
     num_candidates = learned.num_candidates
-    is_followed = learned.token_users[1:] == learned.token_users[:-1]
+    is_followed = learned.token_users()[1:] == learned.token_users()[:-1]
     before, after = (
         part[is_followed] for part in (learned.candidate_T[:-1], learned.candidate_T[1:])
     )

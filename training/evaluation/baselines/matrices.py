@@ -13,7 +13,7 @@ def chosen_matrix(sequences: Sequences) -> Any:
     from scipy.sparse import csr_matrix
 
     num_rows = len(sequences.offsets) - 1
-    pairs = np.unique(sequences.token_users * sequences.num_candidates + sequences.candidate_T)
+    pairs = np.unique(sequences.token_users() * sequences.num_candidates + sequences.candidate_T)
     rows, columns = np.divmod(pairs, sequences.num_candidates)
     shape = (num_rows, sequences.num_candidates)
     return csr_matrix((np.ones(len(pairs), dtype=np.float32), (rows, columns)), shape=shape)
