@@ -1,5 +1,6 @@
 """Baseline of item neighbours: candidates that the same people chose."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +24,14 @@ class ItemKnnConfig:
     """Added to the denominator of the cosine: few common users say little."""
 
 
-def item_knn(learned: Sequences, histories: Sequences, config: ItemKnnConfig) -> Score:
-    """Return a score that sums the similarities to everything in the history.
+def item_knn(learned: Sequences, config: ItemKnnConfig) -> Callable[[Sequences], Score]:
+    """Return, of histories, a score that sums the similarities to everything in each.
 
     Cosine with shrinkage over sets of users. Source: Ferrari Dacrema, Cremonesi and Jannach,
     RecSys 2019, arXiv:1907.06902, sec. 3.2; ``implicit`` has the cosine without shrinkage.
     """
-    return product(chosen_matrix(histories), neighbours(chosen_matrix(learned), config))
+    similar = neighbours(chosen_matrix(learned), config)
+    return lambda histories: product(chosen_matrix(histories), similar)
 
 
 def neighbours(chosen: Any, config: ItemKnnConfig) -> Any:

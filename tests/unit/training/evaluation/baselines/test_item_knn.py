@@ -26,7 +26,7 @@ LEARNED = sequences([0, 1, 0], [0, 1, 2], [1, 3])
 def test_a_score_is_the_sum_of_shrunk_cosines() -> None:
     config = ItemKnnConfig(num_neighbours=3, shrinkage=1.0)
 
-    scores = item_knn(LEARNED, sequences([0, 0], [0, 3]), config)(slice(0, 2))
+    scores = item_knn(LEARNED, config)(sequences([0, 0], [0, 3]))(slice(0, 2))
 
     of_0 = np.array([0, 2 / (np.sqrt(6) + 1), 1 / (np.sqrt(2) + 1), 0])
     of_3 = np.array([0, 1 / (np.sqrt(3) + 1), 0, 0])
@@ -36,6 +36,6 @@ def test_a_score_is_the_sum_of_shrunk_cosines() -> None:
 def test_only_the_nearest_neighbours_count() -> None:
     config = ItemKnnConfig(num_neighbours=1, shrinkage=0.0)
 
-    scores = item_knn(LEARNED, sequences([0]), config)(slice(0, 1))
+    scores = item_knn(LEARNED, config)(sequences([0]))(slice(0, 1))
 
     np.testing.assert_allclose(scores, [[0, 2 / np.sqrt(6), 0, 0]], rtol=1e-6)
