@@ -86,6 +86,17 @@ def read_movielens(folder: Path, variant: Variant) -> MemoryData:
     return MemoryData(log=log, films=_films(folder, items))
 
 
+def user_groups(folder: Path, variant: Variant) -> dict[str, dict[str, str]]:
+    """Return what is published of users, by attribute and by the variant's user ids: the age."""
+    rows = (folder / "users.dat").read_text(encoding="utf-8", errors="replace").splitlines()
+    age_of = {user: age for user, _, age, *_ in (line.split("::") for line in rows)}
+    if variant == "full":
+        return {"age": age_of}
+    ids = pl.read_csv(folder / "sas_users.csv", infer_schema=False)
+    named = zip(ids["sas_user"], ids["user"], strict=True)
+    return {"age": {sas_user: age_of[user] for sas_user, user in named}}
+
+
 def _sas(folder: Path) -> pl.DataFrame:
     """Return user, item and an unknown instant of every event; ids are those of the file."""
     pairs = pl.read_csv(

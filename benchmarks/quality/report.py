@@ -1,0 +1,169 @@
+"""Tables of a comparison in Markdown, and the log of every use of test questions."""
+
+import json
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.quality.systems import CHOSEN_BY, FAMILIES, System
+from lake.digests import digest_json
+from training.contracts import Float64
+from training.evaluation.asked import Asked
+from training.evaluation.comparison import (
+    NAMES,
+    describe_lists,
+    differences,
+    estimated,
+    slices,
+)
+from training.evaluation.intervals import Estimate
+
+FORMAT_VERSION = 1
+_BASELINES = {family.name for family in FAMILIES} | {"recent_popularity"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One system's answers to all questions under one rule for seen items."""
+
+    system: System
+    metrics: Float64
+    """float64[Q, K]."""
+    lists: Mapping[str, float]
+
+
+def answers(asked: Asked, systems: Sequence[System]) -> dict[str, list[Answered]]:
+    """Return the answers of every system, by what becomes of seen items."""
+    vectors = (one.fitted.item_vectors for one in systems)
+    common = next((one for one in vectors if one is not None), None)
+    found: dict[str, list[Answered]] = {"removed": [], "kept": []}
+    seen = {"removed": asked.seen(), "kept": None}
+    for system in systems:
+        score = system.fitted.score(asked)
+        for rule, of_rule in found.items():
+            ranks = asked.rank(score, seen=seen[rule])
+            lists = describe_lists(asked, ranks, item_MD=common)
+            of_rule.append(Answered(system=system, metrics=asked.metrics(ranks), lists=lists))
+    return found
+
+
+def by_name(found: Sequence[Answered]) -> dict[str, list[Answered]]:
+    """Return the answers of each name: one for each seed."""
+    names = dict.fromkeys(one.system.name for one in found)
+    return {name: [one for one in found if one.system.name == name] for name in names}
+
+
+def report(asked: Asked, found: Sequence[Answered]) -> Iterator[str]:
+    """Return the lines of the tables: quality, lists, slices.
+
+    A system of several seeds stands for the mean of its seeds, question by question.
+    """
+    named = by_name(found)
+    means = {name: np.mean([one.metrics for one in own], axis=0) for name, own in named.items()}
+    best = _best_baseline(means)
+    pairs = [(name, best) for name in means if best and name != best]
+    compared = differences(means, pairs)
+    whole = estimated(asked, compared)
+    yield f"{whole.num_questions:,} questions of {whole.num_users:,} users"
+    yield ""
+    gain = f"{CHOSEN_BY} - {best}"
+    yield from _row("system", "seeds", *NAMES, *([gain] if best else []), "training s", header=True)
+    for name, own in named.items():
+        cells = [_quality(own, at, whole.means[name][metric]) for at, metric in enumerate(NAMES)]
+        other = whole.means.get(f"{name} - {best}")
+        gains = [_signed(other[CHOSEN_BY]) if other else ""] if best else []
+        seconds = statistics.mean(one.system.training_s for one in own)
+        yield from _row(name, str(len(own)), *cells, *gains, f"{seconds:,.1f}")
+    yield ""
+    described = list(dict.fromkeys(key for one in found for key in one.lists))
+    yield from _row("lists", *described, header=True)
+    for name, own in named.items():
+        values = [statistics.mean(one.lists[key] for one in own) for key in described]
+        yield from _row(name, *(f"{value:.4f}" for value in values))
+    yield ""
+    yield from _slices(asked, compared, list(means))
+
+
+def _best_baseline(means: Mapping[str, Float64]) -> str | None:
+    of_baselines = {name: m[:, NAMES.index(CHOSEN_BY)].mean() for name, m in means.items()}
+    of_baselines = {name: value for name, value in of_baselines.items() if name in _BASELINES}
+    return max(of_baselines, key=lambda name: of_baselines[name], default=None)
+
+
+def _slices(asked: Asked, compared: Mapping[str, Float64], names: Sequence[str]) -> Iterator[str]:
+    yield from _row(f"{CHOSEN_BY} of", "questions", "users", *compared, header=True)
+    for title, where in slices(asked).items():
+        part = estimated(asked, compared, where)
+        cells = [
+            f"{one.value:.4f}" if name in names else _signed(one)
+            for name, one in ((name, part.means[name][CHOSEN_BY]) for name in compared)
+        ]
+        yield from _row(title, f"{part.num_questions:,}", f"{part.num_users:,}", *cells)
+
+
+def _quality(own: Sequence[Answered], at: int, over_users: Estimate) -> str:
+    """Return a mean with the deviation over seeds, or with the interval over users."""
+    of_seeds = [float(one.metrics[:, at].mean()) for one in own]
+    if len(of_seeds) > 1:
+        return f"{statistics.mean(of_seeds):.4f} ± {statistics.stdev(of_seeds):.4f}"
+    return f"{over_users.value:.4f} ({over_users.low:.4f} to {over_users.high:.4f})"
+
+
+def _signed(one: Estimate) -> str:
+    return f"{one.value:+.4f} ({one.low:+.4f} to {one.high:+.4f})"
+
+
+def _row(*cells: str, header: bool = False) -> Iterator[str]:
+    yield "| " + " | ".join(cells) + " |"
+    if header:
+        yield "|---" * len(cells) + "|"
+
+
+def processor() -> str:
+    """Return the name of the processor, as Linux has it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "unknown")
+
+
+def configurations(systems: Iterable[System]) -> Iterator[str]:
+    """Return a line for each system: what it is, whole."""
+    for system in systems:
+        text = json.dumps(system.configuration, sort_keys=True)
+        read = "all" if system.max_len is None else f"the last {system.max_len}"
+        yield f"- {system.name} (reads {read} tokens of a history): {text}"
+
+
+def log_uses(path: Path, found: Sequence[Answered], about: Mapping[str, Any]) -> Iterator[str]:
+    """Append a line of JSON for each use of the test questions; return lines that count them.
+
+    A configuration and seed that asked before, of the same ``about``, have been asked twice: what
+    was changed in between by what the first answer said is no longer tested by the second.
+    """
+    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    used = [json.loads(line)["use"] for line in before]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        for one in found:
+            system = one.system
+            what = {"system": system.name, "configuration": system.configuration}
+            use = digest_json({**about, **what, "seed": system.seed})
+            line = {
+                "format_version": FORMAT_VERSION,
+                "use": use,
+                "used_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                **about,
+                **what,
+                "seed": system.seed,
+                "metrics": dict(zip(NAMES, one.metrics.mean(axis=0).tolist(), strict=True)),
+                "lists": dict(one.lists),
+            }
+            file.write(json.dumps(line, sort_keys=True) + "\n")
+            used.append(use)
+            seed = "" if system.seed is None else f", seed {system.seed}"
+            yield f"- {system.name}{seed}: use {used.count(use)} of the test questions"
