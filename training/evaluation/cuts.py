@@ -52,10 +52,25 @@ def with_at_least(histories: Histories, count: int) -> Histories:
 
 def of_users(histories: Histories, users: Int64) -> Histories:
     """Return the histories of some users, by position, in the given order."""
-    lengths = np.diff(histories.offsets)[users]
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    rows = np.arange(offsets[-1]) + np.repeat(histories.offsets[users] - offsets[:-1], lengths)
-    return _rows(histories, rows, offsets, tuple(histories.user_ids[user] for user in users))
+    ids = tuple(histories.user_ids[user] for user in users)
+    return _spans(histories, histories.offsets[users], histories.offsets[users + 1], ids)
+
+
+def before_each(histories: Histories, tokens: Int64) -> Histories:
+    """Return for each of some tokens what its user's history holds before it.
+
+    The "users" are the tokens, by number: nobody's ids.
+    """
+    starts = histories.offsets[user_of_token(histories)[tokens]]
+    return _spans(histories, starts, tokens, tuple(f"{n}" for n in range(len(tokens))))
+
+
+def _spans(
+    histories: Histories, starts: Int64, ends: Int64, user_ids: tuple[str, ...]
+) -> Histories:
+    offsets = np.concatenate(([0], np.cumsum(ends - starts)))
+    rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], ends - starts)
+    return _rows(histories, rows, offsets, user_ids)
 
 
 def _rows(

@@ -6,7 +6,14 @@ import pytest
 
 from training.contracts import Histories
 from training.errors import NoDataError
-from training.evaluation.cuts import ended_before, kept, of_users, with_at_least, without_last
+from training.evaluation.cuts import (
+    before_each,
+    ended_before,
+    kept,
+    of_users,
+    with_at_least,
+    without_last,
+)
 
 Make = Callable[..., Histories]
 
@@ -67,3 +74,9 @@ def test_a_token_that_lasts_to_the_instant_is_not_before_it(make_histories: Make
 
     assert tokens(ended_before(log, at)) == {"ann": "ab", "bob": "b", "cy": ""}
     assert tokens(ended_before(log, at + 1)) == {"ann": "abc", "bob": "ba", "cy": "c"}
+
+
+def test_what_is_before_a_token_is_its_users_own(make_histories: Make) -> None:
+    found = before_each(make_histories(USERS), np.array([2, 3, 4, 1]))
+
+    assert tokens(found) == {"0": "ab", "1": "", "2": "b", "3": "a"}
