@@ -66,7 +66,7 @@ def report(asked: Asked, found: Sequence[Answered]) -> Iterator[str]:
     named = by_name(found)
     means = {name: np.mean([one.metrics for one in own], axis=0) for name, own in named.items()}
     best = _best_baseline(means)
-    pairs = [(name, best) for name in means if best and name != best]
+    pairs = _pairs(list(means), best)
     compared = differences(means, pairs)
     whole = estimated(asked, compared)
     yield f"{whole.num_questions:,} questions of {whole.num_users:,} users"
@@ -80,6 +80,11 @@ def report(asked: Asked, found: Sequence[Answered]) -> Iterator[str]:
         seconds = statistics.mean(one.system.training_s for one in own)
         yield from _row(name, str(len(own)), *cells, *gains, f"{seconds:,.1f}")
     yield ""
+    if pairs_of_recipes := [pair for pair in pairs if pair[0] not in _BASELINES]:
+        yield from _row("difference", *NAMES, header=True)
+        for name in (f"{one} - {other}" for one, other in pairs_of_recipes):
+            yield from _row(name, *(_signed(whole.means[name][metric]) for metric in NAMES))
+        yield ""
     described = list(dict.fromkeys(key for one in found for key in one.lists))
     yield from _row("lists", *described, header=True)
     for name, own in named.items():
@@ -93,6 +98,36 @@ def _best_baseline(means: Mapping[str, Float64]) -> str | None:
     of_baselines = {name: m[:, NAMES.index(CHOSEN_BY)].mean() for name, m in means.items()}
     of_baselines = {name: value for name, value in of_baselines.items() if name in _BASELINES}
     return max(of_baselines, key=lambda name: of_baselines[name], default=None)
+
+
+def _pairs(names: Sequence[str], best: str | None) -> list[tuple[str, str]]:
+    """Return each baseline with the best one, and each recipe with every baseline."""
+    baselines = [name for name in names if name in _BASELINES]
+    of_baselines = [(name, best) for name in baselines if best and name != best]
+    recipes = [name for name in names if name not in _BASELINES]
+    return [*of_baselines, *((one, other) for one in recipes for other in baselines)]
+
+
+def delays(asked: Asked, found: Mapping[int, Sequence[Answered]]) -> Iterator[str]:
+    """Return the lines of a table of quality by serving delay, with what each delay costs.
+
+    ``found``: by hours, the answers of the same systems to the same questions.
+    """
+    means = {
+        hours: {
+            name: np.mean([one.metrics for one in own], axis=0)
+            for name, own in by_name(of_delay).items()
+        }
+        for hours, of_delay in found.items()
+    }
+    first, *later = means
+    header = (f"served {hours} h later" for hours in later)
+    yield from _row(f"{CHOSEN_BY} of", f"served {first} h later", *header, header=True)
+    for name, at_once in means[first].items():
+        costs = {str(hours): means[hours][name] - at_once for hours in later}
+        part = estimated(asked, {"at once": at_once, **costs}).means
+        cells = [_signed(part[hours][CHOSEN_BY]) for hours in costs]
+        yield from _row(name, f"{part['at once'][CHOSEN_BY].value:.4f}", *cells)
 
 
 def _slices(asked: Asked, compared: Mapping[str, Float64], names: Sequence[str]) -> Iterator[str]:
