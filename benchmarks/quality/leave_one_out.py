@@ -15,11 +15,11 @@ from benchmarks.quality.movielens import MemoryData, read_movielens, user_groups
 from benchmarks.quality.report import (
     answers,
     configurations,
-    log_uses,
     processor,
     report,
 )
 from benchmarks.quality.systems import FAMILIES, System, baseline, trained
+from benchmarks.quality.uses import log_uses
 from training.evaluation.leave_one_out import Ask, leave_one_out
 from training.evaluation.models import model_score
 

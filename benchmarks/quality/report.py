@@ -1,21 +1,20 @@
-"""Tables of a comparison in Markdown, and the log of every use of test questions."""
+"""Tables of a comparison, in Markdown."""
 
 import json
 import statistics
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.quality.systems import CHOSEN_BY, FAMILIES, System
-from lake.digests import digest_json
 from training.contracts import Float64
 from training.evaluation.asked import Asked
 from training.evaluation.comparison import (
     NAMES,
+    Slice,
     describe_lists,
     differences,
     estimated,
@@ -23,8 +22,7 @@ from training.evaluation.comparison import (
 )
 from training.evaluation.intervals import Estimate
 
-FORMAT_VERSION = 1
-_BASELINES = {family.name for family in FAMILIES} | {"recent_popularity"}
+BASELINES = {"recent_popularity", *(family.name for family in FAMILIES)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +33,8 @@ class Answered:
     metrics: Float64
     """float64[Q, K]."""
     lists: Mapping[str, float]
+    seconds: float = 0.0
+    """Encoding the questions and ranking all candidates."""
 
 
 def answers(asked: Asked, systems: Sequence[System]) -> dict[str, list[Answered]]:
@@ -44,11 +44,16 @@ def answers(asked: Asked, systems: Sequence[System]) -> dict[str, list[Answered]
     found: dict[str, list[Answered]] = {"removed": [], "kept": []}
     seen = {"removed": asked.seen(), "kept": None}
     for system in systems:
+        started = time.perf_counter()
         score = system.fitted.score(asked)
+        encoded_s = time.perf_counter() - started
         for rule, of_rule in found.items():
+            started = time.perf_counter()
             ranks = asked.rank(score, seen=seen[rule])
+            metrics = asked.metrics(ranks)
+            seconds = encoded_s + time.perf_counter() - started
             lists = describe_lists(asked, ranks, item_MD=common)
-            of_rule.append(Answered(system=system, metrics=asked.metrics(ranks), lists=lists))
+            of_rule.append(Answered(system=system, metrics=metrics, lists=lists, seconds=seconds))
     return found
 
 
@@ -59,9 +64,10 @@ def by_name(found: Sequence[Answered]) -> dict[str, list[Answered]]:
 
 
 def report(asked: Asked, found: Sequence[Answered]) -> Iterator[str]:
-    """Return the lines of the tables: quality, lists, slices.
+    """Return the lines of the tables: quality, differences, lists, slices.
 
-    A system of several seeds stands for the mean of its seeds, question by question.
+    A system of several seeds stands for the mean of its seeds, question by question. The best
+    baseline is the one that is best on these very questions.
     """
     named = by_name(found)
     means = {name: np.mean([one.metrics for one in own], axis=0) for name, own in named.items()}
@@ -69,42 +75,58 @@ def report(asked: Asked, found: Sequence[Answered]) -> Iterator[str]:
     pairs = _pairs(list(means), best)
     compared = differences(means, pairs)
     whole = estimated(asked, compared)
-    yield f"{whole.num_questions:,} questions of {whole.num_users:,} users"
+    yield f"{whole.num_questions:,} questions of {whole.num_users:,} users\n"
+    yield from _quality_table(named, whole, best)
     yield ""
-    gain = f"{CHOSEN_BY} - {best}"
-    yield from _row("system", "seeds", *NAMES, *([gain] if best else []), "training s", header=True)
+    yield from _difference_table([pair for pair in pairs if pair[0] not in BASELINES], whole)
+    yield from _list_table(named)
+    yield ""
+    yield from _slice_table(asked, compared, list(means))
+
+
+def _quality_table(
+    named: Mapping[str, Sequence[Answered]], whole: Slice, best: str
+) -> Iterator[str]:
+    costs = ("training s", "answers s")
+    yield from _row("system", "seeds", *NAMES, f"{CHOSEN_BY} - {best}", *costs, header=True)
     for name, own in named.items():
         cells = [_quality(own, at, whole.means[name][metric]) for at, metric in enumerate(NAMES)]
         other = whole.means.get(f"{name} - {best}")
-        gains = [_signed(other[CHOSEN_BY]) if other else ""] if best else []
-        seconds = statistics.mean(one.system.training_s for one in own)
-        yield from _row(name, str(len(own)), *cells, *gains, f"{seconds:,.1f}")
+        seconds = (
+            statistics.mean(one.system.training_s for one in own),
+            statistics.mean(one.seconds for one in own),
+        )
+        gain = _signed(other[CHOSEN_BY]) if other else ""
+        yield from _row(name, str(len(own)), *cells, gain, *(f"{one:,.1f}" for one in seconds))
+
+
+def _difference_table(pairs: Sequence[tuple[str, str]], whole: Slice) -> Iterator[str]:
+    if not pairs:
+        return
+    yield from _row("difference", *NAMES, header=True)
+    for name in (f"{one} - {other}" for one, other in pairs):
+        yield from _row(name, *(_signed(whole.means[name][metric]) for metric in NAMES))
     yield ""
-    if pairs_of_recipes := [pair for pair in pairs if pair[0] not in _BASELINES]:
-        yield from _row("difference", *NAMES, header=True)
-        for name in (f"{one} - {other}" for one, other in pairs_of_recipes):
-            yield from _row(name, *(_signed(whole.means[name][metric]) for metric in NAMES))
-        yield ""
-    described = list(dict.fromkeys(key for one in found for key in one.lists))
-    yield from _row("lists", *described, header=True)
+
+
+def _list_table(named: Mapping[str, Sequence[Answered]]) -> Iterator[str]:
+    keys = list(dict.fromkeys(key for own in named.values() for one in own for key in one.lists))
+    yield from _row("lists", *keys, header=True)
     for name, own in named.items():
-        values = [statistics.mean(one.lists[key] for one in own) for key in described]
+        values = [statistics.mean(one.lists[key] for one in own) for key in keys]
         yield from _row(name, *(f"{value:.4f}" for value in values))
-    yield ""
-    yield from _slices(asked, compared, list(means))
 
 
-def _best_baseline(means: Mapping[str, Float64]) -> str | None:
-    of_baselines = {name: m[:, NAMES.index(CHOSEN_BY)].mean() for name, m in means.items()}
-    of_baselines = {name: value for name, value in of_baselines.items() if name in _BASELINES}
-    return max(of_baselines, key=lambda name: of_baselines[name], default=None)
+def _best_baseline(means: Mapping[str, Float64]) -> str:
+    quality = {name: values[:, NAMES.index(CHOSEN_BY)].mean() for name, values in means.items()}
+    return max((name for name in means if name in BASELINES), key=lambda name: quality[name])
 
 
-def _pairs(names: Sequence[str], best: str | None) -> list[tuple[str, str]]:
+def _pairs(names: Sequence[str], best: str) -> list[tuple[str, str]]:
     """Return each baseline with the best one, and each recipe with every baseline."""
-    baselines = [name for name in names if name in _BASELINES]
-    of_baselines = [(name, best) for name in baselines if best and name != best]
-    recipes = [name for name in names if name not in _BASELINES]
+    baselines = [name for name in names if name in BASELINES]
+    of_baselines = [(name, best) for name in baselines if name != best]
+    recipes = [name for name in names if name not in BASELINES]
     return [*of_baselines, *((one, other) for one in recipes for other in baselines)]
 
 
@@ -130,7 +152,9 @@ def delays(asked: Asked, found: Mapping[int, Sequence[Answered]]) -> Iterator[st
         yield from _row(name, f"{part['at once'][CHOSEN_BY].value:.4f}", *cells)
 
 
-def _slices(asked: Asked, compared: Mapping[str, Float64], names: Sequence[str]) -> Iterator[str]:
+def _slice_table(
+    asked: Asked, compared: Mapping[str, Float64], names: Sequence[str]
+) -> Iterator[str]:
     yield from _row(f"{CHOSEN_BY} of", "questions", "users", *compared, header=True)
     for title, where in slices(asked).items():
         part = estimated(asked, compared, where)
@@ -172,33 +196,3 @@ def configurations(systems: Iterable[System]) -> Iterator[str]:
         text = json.dumps(system.configuration, sort_keys=True)
         read = "all" if system.max_len is None else f"the last {system.max_len}"
         yield f"- {system.name} (reads {read} tokens of a history): {text}"
-
-
-def log_uses(path: Path, found: Sequence[Answered], about: Mapping[str, Any]) -> Iterator[str]:
-    """Append a line of JSON for each use of the test questions; return lines that count them.
-
-    A configuration and seed that asked before, of the same ``about``, have been asked twice: what
-    was changed in between by what the first answer said is no longer tested by the second.
-    """
-    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    used = [json.loads(line)["use"] for line in before]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        for one in found:
-            system = one.system
-            what = {"system": system.name, "configuration": system.configuration}
-            use = digest_json({**about, **what, "seed": system.seed})
-            line = {
-                "format_version": FORMAT_VERSION,
-                "use": use,
-                "used_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                **about,
-                **what,
-                "seed": system.seed,
-                "metrics": dict(zip(NAMES, one.metrics.mean(axis=0).tolist(), strict=True)),
-                "lists": dict(one.lists),
-            }
-            file.write(json.dumps(line, sort_keys=True) + "\n")
-            used.append(use)
-            seed = "" if system.seed is None else f", seed {system.seed}"
-            yield f"- {system.name}{seed}: use {used.count(use)} of the test questions"

@@ -18,11 +18,11 @@ from benchmarks.quality.report import (
     answers,
     configurations,
     delays,
-    log_uses,
     processor,
     report,
 )
 from benchmarks.quality.systems import FAMILIES, Family, Fitted, System, baseline, trained
+from benchmarks.quality.uses import log_uses
 from lake.days import start_of
 from training.evaluation.asked import Asked
 from training.evaluation.baselines.popularity import recent_popularity

@@ -1,12 +1,9 @@
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.quality.report import Answered, answers, log_uses, report
+from benchmarks.quality.report import answers, report
 from benchmarks.quality.systems import Family, Fitted, System, baseline
 from training.contracts import UNKNOWN_INSTANT, Histories
 from training.evaluation.asked import Asked
@@ -99,25 +96,6 @@ def test_what_was_seen_is_removed_under_one_rule_alone(asked: Asked) -> None:
     mrr = NAMES.index("mrr")
     assert found["kept"][0].metrics[:, mrr] == pytest.approx([1 / 4, 1 / 3])
     assert found["removed"][0].metrics[:, mrr] == pytest.approx([1, 1])
-
-
-def test_a_second_use_of_the_test_questions_is_counted(tmp_path: Path) -> None:
-    path = tmp_path / "uses" / "log.jsonl"
-
-    def use(seed: int) -> list[str]:
-        one = Answered(
-            system=system("ours", 0, seed=seed), metrics=np.ones((2, len(NAMES))), lists={}
-        )
-        return list(log_uses(path, [one], {"protocol": "p"}))
-
-    first, other, again = use(1), use(2), use(1)
-
-    assert first == ["- ours, seed 1: use 1 of the test questions"]
-    assert other == ["- ours, seed 2: use 1 of the test questions"]
-    assert again == ["- ours, seed 1: use 2 of the test questions"]
-    lines: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["seed"] for line in lines] == [1, 2, 1]
-    assert {(line["format_version"], line["metrics"]["mrr"]) for line in lines} == {(1, 1.0)}
 
 
 def test_a_baseline_is_chosen_by_the_validation_questions(asked: Asked) -> None:
