@@ -24,6 +24,9 @@ from training.evaluation.intervals import Estimate
 
 BASELINES = {"recent_popularity", *(family.name for family in FAMILIES)}
 
+LEAST_USERS = 30
+"""Of a slice with figures: a bootstrap over fewer says less than its interval pretends."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
@@ -158,6 +161,10 @@ def _slice_table(
     yield from _row(f"{CHOSEN_BY} of", "questions", "users", *compared, header=True)
     for title, where in slices(asked).items():
         part = estimated(asked, compared, where)
+        if part.num_users < LEAST_USERS:
+            nothing = ["" for _ in compared]
+            yield from _row(title, f"{part.num_questions:,}", f"{part.num_users:,}", *nothing)
+            continue
         cells = [
             f"{one.value:.4f}" if name in names else _signed(one)
             for name, one in ((name, part.means[name][CHOSEN_BY]) for name in compared)

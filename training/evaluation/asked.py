@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from training.contracts import Float64, Histories, Int64
 from training.evaluation.ranking import Ranks, Score, Seen, expected_metrics, rank
@@ -93,6 +94,14 @@ class Asked:
             offsets=np.concatenate(([0], np.cumsum(is_kept)))[self.histories.offsets],
             candidate_T=candidate_T[is_kept],
         )
+
+    def is_seen(self) -> npt.NDArray[np.bool_]:
+        """Return bool[Q]: the history holds the target, lost where seen items are removed."""
+        seen = self.seen()
+        target_T = np.repeat(self.target_Q, np.diff(seen.offsets))
+        running = np.concatenate(([0], np.cumsum(seen.candidate_T == target_T)))
+        found: npt.NDArray[np.bool_] = np.diff(running[seen.offsets]) > 0
+        return found
 
     def rank(self, score: Score, *, seen: Seen | None) -> Ranks:
         """Return where the targets stand under a score, without what is ``seen``."""

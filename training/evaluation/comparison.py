@@ -73,6 +73,7 @@ def slices(asked: Asked) -> dict[str, Bool]:
         f"item seen 1 to {FEW - 1} times": (counts_Q > 0) & (counts_Q < FEW),
         f"item seen {FEW} times or more": counts_Q >= FEW,
     }
+    found["item in the history"] = asked.is_seen()
     lengths_Q = np.diff(asked.histories.offsets)
     for least, limit in zip(_HISTORY_LENGTHS, (*_HISTORY_LENGTHS[1:], None), strict=True):
         name = f"{least} or more" if limit is None else f"{least} to {limit - 1}"

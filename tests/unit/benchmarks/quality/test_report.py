@@ -98,6 +98,18 @@ def test_what_was_seen_is_removed_under_one_rule_alone(asked: Asked) -> None:
     assert found["removed"][0].metrics[:, mrr] == pytest.approx([1, 1])
 
 
+def test_a_slice_of_few_users_has_no_figures(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = answers(asked, [system("markov", 3, 2, 1, 0)])["kept"]
+    row = "| history of 0 to 4 tokens | 2 | 2 |"
+
+    few = next(line for line in report(asked, found) if line.startswith(row))
+    monkeypatch.setattr("benchmarks.quality.report.LEAST_USERS", 2)
+    enough = next(line for line in report(asked, found) if line.startswith(row))
+
+    assert few == f"{row}  |"
+    assert enough != few
+
+
 def test_a_baseline_is_chosen_by_the_validation_questions(asked: Asked) -> None:
     validation = replace(asked, histories=asked.learned)  # leaves c and d to both
     right = np.array([[0, 0, 0, 1], [0, 0, 1, 0]], dtype=np.float32)

@@ -46,6 +46,7 @@ def test_slices_are_of_the_target_the_history_and_the_groups(asked: Asked) -> No
         "item unseen in training": [False, False, True],
         "item seen 1 to 4 times": [False, True, False],
         "item seen 5 times or more": [True, False, False],
+        "item in the history": [True, True, False],
         "history of 0 to 4 tokens": [False, True, True],
         "history of 5 to 19 tokens": [True, False, False],
         "age: 18": [True, False, True],
