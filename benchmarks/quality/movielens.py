@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from training.contracts import UNKNOWN_INSTANT, Histories, Int64
+from training.evaluation.cuts import without_last
 from training.features.catalogue import ITEM_CATEGORIES, Catalogue
 from training.schema import Action, ActionRole, EventSchema
 from training.vocabulary import Vocabulary
@@ -85,6 +86,17 @@ def read_movielens(folder: Path, variant: Variant) -> MemoryData:
     return MemoryData(log=log, films=_films(folder, items))
 
 
+def user_groups(folder: Path, variant: Variant) -> dict[str, dict[str, str]]:
+    """Return what is published of users, by attribute and by the variant's user ids: the age."""
+    rows = (folder / "users.dat").read_text(encoding="utf-8", errors="replace").splitlines()
+    age_of = {user: age for user, _, age, *_ in (line.split("::") for line in rows)}
+    if variant == "full":
+        return {"age": age_of}
+    ids = pl.read_csv(folder / "sas_users.csv", infer_schema=False)
+    named = zip(ids["sas_user"], ids["user"], strict=True)
+    return {"age": {sas_user: age_of[user] for sas_user, user in named}}
+
+
 def _sas(folder: Path) -> pl.DataFrame:
     """Return user, item and an unknown instant of every event; ids are those of the file."""
     pairs = pl.read_csv(
@@ -127,25 +139,4 @@ def _films(folder: Path, items: list[str]) -> Catalogue:
         runtime_s=np.full(len(items), np.nan),
         valid_from=np.zeros(len(items), dtype=np.int64),
         valid_to=forever,
-    )
-
-
-def without_last(log: Histories, count: int) -> Histories:
-    """Return histories without the last ``count`` tokens of each user; nobody may have fewer."""
-    lengths = np.diff(log.offsets)
-    position = np.arange(log.num_tokens) - np.repeat(log.offsets[:-1], lengths)
-    kept = position < np.repeat(lengths - count, lengths)
-    return replace(
-        log,
-        offsets=np.concatenate(([0], np.cumsum(lengths - count))),
-        item_code=log.item_code[kept],
-        first_at=log.first_at[kept],
-        last_at=log.last_at[kept],
-        duration_ms=log.duration_ms[kept],
-        num_events=log.num_events[kept],
-        action_counts=log.action_counts[kept],
-        request_categories={
-            n: (v, codes[kept]) for n, (v, codes) in log.request_categories.items()
-        },
-        request_numbers={name: numbers[kept] for name, numbers in log.request_numbers.items()},
     )

@@ -13,8 +13,9 @@ from lake.days import start_of
 from training.artifact import load_model
 from training.contracts import Float64
 from training.data import TrainingData
+from training.evaluation.asked import sequences_of
+from training.evaluation.baselines.popularity import popularity, recent_popularity
 from training.evaluation.intervals import estimates
-from training.evaluation.popularity import popularity
 from training.evaluation.questions import Questions, ask_day
 from training.evaluation.ranking import METRICS, Float32, Score, rank_targets
 from training.evaluation.result import Evaluation
@@ -68,10 +69,11 @@ def model_scores(folder: Path, questions: Questions) -> Score:
 
 
 def _evaluate(kind: str, questions: Questions, models: Mapping[str, Score]) -> Evaluation:
+    chosen = sequences_of(questions.histories, questions.schema, questions.candidates)
     systems = {
         **models,
-        "popularity": popularity(questions, recent=False),
-        "recent_popularity": popularity(questions, recent=True),
+        "popularity": popularity(chosen),
+        "recent_popularity": recent_popularity(chosen, until=start_of(questions.day)),
     }
     metrics: dict[str, Float64] = {}
     coverage: dict[str, float] = {}

@@ -4,7 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.evaluation.popularity import popularity
+from lake.days import start_of
+from training.evaluation.asked import Sequences, sequences_of
+from training.evaluation.baselines.popularity import popularity, recent_popularity
 from training.evaluation.questions import Questions, ask_day
 from training.tokens.targets import is_target
 
@@ -15,6 +17,10 @@ def questions(small_lake: Any) -> Questions:
     return ask_day(small_lake.data(day), day)
 
 
+def chosen(questions: Questions) -> Sequences:
+    return sequences_of(questions.histories, questions.schema, questions.candidates)
+
+
 def test_popularity_counts_the_targets_before_the_day(questions: Questions) -> None:
     histories = questions.histories
     counted = Counter(
@@ -22,7 +28,7 @@ def test_popularity_counts_the_targets_before_the_day(questions: Questions) -> N
         for code in histories.item_code[is_target(histories, questions.schema)]
     )
 
-    scores = popularity(questions, recent=False)(slice(0, 2))
+    scores = popularity(chosen(questions))(slice(0, 2))
 
     assert scores.shape == (2, len(questions.candidates))
     assert scores[0].tolist() == [counted[item] for item in questions.candidates]
@@ -31,14 +37,15 @@ def test_popularity_counts_the_targets_before_the_day(questions: Questions) -> N
 
 def test_recent_popularity_counts_the_last_week_only(questions: Questions) -> None:
     # all of the log is of the last week, so both agree until tokens are made older
-    whole = popularity(questions, recent=False)(slice(0, 1))
-    recent = popularity(questions, recent=True)(slice(0, 1))
+    until = start_of(questions.day)
+    whole = popularity(chosen(questions))(slice(0, 1))
+    recent = recent_popularity(chosen(questions), until=until)(slice(0, 1))
     np.testing.assert_array_equal(whole, recent)
 
     week_us = 7 * 86_400 * 1_000_000
     questions.histories.first_at[:100] -= week_us
     try:
-        older = popularity(questions, recent=True)(slice(0, 1))
+        older = recent_popularity(chosen(questions), until=until)(slice(0, 1))
     finally:
         questions.histories.first_at[:100] += week_us
     lost = is_target(questions.histories, questions.schema)[:100].sum()

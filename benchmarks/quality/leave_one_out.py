@@ -1,0 +1,105 @@
+r"""Recipes against baselines on MovieLens-1M, leave-one-out over all items.
+
+    python -m benchmarks.quality.leave_one_out --data <folder> --variant sas \
+        --recipes tiny --seeds 1,2,3
+
+Prints Markdown: quality, lists and slices with seen items removed and kept. Everything is chosen on
+the validation questions; ``--ask test`` appends each use of the test questions to ``--log``.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.quality.movielens import MemoryData, read_movielens, user_groups
+from benchmarks.quality.report import (
+    answers,
+    configurations,
+    processor,
+    report,
+)
+from benchmarks.quality.systems import FAMILIES, System, baseline, trained
+from benchmarks.quality.uses import log_uses
+from training.evaluation.leave_one_out import Ask, leave_one_out
+from training.evaluation.models import model_score
+
+
+def systems_of(
+    data: MemoryData, ask: Ask, recipes: Sequence[str], seeds: Sequence[int], *, target_time: bool
+) -> list[System]:
+    """Return the baselines and the trained recipes; nothing held out was learned from."""
+    validation = leave_one_out(
+        data.log, schema=data.schema(), catalogue=data.catalogue(), ask="validation"
+    )
+    asked = leave_one_out(data.log, schema=data.schema(), catalogue=data.catalogue(), ask=ask)
+    as_of = None if target_time else data.as_of
+    learned = data.without_last(2)
+    return [
+        *(baseline(family, validation=validation, asked=asked) for family in FAMILIES),
+        *(
+            trained(recipe, seed, learned, lambda model, of: model_score(model, of, as_of=as_of))
+            for recipe in recipes
+            for seed in seeds
+        ),
+    ]
+
+
+def compared(
+    data: MemoryData,
+    systems: Sequence[System],
+    arguments: argparse.Namespace,
+) -> Iterator[str]:
+    """Return the lines to print; writes the log where the test questions are asked."""
+    asked = leave_one_out(
+        data.log,
+        schema=data.schema(),
+        catalogue=data.catalogue(),
+        ask=arguments.ask,
+        groups=user_groups(arguments.data, arguments.variant),
+    )
+    visible = "visible, to the hour" if arguments.target_time else "not visible"
+    yield f"# MovieLens-1M, {arguments.variant}: the {arguments.ask} event of each user"
+    for rule, found in answers(asked, systems).items():
+        yield f"\n## Seen items {rule}\n"
+        yield f"{len(asked.candidates):,} items, all of them candidates; equal scores in the"
+        yield "expectation over their orders; intervals: 95 %, over users; ±: over seeds;"
+        yield f"the target's time: {visible}; trained and chosen on {processor()}."
+        yield from report(asked, found)
+        if arguments.ask == "test":
+            about = {
+                "protocol": "leave_one_out",
+                "data": f"movielens-1m {arguments.variant}",
+                "seen_items": rule,
+                "target_time": visible,
+            }
+            yield "\nUses:\n"
+            yield from log_uses(arguments.log, found, about)
+    yield "\n## Configurations\n"
+    yield from configurations(systems)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--variant", choices=["sas", "full"], required=True)
+    parser.add_argument("--recipes", type=lambda text: text.split(","), default=[])
+    parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
+    parser.add_argument("--ask", choices=["validation", "test"], default="validation")
+    parser.add_argument("--log", type=Path, help="JSON lines; needed to ask the test events")
+    parser.add_argument("--target-time", action="store_true", help="models may know the hour")
+    arguments = parser.parse_args(given)
+    if arguments.ask == "test" and arguments.log is None:
+        parser.error("--ask test wants --log: every use of the test events is written down")
+    if arguments.target_time and arguments.variant == "sas":
+        parser.error("--target-time: of the sas file only the order is known")
+    data = read_movielens(arguments.data, arguments.variant)
+    systems = systems_of(
+        data, arguments.ask, arguments.recipes, arguments.seeds, target_time=arguments.target_time
+    )
+    for line in compared(data, systems, arguments):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
