@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from training.errors import ConfigError
 
+ALWAYS = 1e9
+"""A time without end, in any unit: every target counts alike, however old or far ahead."""
+
 
 def _require(*, holds: bool, rule: str) -> None:
     if not holds:
@@ -129,6 +132,10 @@ class TargetConfig:
     window_tokens: int = 8
     """The same in tokens, where only the order is known."""
 
+    ahead_half_life_hours: float = ALWAYS
+    """How far ahead a target of a position counts half, beside ``decay`` (multi-token prediction
+    with weights by time, arXiv:2605.23312); of tokens of which only the order is known, nothing."""
+
     half_life_days: float = 14.0
     """Age at which a target counts half: the next day resembles the last days most."""
 
@@ -141,8 +148,47 @@ class TargetConfig:
         _require(holds=0 < self.decay <= 1, rule=f"want in (0, 1]: {self.decay=}")
         _require(holds=self.window_hours > 0, rule=f"want > 0: {self.window_hours=}")
         _require(holds=self.window_tokens >= 1, rule=f"want at least 1: {self.window_tokens=}")
+        _require(
+            holds=self.ahead_half_life_hours > 0, rule=f"want > 0: {self.ahead_half_life_hours=}"
+        )
         _require(holds=self.half_life_days > 0, rule=f"want > 0: {self.half_life_days=}")
         _require(holds=self.prefix_weight >= 0, rule=f"want >= 0: {self.prefix_weight=}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """What a target is compared with."""
+
+    kind: Literal["full", "sampled", "gbce"] = "full"
+    """The whole catalogue, a softmax over a sample, or binary losses over a sample."""
+
+    num_negatives: int = 512
+    """Items drawn once for a thread's share of a step (N); only of a sample."""
+
+    negatives: Literal["uniform", "popularity", "batch"] = "uniform"
+    """What they are drawn from: all items alike, by their share of the targets, or the targets that
+    the share itself asks for."""
+
+    corrects_popularity: bool = False
+    """Whether a negative counts by how rarely it is drawn (logQ); not of ``gbce``."""
+
+    calibration: float = 0.75
+    """Of ``gbce``: 0 trusts its likelihoods as they are, 1 corrects them for the sampling."""
+
+    def __post_init__(self) -> None:
+        """Refuse samples of nothing and unknown names."""
+        for name, known in (
+            ("kind", ("full", "sampled", "gbce")),
+            ("negatives", ("uniform", "popularity", "batch")),
+        ):
+            value = getattr(self, name)
+            _require(holds=value in known, rule=f"{name}: want one of {known}, got {value!r}")
+        _require(holds=self.num_negatives >= 1, rule=f"want at least 1: {self.num_negatives=}")
+        _require(holds=0.0 <= self.calibration <= 1.0, rule=f"want in [0, 1]: {self.calibration=}")
+        _require(
+            holds=not (self.kind == "gbce" and self.corrects_popularity),
+            rule="gbce: want corrects_popularity False, it has a calibration of its own",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +240,9 @@ class RunConfig:
 
     targets: TargetConfig = field(default_factory=TargetConfig)
     """What is learned."""
+
+    loss: LossConfig = field(default_factory=LossConfig)
+    """What a target is compared with."""
 
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimiser of pretraining."""
@@ -252,12 +301,14 @@ class RunConfig:
         parts = {
             "model": ModelConfig,
             "targets": TargetConfig,
+            "loss": LossConfig,
             "optim": OptimConfig,
             "fine_tune_optim": OptimConfig,
             "replay": ReplayConfig,
         }
         try:
-            nested = {name: part(**value[name]) for name, part in parts.items()}
+            # a part that an older release did not know has the values that it implied
+            nested = {name: part(**value.get(name, {})) for name, part in parts.items()}
             return cls(**{**value, **nested})
         except (TypeError, KeyError) as error:
             text = json.dumps(value, sort_keys=True)

@@ -23,6 +23,7 @@ from training.errors import DivergedError, NoDataError
 from training.model.batch import gather_batch
 from training.model.loss import cross_entropy
 from training.model.recommender import Recommender
+from training.model.sampled import Asked, sampled_loss
 from training.packing import Packed, Windows, pack
 from training.problem import Problem
 from training.shards import generator, shares, threads
@@ -223,10 +224,18 @@ def loss_of(
     current = torch.from_numpy(packed.current_P)
     weight_PK = problem.weight_TK[current]
     places = weight_PK.sum(dim=1).nonzero()[:, 0]
-    return cross_entropy(
+    asked = Asked(
         network.user_vectors(hidden_PD[places]),
         network.item_vectors(encoding_MD, bias_M),
         problem.target_TK[current[places]],
         weight_PK[places],
-        chunk=config.chunk_targets,
     )
+    if config.loss.kind == "full":
+        return cross_entropy(
+            asked.user_RS,
+            asked.item_MS,
+            asked.target_RK,
+            asked.weight_RK,
+            chunk=config.chunk_targets,
+        )
+    return sampled_loss(asked, config=config.loss, share_M=problem.share_M, draw=draw)

@@ -13,7 +13,7 @@ less and less weight: the published vector has to answer for a day, not for one 
 Legend: T tokens, K targets per position.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -45,6 +45,14 @@ class Problem:
     """int64: rows of ``items``."""
     weight_TK: Tensor
     """float32: 0 = not asked."""
+    share_M: Tensor = field(init=False)
+    """Each item's share of all targets, none 0: one is added to every count."""
+
+    def __post_init__(self) -> None:
+        """Count."""
+        asked = self.target_TK[self.weight_TK > 0]
+        counts = torch.bincount(asked, minlength=len(self.items.ids)) + 1.0
+        object.__setattr__(self, "share_M", counts / counts.sum())
 
     @property
     def num_targets(self) -> int:
@@ -85,9 +93,12 @@ def ask(
         found = next_target[at]
         is_same_user = found < user_end
         found = np.where(is_same_user, found, 0)
-        is_asked = is_target & is_same_user & _is_near(histories, position, found, config)
+        apart_us = _apart_us(histories, position, found)
+        is_near = _is_near(position, found, apart_us, config)
+        is_asked = is_target & is_same_user & is_near
+        ahead = 0.5 ** (np.maximum(apart_us, 0) / (config.ahead_half_life_hours * HOUR_US))
         target_TK[:, k] = np.where(is_asked, item_rows[found], 0)
-        weight_TK[:, k] = np.where(is_asked, weights[found] * config.decay**k, 0.0)
+        weight_TK[:, k] = np.where(is_asked, weights[found] * config.decay**k * ahead, 0.0)
         at = np.where(is_same_user, found + 1, T)
     return torch.from_numpy(target_TK), torch.from_numpy(weight_TK)
 
@@ -100,14 +111,21 @@ def _next_at_or_after(is_target: Bool) -> Int64:
     return np.ascontiguousarray(following)
 
 
-def _is_near(histories: Histories, position: Int64, found: Int64, config: TargetConfig) -> Bool:
-    """Return whether each found target lies within the window, by time or, without, by order."""
+def _apart_us(histories: Histories, position: Int64, found: Int64) -> Int64:
+    """Return the time between the tokens, -1 where only the order is known."""
     here, there = histories.first_at[position], histories.first_at[found]
     is_timed = (here != UNKNOWN_INSTANT) & (there != UNKNOWN_INSTANT)
-    apart_us = np.where(is_timed, there, 0) - np.where(is_timed, here, 0)
+    apart: Int64 = np.where(
+        is_timed, np.where(is_timed, there, 0) - np.where(is_timed, here, 0), -1
+    )
+    return apart
+
+
+def _is_near(position: Int64, found: Int64, apart_us: Int64, config: TargetConfig) -> Bool:
+    """Return whether each found target lies within the window, by time or, without, by order."""
     in_time = apart_us < config.window_hours * HOUR_US
     in_order = found - position < config.window_tokens
-    near: Bool = (found == position) | np.where(is_timed, in_time, in_order)
+    near: Bool = (found == position) | np.where(apart_us >= 0, in_time, in_order)
     return near
 
 

@@ -5,11 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from training.config import ModelConfig, OptimConfig, RunConfig, TargetConfig
+from training.config import ALWAYS, ModelConfig, OptimConfig, RunConfig, TargetConfig
 from training.errors import ConfigError
-
-ALWAYS = 1e9
-"""A time without end: every target counts alike, however old or far ahead."""
 
 
 def demo() -> RunConfig:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import ModelConfig, OptimConfig, RunConfig
+from training.config import LossConfig, ModelConfig, OptimConfig, RunConfig
 from training.contracts import Histories
 from training.errors import DivergedError, NoDataError
 from training.features.catalogue import Catalogue
@@ -127,6 +127,13 @@ def test_progress_reaches_the_tracker(problem: Any, tracker: Any) -> None:
         "targets_per_s",
     }
     assert tracker.lines[-1].startswith(f"step {trained.num_steps}/{trained.num_steps}")
+
+
+@pytest.mark.parametrize("kind", ["sampled", "gbce"])
+def test_a_sample_of_the_catalogue_teaches_too(problem: Any, tracker: Any, kind: str) -> None:
+    trained = run(problem, tracker, loss=LossConfig(kind=kind, num_negatives=32))
+
+    assert trained.last_loss < trained.first_loss
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(problem: Any, tracker: Any) -> None:

@@ -57,6 +57,20 @@ def test_targets_beyond_the_window_are_not_asked_for(
     assert asked(histories, [1, 1, 1])[0] == [("A", 1.0), ("B", 0.5)]
 
 
+def test_a_target_counts_less_the_further_ahead_it_is(
+    make_histories: Callable[..., Histories],
+) -> None:
+    histories = make_histories({"ana": [("A", 0), ("B", 1), ("C", 3)], "bob": [("A", None)]})
+    config = replace(CONFIG, decay=1.0, ahead_half_life_hours=1.0)
+
+    assert asked(histories, [1, 1, 1, 1], config) == [
+        [("A", 1.0), ("B", 0.5), ("C", 0.125)],
+        [("B", 1.0), ("C", 0.25)],
+        [("C", 1.0)],
+        [("A", 1.0)],
+    ]
+
+
 def test_without_times_the_window_counts_tokens(make_histories: Callable[..., Histories]) -> None:
     histories = make_histories({"ana": [("A", None), ("B", None), ("C", None)]})
 
