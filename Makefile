@@ -69,18 +69,20 @@ check: $(READY) ## Lint, types and import rules
 
 .PHONY: test
 test: check ## Run the checks and the whole quick test suite
-	$(MAKE) --no-print-directory --jobs 2 test-units test-lifecycle
+	$(MAKE) --no-print-directory --jobs 2 $(SUITES)
 
-# Side by side: one replays, kills and waits for other processes, the other computes.
-.PHONY: test-units
-test-units: $(READY)
-	$(BIN)/python -m pytest -m "not prove" tests/unit tests/contracts
-	$(BIN)/python -m pytest -m "not prove" --storage s3 \
-	  $(addprefix tests/unit/embedding_store/test_,checks.py gates.py publisher.py races.py staging.py)
-
-.PHONY: test-lifecycle
-test-lifecycle: $(READY)
-	$(BIN)/python -m pytest -m "not prove" tests/integration tests/docs
+# Two at a time, the longest first: whichever ends makes room for the next.
+SUITES = test-lifecycle test-platform test-store test-training test-features test-s3 test-rest
+.PHONY: $(SUITES)
+test-lifecycle: TESTS = tests/integration tests/docs
+test-platform: TESTS = tests/unit/assets
+test-store: TESTS = tests/unit/embedding_store
+test-training: TESTS = tests/unit/training
+test-features: TESTS = tests/unit/feature_repo tests/unit/marquee
+test-s3: TESTS = --storage s3 $(addprefix tests/unit/embedding_store/test_,checks.py gates.py publisher.py races.py staging.py)
+test-rest: TESTS = tests/unit/lake tests/unit/dags tests/unit/benchmarks tests/contracts
+$(SUITES): $(READY)
+	$(BIN)/python -m pytest -m "not prove" $(TESTS)
 
 .PHONY: prove
 prove: $(READY) ## Run the full figures of the crash and concurrency suites
