@@ -78,7 +78,7 @@ class _Draft:
     switches: list[Switch] = field(default_factory=list)
     stacks: dict[int, dict[int, None]] = field(default_factory=dict)
     """Ordered sets: a version is taken out from anywhere in one step."""
-    left: set[int] = field(default_factory=set)
+    left: dict[int, str] = field(default_factory=dict)
     canaries: dict[int, int] = field(default_factory=dict)
     consumers: dict[str, ConsumerRegistered] = field(default_factory=dict)
     erasures: list[VersionsErased] = field(default_factory=list)
@@ -97,7 +97,7 @@ class _Draft:
             versions=dict(self.versions),
             switches=tuple(self.switches),
             stacks={frame: tuple(stack) for frame, stack in self.stacks.items()},
-            left=frozenset(self.left),
+            left=dict(self.left),
             canaries=dict(self.canaries),
             consumers=dict(self.consumers),
             erasures=tuple(self.erasures),
@@ -196,7 +196,7 @@ def _alias_set(draft: _Draft, entry: Entry, body: AliasSet) -> None:
     stack = draft.stacks.setdefault(body.frame, {})
     stack.pop(body.number, None)  # one that returns rests on what came after it: drop its old place
     stack[body.number] = None
-    draft.left.discard(body.number)
+    draft.left.pop(body.number, None)
 
 
 def _rolled_back(draft: _Draft, entry: Entry, body: VersionRolledBack) -> None:
@@ -220,7 +220,7 @@ def _rolled_back(draft: _Draft, entry: Entry, body: VersionRolledBack) -> None:
     draft.switches.append(switch)
     _bring_online(draft, body.to_number)
     while next(reversed(stack)) != body.to_number:
-        draft.left.add(stack.popitem()[0])
+        draft.left[stack.popitem()[0]] = entry.why
 
 
 def _bring_online(draft: _Draft, number: int) -> None:
@@ -231,6 +231,7 @@ def _bring_online(draft: _Draft, number: int) -> None:
 def _withdrawn(draft: _Draft, entry: Entry, body: CanaryWithdrawn) -> None:
     version = _named(draft, entry, body.number, body.version)
     draft.versions[body.number] = replace(version, withdrawn_because=body.because)
+    draft.left[body.number] = body.because
     if draft.canaries.get(body.frame) == body.number:
         del draft.canaries[body.frame]
 

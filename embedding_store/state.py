@@ -96,8 +96,8 @@ class StoreState:
     switches: tuple[Switch, ...] = ()
     stacks: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """By frame: the versions that ``stable`` rests on, the current one last."""
-    left: frozenset[int] = frozenset()
-    """Versions that somebody rolled back from and that did not return to ``stable`` since."""
+    left: Mapping[int, str] = field(default_factory=dict)
+    """Why, by number: versions that were rolled back from or withdrawn, and not promoted since."""
     canaries: Mapping[int, int] = field(default_factory=dict)
     consumers: Mapping[str, ConsumerRegistered] = field(default_factory=dict)
     erasures: tuple[VersionsErased, ...] = ()
@@ -111,7 +111,8 @@ class StoreState:
         """Return the model that a day starts from: the newest one accepted by its first instant.
 
         At the same instant a monthly base comes before a daily model, and a later entry before an
-        earlier one. A model whose version was rolled back from is passed over, as long as it is.
+        earlier one. A model whose version was rolled back from or withdrawn is passed over, as long
+        as it is.
         Raises NoBaseModelError, naming the command to run.
         """
         start = start_of(day)
@@ -128,7 +129,7 @@ class StoreState:
         """Return the newest daily model accepted by ``at``, or the newest base before the first.
 
         A base is not served before a day's model proved it: only a quality gate makes a champion.
-        A model whose version was rolled back from is none, as long as it is.
+        A model whose version was rolled back from or withdrawn is none, as long as it is.
         """
         return max(
             self._trusted(at=at),
@@ -137,7 +138,10 @@ class StoreState:
         )
 
     def _trusted(self, *, at: datetime | None) -> list[ModelAcceptance]:
-        """Return the models accepted by ``at`` that nobody rolled back from since."""
+        """Return the models accepted by ``at`` whose versions were not left since.
+
+        One that a version in use shares is trusted: what disappointed was not the model.
+        """
         standing = {number for stack in self.stacks.values() for number in stack}
         distrusted = {self.versions[number].model_digest for number in self.left}
         distrusted -= {self.versions[number].model_digest for number in standing}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from embedding_store.entries import (
     AliasSet,
     AnyBody,
+    CanaryWithdrawn,
     ConsumerRegistered,
     ConsumerRemoved,
     FrameOpened,
@@ -135,6 +136,59 @@ def test_a_model_whose_version_was_rolled_back_from_is_passed_over_until_it_retu
         champion = folded.champion(at=instant(2))
         assert champion is not None
         assert champion.digest == expected
+
+
+def withdrawn(number: int, frame: int = 1) -> CanaryWithdrawn:
+    return CanaryWithdrawn(
+        frame=frame, version=f"digest-{number}", number=number, because="too different"
+    )
+
+
+def test_a_model_whose_version_was_withdrawn_is_passed_over_until_a_person_promotes_it() -> None:
+    tried = [
+        (instant(0), model("base", "base")),
+        (instant(1), model("good")),
+        (instant(1), published(1, model_digest="good")),
+        (instant(1, 3), promoted(1)),
+        (instant(2), model("bad")),
+        (instant(2), published(2, model_digest="bad")),
+        (instant(2, 3), promoted(2, "canary")),
+    ]
+    left = [*tried, (instant(2, 4), withdrawn(2))]
+    watched = [*left, (instant(2, 8), promoted(2, "canary"))]
+    by_hand = [*left, (instant(2, 9), promoted(2))]
+    rolled = [*by_hand, (instant(2, 12), rolled_back(2, 1))]
+    wanted = ((tried, "bad"), (left, "good"), (watched, "good"), (by_hand, "bad"), (rolled, "good"))
+    for bodies, expected in wanted:
+        folded = state(*bodies)
+        assert folded.base_of_day(day_name(2)).digest == expected
+        assert folded.champion(at=instant(2)).digest == expected
+    assert state(*left).left == {2: "too different"}
+    assert state(*rolled).left == {2: "test"}
+
+
+def test_a_withdrawn_version_that_was_promoted_and_then_given_up_keeps_its_model_trusted() -> None:
+    folded = state(
+        (instant(1), model("first")),
+        (instant(1), published(1, model_digest="first")),
+        (instant(1, 3), withdrawn(1)),
+        (instant(1, 4), promoted(1)),
+        (instant(2), published(2, model_digest="second")),
+        (instant(2, 3), promoted(2)),
+        (instant(3), VersionRetired(number=1, version="digest-1")),
+    )
+    assert folded.champion().digest == "first"
+
+
+def test_a_model_that_another_frame_serves_is_trusted_when_one_frame_withdraws_it() -> None:
+    folded = state(
+        (instant(1), model("shared")),
+        (instant(1), published(1, model_digest="shared")),
+        (instant(1, 3), promoted(1)),
+        (instant(1), published(2, frame=2, model_digest="shared")),
+        (instant(1, 4), withdrawn(2, frame=2)),
+    )
+    assert folded.champion().digest == "shared"
 
 
 def test_a_model_whose_version_was_given_up_behind_newer_ones_stays_trusted() -> None:
