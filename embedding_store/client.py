@@ -83,7 +83,7 @@ class EmbeddingClient:
     ) -> PinnedVersion:
         """Return what an alias means now, or meant at ``as_of``.
 
-        ``frame`` may be left out while the store has one frame only. Raises NoVersionError.
+        ``frame`` may be left out while only one has a ``stable`` version. Raises NoVersionError.
         """
         if as_of is not None and as_of.tzinfo is None:
             raise ContractError(f"as_of: want an instant with a time zone, got {as_of!r}")
@@ -116,7 +116,7 @@ class EmbeddingClient:
 
         Args:
             instants: with a time zone; anything that Arrow reads as timestamps.
-            frame: may be left out while the store has one frame only.
+            frame: may be left out while only one has a ``stable`` version.
         """
         asked = _microseconds(instants)
         with _as_store_errors(self.root):
@@ -218,7 +218,8 @@ def _require_published(state: StoreState, url: str, frame: int | None) -> None:
 
 
 def _only_frame(state: StoreState) -> int:
-    frames = state.live_frames
+    # one that is only on trial serves nobody yet, so that nobody means it without its number
+    frames = [one for one in state.frames if state.stable(one)] or state.live_frames
     if len(frames) > 1:
         names = ", ".join(str(one) for one in frames)
         raise NoVersionError(

@@ -80,6 +80,25 @@ def test_with_two_frames_one_must_be_named(world: SmallWorld) -> None:
     assert [client.pin(frame=frame).number for frame in (1, 2)] == [1, 2]
 
 
+def test_a_frame_that_is_only_on_trial_need_not_be_told_from_the_one_that_serves(
+    world: SmallWorld,
+) -> None:
+    world.serve(0)
+    other = SmallWorld(world.folder, frame=2)
+    tried = other.publish(1, stabilised=other.stabilised(1, raw_world(seed=7)))
+    client = EmbeddingClient(world.store.root)
+    assert client.pin().frame == 1
+    other.promote(tried, alias="canary")
+    assert client.pin().frame == 1
+    assert [one.frame for _, one in client.served_at([instant(9)])] == [1]
+    assert client.pin("canary", frame=2).number == 2
+
+
+def test_a_store_with_nothing_but_a_canary_needs_no_frame(world: SmallWorld) -> None:
+    world.promote(world.publish(0), alias="canary")
+    assert EmbeddingClient(world.store.root).pin("canary").number == 1
+
+
 def test_users_come_in_the_order_asked_and_unknown_ones_get_the_default(
     pinned: PinnedVersion, served_world: SmallWorld
 ) -> None:
