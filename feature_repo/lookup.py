@@ -188,14 +188,30 @@ class Features:
         try:
             service = self._store.get_feature_service(name, allow_cache=True)
         except FeatureServiceNotFoundException as error:
-            raise NotServedError(
-                f"no service {name}: nothing is promoted to {self._alias} in frame {self._frame}"
-            ) from error
+            raise NotServedError(f"no service {name}: {self._why_not_served()}") from error
         except (OSError, DecodeError) as error:
             return self._last_known(name, error)
         self._known[name] = service
         self._answered_at = monotonic()
         return service
+
+    def _why_not_served(self) -> str:
+        """Return what to read instead of a name without a service.
+
+        The registry shows what is served; it does not tell a retired frame from one to come.
+        """
+        services = self._store.registry.list_feature_services(self._store.project, allow_cache=True)
+        frames = {
+            int(one.tags["frame"])
+            for one in services
+            if one.name == service_name(int(one.tags["frame"]), "stable")
+        }
+        if self._frame in frames or not frames:
+            return f"nothing is promoted to {self._alias} in frame {self._frame}"
+        return (
+            f"frame {self._frame} is retired or has no stable version yet, and frame {max(frames)} "
+            f"is served: open the features with frame={max(frames)}"
+        )
 
     def _last_known(self, name: str, error: Exception) -> "FeatureService":
         """Return what the service meant when the registry last answered, while that is recent."""

@@ -97,6 +97,8 @@ def test_a_retired_frame_leaves_feast_and_keeps_its_history(both: SmallWorld) ->
     assert len(history) == 4
     Publisher(both.store, by="test").retire_frame(1, effective_at=instant(20), why="unread")
 
+    before = open_features(both.feast, frame=1)
+
     assert reconcile(both.root).is_applied
 
     assert {name.split("_")[1] for name in services(both)} == {"f2"}
@@ -105,8 +107,11 @@ def test_a_retired_frame_leaves_feast_and_keeps_its_history(both: SmallWorld) ->
         for side in ("user", "item")
         for number in (2, 4)
     }
-    with pytest.raises(NotServedError, match="embeddings_f1_stable"):
+    with pytest.raises(NotServedError, match=r"embeddings_f1_stable: .* frame 2 is served"):
         open_features(both.feast, frame=1)
+    before._store.registry.refresh()
+    with pytest.raises(NotServedError, match=r"frame 1 .*retired.* frame 2 is served"):
+        before.users(["u10"])
     assert open_features(both.feast, frame=2).version == "v4"
     assert sorted((both.root / "store" / "history" / "f1").rglob("*.parquet")) == history
     asked = [instant(2), instant(4), instant(4) + timedelta(hours=1)]
