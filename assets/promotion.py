@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from assets.acceptance import follow_log
 from assets.consumer_registry import publisher_of, registered_consumers
 from assets.errors import DisappointingVersionError, NotPublishedError
 from assets.workspace import Workspace
@@ -43,6 +44,8 @@ class Served:
     """How it answered as ``canary``; None where it was not tried out now."""
     confirmed: dict[str, Any]
     """What consumers of ``stable`` get, read back."""
+    note: str = ""
+    """Of a version that was served and left: why, and what to do next. Empty otherwise."""
 
 
 def serve(workspace: Workspace, version: PublishedVersion) -> Served:
@@ -55,7 +58,25 @@ def serve(workspace: Workspace, version: PublishedVersion) -> Served:
     trial = _promote_in_turn(workspace, version)
     confirmed = _confirm_or_roll_back(workspace, version)
     _archive_old(workspace, version.frame)
-    return Served(is_switched=trial is not None, trial=trial, confirmed=confirmed)
+    return Served(
+        is_switched=trial is not None,
+        trial=trial,
+        confirmed=confirmed,
+        note=_why_left(workspace, version),
+    )
+
+
+def _why_left(workspace: Workspace, version: PublishedVersion) -> str:
+    state = workspace.store.state()
+    stable = state.stable(version.frame)
+    if version.number not in state.left or stable is None:
+        return ""
+    forward = f"`marquee promote {version.number}` goes forward to {version.name}, "
+    return (
+        f"{version.name} of {version.day} was rolled back from ({state.left[version.number]}) and "
+        f"{stable.name} of {stable.day} is served: {'' if version.is_retired else forward}"
+        f"`marquee republish {version.day}` makes another"
+    )
 
 
 def _promote_in_turn(workspace: Workspace, version: PublishedVersion) -> Trial | None:
@@ -136,6 +157,7 @@ def _tried_out(
         why=f"automatic, after its trial: {trial}",
     )
     _project(workspace)
+    follow_log(workspace)
     raise _withdrawn(version, because)
 
 
@@ -169,6 +191,7 @@ def _confirm_or_roll_back(workspace: Workspace, version: PublishedVersion) -> di
         )
         _project(workspace)
         confirm(workspace.root, frame=version.frame)
+        follow_log(workspace)
         raise DisappointingVersionError(
             f"{version.name} of {version.day} was served and rolled back from: {error}. "
             f"{previous.name} is served again; `marquee promote {version.number}` goes forward to "

@@ -104,11 +104,14 @@ def served_features(
     served = serve(workspace, version)
     stable = workspace.store.state().stable(version.frame)
     assert stable is not None
+    if served.note:
+        context.log.warning(served.note)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(version.digest),
         metadata={
             "version": version.name,
             "stable is": stable.name,
+            **({"not served because": served.note} if served.note else {}),
             "service": f"embeddings_f{version.frame}_stable",
             "read back": table(
                 [{"name": key, "value": one} for key, one in served.confirmed.items()]

@@ -1,5 +1,6 @@
 """A version is tried out, served, and left again where it is not what it should be."""
 
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -7,12 +8,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from assets import promotion
 from assets.collection import RetentionPolicy, collect_workspace
 from assets.errors import DisappointingVersionError, NotPublishedError, WorkspaceError
 from assets.promotion import serve
+from assets.publication import served_features
 from assets.workspace import Workspace, WorkspaceConfig
 from embedding_store.publisher import Publisher
 from feature_repo.apply import registered_views
@@ -90,14 +93,27 @@ def test_a_version_is_tried_out_and_then_served(world: SmallWorld, workspace: Wo
     assert len(kinds(workspace)) == 5
 
 
+@pytest.fixture
+def mirrored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was stable whenever the model registry was told to follow the log."""
+    told: list[str] = []
+
+    def follow(workspace: Workspace) -> None:
+        told.append(workspace.store.state().stable(1).name)
+
+    monkeypatch.setattr(promotion, "follow_log", follow)
+    return told
+
+
 def test_a_canary_that_disappoints_is_withdrawn_for_good(
-    world: SmallWorld, workspace: Workspace
+    world: SmallWorld, workspace: Workspace, mirrored: list[str]
 ) -> None:
     consumer(workspace, same_top_10=1.0)
     version = world.publish(1).version
     with pytest.raises(DisappointingVersionError, match="home-page/ranker wants same_top_10"):
         serve(workspace, version)
     assert kinds(workspace)[-1] == "canary_withdrawn"
+    assert mirrored == ["v1"]
     state = workspace.store.state()
     assert state.stable(1).number == 1
     assert state.canary(1) is None
@@ -143,7 +159,7 @@ def lost_rows(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("lost_rows")
 def test_a_version_that_does_not_read_back_is_rolled_back_from(
-    world: SmallWorld, workspace: Workspace
+    world: SmallWorld, workspace: Workspace, mirrored: list[str]
 ) -> None:
     version = world.publish(1).version
     with pytest.raises(DisappointingVersionError, match=r"v1 is served again"):
@@ -153,9 +169,45 @@ def test_a_version_that_does_not_read_back_is_rolled_back_from(
     assert last.why.startswith("automatic, v2 did not read back as published: ")
     assert workspace.store.state().stable(1).number == 1
     assert served_name(workspace) == "v1"
+    assert mirrored == ["v1"]
     entries = len(kinds(workspace))
-    assert not serve(workspace, version).is_switched
+    again = serve(workspace, version)
+    assert not again.is_switched
+    assert re.fullmatch(
+        r"v2 of 2024-03-02 was rolled back from \(automatic, v2 did not read back as published: "
+        r".*\) and v1 of 2024-03-01 is served: `marquee promote 2` goes forward to v2, `marquee "
+        r"republish 2024-03-02` makes another",
+        again.note,
+    )
     assert len(kinds(workspace)) == entries
+    assert serve(workspace, world.store.state().version(1)).note == ""
+
+    world.publisher.retire(2, effective_at=instant(9), why="bad")
+    retired = serve(workspace, world.store.state().version(2)).note
+    assert "promote" not in retired
+    assert "`marquee republish 2024-03-02`" in retired
+
+
+def test_a_run_of_a_day_that_was_rolled_back_from_says_so_and_how_to_go_on(
+    world: SmallWorld, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> dict[str, Any]:
+        context = dg.build_asset_context(partition_key="2024-03-02")
+        return dict(served_features(context, workspace=workspace).metadata)
+
+    serve(workspace, world.publish(1).version)
+    assert "not served because" not in run()
+    assert "rolled back" not in capsys.readouterr().err
+    Publisher(workspace.store, by="operator").rollback(
+        1, to=1, effective_at=instant(9), why="a bad week"
+    )
+
+    metadata = run()
+
+    told = "v2 of 2024-03-02 was rolled back from (a bad week) and v1 of 2024-03-01 is served: "
+    assert f"{told}`marquee promote 2`" in capsys.readouterr().err
+    assert metadata["not served because"].startswith(told)
+    assert metadata["stable is"] == "v1"
 
 
 @pytest.mark.usefixtures("lost_rows")
