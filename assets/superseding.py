@@ -8,6 +8,7 @@ from datetime import datetime
 
 from assets.training_inputs import inputs_before
 from assets.workspace import Workspace
+from lake.days import end_of, start_of
 from lake.refs import ArtifactRef
 
 SUPERSEDED = "superseded inputs"
@@ -27,8 +28,26 @@ def superseded(workspace: Workspace, model: ArtifactRef) -> dict[str, str]:
 
 
 def named(refs: list[ArtifactRef]) -> str:
-    """Return the names of artifacts, for people."""
-    return ", ".join(f"{ref.asset} {ref.partition}" for ref in refs)
+    """Return the names of artifacts in the order given, for people: days in a row as one."""
+    rows: list[list[ArtifactRef]] = []
+    for ref in refs:
+        if rows and _follows(ref, rows[-1][-1]):
+            rows[-1].append(ref)
+        else:
+            rows.append([ref])
+    return ", ".join(_row_named(row) for row in rows)
+
+
+def _follows(ref: ArtifactRef, before: ArtifactRef) -> bool:
+    # of one asset there are several only where its partitions are days
+    return ref.asset == before.asset and start_of(ref.partition) == end_of(before.partition)
+
+
+def _row_named(row: list[ArtifactRef]) -> str:
+    first = row[0]
+    if len(row) == 1:
+        return f"{first.asset} {first.partition}"
+    return f"{first.asset} of {len(row)} days from {first.partition}"
 
 
 def _was_read(workspace: Workspace, ref: ArtifactRef, *, read_by: ArtifactRef) -> bool:

@@ -68,6 +68,15 @@ def test_the_status_counts_what_the_served_model_read_and_is_other_by_now(
     assert "inputs 1 input is superseded since: interaction_tokens 2024-03-01; " in told
     assert "`marquee republish 2024-03-02`" in told
 
+    build("interaction_tokens", "2024-03-02", "with late events")
+    build("vocabulary", "2024-03-02", "grown")
+
+    told = marquee("status").out
+    assert (
+        "inputs 3 inputs are superseded since: interaction_tokens of 2 days from 2024-03-01, "
+        "vocabulary 2024-03-02; "
+    ) in told
+
 
 @pytest.mark.parametrize(
     ("figure", "threshold", "is_passed", "want"),
