@@ -79,6 +79,7 @@ from embedding_store.transform import STABILISATION_FILE, Opening, Stabilisation
 from embedding_store.versions import Version, open_version
 from lake.digests import digest_bytes
 from lake.errors import LogMovedError
+from lake.log import Entry
 from lake.tombstones import Tombstones
 
 logger = logging.getLogger(__name__)
@@ -262,13 +263,13 @@ class Publisher:
                 reason=why,
             )
 
-        is_ours = self._append(decide, effective_at, why)
+        ours = self._append(decide, effective_at, why)
         logger.info("step promotion-logged: %s", number)
-        state = self.store.state()
-        switch = _last_switch(state, alias, number)
+        held = [one for one in self.store.state().switches if _is_of(one, alias, number)]
+        switch = held[-1] if ours is None else _logged(held, ours)
         if alias == "stable":
             rebuild(self.store, switch.frame)
-        return Promotion(switch, is_existing=not is_ours)
+        return Promotion(switch, is_existing=ours is None)
 
     def rollback(
         self, frame: int, *, to: int | None = None, effective_at: datetime, why: str
@@ -293,10 +294,11 @@ class Publisher:
                 to_version=target.digest,
             )
 
-        self._append(decide, effective_at, why)
+        ours = self._append(decide, effective_at, why)
         logger.info("step rollback-logged: %s", frame)
         rebuild(self.store, frame)
-        return self.store.state().stable_switches(frame)[-1]
+        switches = self.store.state().stable_switches(frame)
+        return switches[-1] if ours is None else _logged(switches, ours)
 
     def withdraw(
         self, number: int, *, because: str, effective_at: datetime, why: str
@@ -396,7 +398,7 @@ class Publisher:
         def decide(state: StoreState) -> ConsumerRemoved | None:
             return ConsumerRemoved(name=name) if name in state.consumers else None
 
-        return self._append(decide, effective_at, why)
+        return self._append(decide, effective_at, why) is not None
 
     def open(self, version: PublishedVersion) -> Version:
         """Return the version's folder, its manifest proven."""
@@ -475,15 +477,15 @@ class Publisher:
 
     def _append(
         self, decide: Callable[[StoreState], AnyBody | None], effective_at: datetime, why: str
-    ) -> bool:
-        """Append what ``decide`` says of the newest state; return False when it says nothing."""
+    ) -> Entry | None:
+        """Append what ``decide`` says of the newest state; return None when it says nothing."""
         while True:
             state = self.store.state()
             body = decide(state)
             if body is None:
-                return False
+                return None
             try:
-                self.store.log.append(
+                return self.store.log.append(
                     body.kind,
                     to_body(body),
                     effective_at=effective_at,
@@ -493,8 +495,6 @@ class Publisher:
                 )
             except LogMovedError:
                 logger.info("the log moved behind entry %s: deciding again", state.seq)
-            else:
-                return True
 
 
 def _require_unpinned(consumers: Iterable[ConsumerNeeds], version: PublishedVersion) -> None:
@@ -512,5 +512,10 @@ def _check_gates(store: EmbeddingStore, version: PublishedVersion) -> None:
         raise PublicationRefusedError(f"the gate record of {version.name} does not let it pass")
 
 
-def _last_switch(state: StoreState, alias: Alias, number: int) -> Switch:
-    return [one for one in state.switches if (one.alias, one.number) == (alias, number)][-1]
+def _is_of(switch: Switch, alias: Alias, number: int) -> bool:
+    return (switch.alias, switch.number) == (alias, number)
+
+
+def _logged(switches: Sequence[Switch], entry: Entry) -> Switch:
+    """Return the switch that an entry made; somebody else's may have come since."""
+    return next(one for one in switches if one.seq == entry.seq)

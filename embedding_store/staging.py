@@ -138,13 +138,17 @@ def require_dtype_of_frame(
     stable (or newest, where nothing is yet) speaks for all.
     """
     held = state.stable(frame) or next(iter(reversed(state.live_versions(frame))), None)
-    if held is None:
+    opened = state.opened.get(frame)
+    if held is not None:
+        was, of = store.open(held).manifest.dtype, f"as {held.name} is"
+    elif opened is not None and opened.dtype is not None:
+        was, of = opened.dtype, "as it was opened"
+    else:
         return
-    was = store.open(held).manifest.dtype
     if was != dtype:
         raise PublicationRefusedError(
-            f"frame {frame} is {was}, as {held.name} is, and cannot take a version of {dtype}: "
-            f"publish {was}, or make a workspace whose dtype is {dtype}"
+            f"frame {frame} is {was}, {of}, and cannot take a version of {dtype}: publish {was}, "
+            f"or make a workspace whose dtype is {dtype}"
         )
 
 

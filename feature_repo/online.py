@@ -110,13 +110,15 @@ class OnlineRows:
         )
 
     def _write(self) -> int:
-        written = 0
+        written, pushed = 0, self._table.pushed()
         for record in self.version.manifest.parts(self.side):
             shard = self.version.files.shard(record, self.side)
             keys = self._layout.keys(strings(shard.ids))
             self._table.write(keys, self._layout.values(shard.vectors))
             written += len(keys)
-        if pushed := self._table.pushed():
+            if own := [key for key in keys if key in pushed]:
+                self._table.own(own)
+        if pushed:
             self._table.write([*pushed], [*pushed.values()])
         return written
 

@@ -134,6 +134,12 @@ class PostgresTable:
             )
             self._write(cursor, keys, values)
 
+    def own(self, keys: Sequence[bytes]) -> None:
+        """Note of pushed entities that the version has them too."""
+        query = "UPDATE {notes} SET is_new = false WHERE view = %s AND entity_key = ANY(%s)"
+        with self.connect() as connection:
+            connection.execute(_notes_sql(query), (self.view, list(keys)))
+
     def pushed(self) -> dict[bytes, bytes]:
         """Return the value of every entity that was pushed, by key."""
         return {key: value for key, (value, _) in self._notes().items()}

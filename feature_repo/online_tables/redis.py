@@ -117,6 +117,13 @@ class RedisTable:
                 )
             pipe.execute()
 
+    def own(self, keys: Sequence[bytes]) -> None:
+        """Note of pushed entities that the version has them too."""
+        notes = self.client.hmget(self._notes, list(keys))
+        owned = {key: b"0" + note[1:] for key, note in zip(keys, notes, strict=True) if note}
+        if owned:
+            self.client.hset(self._notes, mapping=owned)
+
     def pushed(self) -> dict[bytes, bytes]:
         """Return the value of every entity that was pushed, by key."""
         return {key: note[1:] for key, note in self.client.hgetall(self._notes).items()}

@@ -110,6 +110,14 @@ class SqliteTable:
             )
             self._write(connection, keys, values)
 
+    def own(self, keys: Sequence[bytes]) -> None:
+        """Note of pushed entities that the version has them too."""
+        with self._connection as connection:
+            connection.executemany(
+                f"UPDATE {PUSHED} SET is_new = 0 WHERE view = ? AND entity_key = ?",  # noqa: S608
+                [(self.view, key) for key in keys],
+            )
+
     def pushed(self) -> dict[bytes, bytes]:
         """Return the value of every entity that was pushed, by key."""
         return {key: value for key, (value, _) in self._notes().items()}

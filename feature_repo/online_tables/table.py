@@ -51,5 +51,11 @@ class OnlineTable(Protocol):
     def push(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Write rows over those of the version or beside them, and note them, in one step."""
 
+    def own(self, keys: Sequence[bytes]) -> None:
+        """Note of pushed entities that the version has them too, whatever the push found.
+
+        A push takes one for new whose row was lost.
+        """
+
     def pushed(self) -> dict[bytes, bytes]:
         """Return the value of every entity that was pushed, by key."""

@@ -185,6 +185,31 @@ def test_a_publication_is_decided_again_when_the_log_moved_meanwhile(world: Smal
     assert kinds(world).count("version_published") == 4
 
 
+class OvertakenLog(RivalLog):
+    """A log in which a rival appends right behind our first entry."""
+
+    def append(self, *args: object, **kwargs: object) -> Entry:
+        entry = CommitLog.append(self, *args, **kwargs)
+        while self.rivals:
+            self.rivals.pop()()
+        return entry
+
+
+def overtaken(world: SmallWorld, rival: Callable[[], object]) -> Publisher:
+    store = EmbeddingStore(world.store.root)
+    store.__dict__["log"] = OvertakenLog(world, rival)
+    return Publisher(store, by="test")
+
+
+def test_a_rollback_answers_its_own_switch_when_a_rival_is_right_behind(world: SmallWorld) -> None:
+    world.serve(0, 1, 2)
+    rival = world.publisher
+    mine = overtaken(world, lambda: rival.rollback(1, effective_at=instant(6), why="the rival's"))
+    switch = mine.rollback(1, effective_at=instant(5), why="mine")
+    assert (switch.number, switch.effective_at, switch.why) == (2, instant(5), "mine")
+    assert world.store.state().stable(1).number == 1
+
+
 def test_a_rollback_is_not_repeated_when_stable_moved_meanwhile(world: SmallWorld) -> None:
     world.serve(0, 1, 2)
     publisher = world.publisher

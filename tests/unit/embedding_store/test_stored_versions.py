@@ -25,6 +25,8 @@ from embedding_store.indexes import build_index
 from embedding_store.manifest import FileRecord, Manifest
 from embedding_store.parts import read_default_user, shards, write_part
 from embedding_store.pinned import PinnedVersion
+from embedding_store.staging import require_dtype_of_frame
+from embedding_store.state import Frame, StoreState
 from embedding_store.versions import MANIFEST_FILE, Version, open_version
 from lake.objects import MemoryObjects
 from lake.tombstones import Tombstones
@@ -245,6 +247,14 @@ def test_a_frame_keeps_its_dtype(encoded: SmallWorld) -> None:
     state = encoded.store.state()
     dtypes = [encoded.store.open(state.stable(frame)).manifest.dtype for frame in (1, 2)]
     assert dtypes == [encoded.dtype, "float32"]
+
+
+def test_a_frame_has_its_dtype_before_anything_is_in_it(world: SmallWorld) -> None:
+    opened = Frame(number=2, day="2024-03-01", effective_at=instant(1), dim=8, dtype="int8")
+    state = StoreState(opened={2: opened})
+    require_dtype_of_frame(world.store, state, 2, "int8")
+    with pytest.raises(PublicationRefusedError, match="frame 2 is int8, as it was opened, and"):
+        require_dtype_of_frame(world.store, state, 2, "float32")
 
 
 def test_a_frame_has_its_dtype_before_anything_in_it_is_stable(encoded: SmallWorld) -> None:

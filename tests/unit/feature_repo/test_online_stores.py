@@ -337,6 +337,21 @@ def test_a_push_stays_until_its_user_is_erased(shown: SmallWorld) -> None:
     assert reconcile(shown.root).is_noop
 
 
+def test_a_pushed_user_whom_the_version_has_too_is_none_of_the_pushs_own(
+    shown: SmallWorld,
+) -> None:
+    table = table_of(shown)
+    u5, u6 = table.layout.keys(["u5", "u6"])
+    table.keep_only([key for key in table.layout.keys(shown.contents[1].users) if key != u5])
+    push_users(shown.root, ["u5", "u6", "guest"], np.ones((3, 8), np.float32), version="v1")
+
+    table.own([u5, u6])
+
+    # both are the version's now, so taking them and the guest away takes two
+    assert table.keep_only(set()) == len(shown.contents[1].users)
+    assert table.pushed() == {}
+
+
 def test_retiring_a_version_forgets_its_pushes(shown: SmallWorld) -> None:
     push_users(shown.root, ["u5", "guest"], np.ones((2, 8), np.float32), version="v1")
     shown.publish(2)

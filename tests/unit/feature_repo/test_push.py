@@ -66,6 +66,23 @@ def test_lost_rows_come_back_with_what_was_pushed(served: SmallWorld) -> None:
     assert reconcile(served.root).is_noop
 
 
+def test_a_push_for_a_user_whose_row_was_lost_is_no_new_user(served: SmallWorld) -> None:
+    table = '"marquee_user_embedding__f1__v1"'
+    with sqlite3.connect(served.feast / "online.db") as connection:
+        (key,) = connection.execute(f"SELECT min(entity_key) FROM {table}").fetchone()
+        connection.execute(f"DELETE FROM {table} WHERE entity_key = ?", (key,))
+    connection.close()
+    lost = [one for one in served.contents[1].users if not users(served, one).is_found.all()]
+    assert len(lost) == 1
+
+    push_users(served.root, [*lost, "fresh"], fresh(3, 4), version="v1")
+    reconcile(served.root)
+
+    assert np.array_equal(users(served, *lost, "fresh").vectors, fresh(3, 4))
+    assert reconcile(served.root).is_noop
+    confirm(served.root)
+
+
 def test_a_lost_pushed_row_is_written_again(served: SmallWorld) -> None:
     push_users(served.root, ["u5"], fresh(3), version="v1")
     with sqlite3.connect(served.feast / "online.db") as connection:
