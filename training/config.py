@@ -16,6 +16,7 @@ def _require(*, holds: bool, rule: str) -> None:
 
 
 _CHOICES = {
+    "block": ("transformer", "hstu"),
     "positions": ("rotary", "learned"),
     "norm": ("rms", "layer"),
     "feed_forward": ("gated", "plain"),
@@ -37,7 +38,7 @@ class ModelConfig:
     """Width of the space in which users and items meet; the item bias is one dimension more."""
 
     num_layers: int = 2
-    """Transformer blocks."""
+    """Blocks."""
 
     num_heads: int = 2
     """Attention heads (H); divides ``model_dim``, and the head width is even (rotary)."""
@@ -62,6 +63,10 @@ class ModelConfig:
 
     id_dropout: float = 0.05
     """Share of items whose id is hidden in a step, so that metadata alone gives a vector."""
+
+    block: Literal["transformer", "hstu"] = "transformer"
+    """What a layer is: softmax attention and a feed-forward part, or gated pointwise attention,
+    which has no feed-forward part (``hidden_dim`` and ``feed_forward`` say nothing then)."""
 
     positions: Literal["rotary", "learned"] = "rotary"
     """How a position is known: by the angle between two, or by a weight row of each."""

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from training.config import ModelConfig
-from training.model.backbone import Backbone, rotary, rotate
+from training.model.attention import rotary, rotate
+from training.model.backbone import Backbone
 from training.model.jagged import Layout
 
 CONFIG = ModelConfig(model_dim=8, num_heads=2, hidden_dim=16, max_seq_len=8, dropout=0.5)
@@ -17,6 +18,7 @@ LAST = slice(5, 11)  # the positions of the longest window
 SHAPES: dict[str, dict[str, Any]] = {
     "default": {},
     "plain": {"norm": "layer", "feed_forward": "plain", "positions": "learned"},
+    "hstu": {"block": "hstu"},
 }
 
 

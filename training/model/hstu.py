@@ -1,0 +1,47 @@
+"""Hierarchical sequential transduction unit: pointwise attention, then a gate of its own input.
+
+    q, k, v, u = silu(W norm(x))
+    x + W' (norm(attention(q, k, v)) * u)
+
+There is no feed-forward part: the gate does its work, with half the weights of a transformer block.
+Shape suffixes: P positions, D model width, X several of them side by side. Source: Zhai et al.,
+ICML 2024, arXiv:2402.17152, sec. 3; public code in meta-recsys/generative-recommenders.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.config import ModelConfig
+from training.model.attention import Angles, Attention, Mix, rotate_queries_and_keys
+from training.model.dropout import drop
+from training.model.norm import norm_of
+
+_EPSILON = 1e-6
+"""As in the public code: what is gathered is small, and torch's 1e-5 would outweigh it."""
+
+
+class HstuBlock(nn.Module):
+    """Pointwise attention with a gated output, on a residual branch."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.model_dim
+        self.dropout = config.dropout
+        self.attention = Attention(config)
+        self.norm = norm_of(config)
+        self.mixed_norm = nn.LayerNorm(width, eps=_EPSILON, elementwise_affine=False)
+        self.project_in = nn.Linear(width, 4 * width, bias=False)
+        self.project_out = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self, x_PD: Tensor, mix: Mix, angles: Angles | None, draw: torch.Generator | None
+    ) -> Tensor:
+        """Return ``x`` plus what each position gathered from those before, gated."""
+        width = x_PD.shape[1]
+        projected_PX = F.silu(self.project_in(self.norm(x_PD)))
+        qkv_PX, gate_PD = torch.split(projected_PX, [3 * width, width], dim=1)
+        qkv_PX = rotate_queries_and_keys(qkv_PX, angles, self.attention.num_heads)
+        gated_PD = self.mixed_norm(mix(self.attention, qkv_PX)) * gate_PD
+        out_PD: Tensor = x_PD + self.project_out(drop(gated_PD, self.dropout, draw))
+        return out_PD
