@@ -18,6 +18,7 @@ def _require(*, holds: bool, rule: str) -> None:
 _CHOICES = {
     "block": ("transformer", "hstu"),
     "positions": ("rotary", "learned"),
+    "relative_bias": ((), ("position",), ("position", "time")),
     "norm": ("rms", "layer"),
     "feed_forward": ("gated", "plain"),
 }
@@ -71,6 +72,13 @@ class ModelConfig:
     positions: Literal["rotary", "learned"] = "rotary"
     """How a position is known: by the angle between two, or by a weight row of each."""
 
+    relative_bias: tuple[Literal["position", "time"], ...] = ()
+    """What is added to attention's scores: nothing, ("position",) or ("position", "time")."""
+
+    request_time_known: bool = False
+    """Whether the bias by time stands at the instant of the request, which is part of what is known
+    then; otherwise at the end of the token before, and says nothing of when the next one begins."""
+
     norm: Literal["rms", "layer"] = "rms"
     """Norm before every branch and at the end."""
 
@@ -91,6 +99,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that do not fit together."""
+        object.__setattr__(self, "relative_bias", tuple(self.relative_bias))  # JSON has lists
         for name in ("model_dim", "score_dim", "num_layers", "num_heads", "hidden_dim"):
             value = getattr(self, name)
             _require(holds=value >= 1, rule=f"{name}: want at least 1, got {value}")
@@ -105,6 +114,10 @@ class ModelConfig:
         for name, known in _CHOICES.items():
             value = getattr(self, name)
             _require(holds=value in known, rule=f"{name}: want one of {known}, got {value!r}")
+        _require(
+            holds=not self.request_time_known or "time" in self.relative_bias,
+            rule=f"no bias by time reads the request's: {self.request_time_known=}",
+        )
         _require(
             holds=not self.tied_output or self.score_dim == self.model_dim,
             rule=f"a tied output has the model's width: {self.score_dim=} {self.model_dim=}",

@@ -49,6 +49,10 @@ class TokenFeatures:
     """float32[T+U, 2 N]: is it known, standardised value."""
     gap_T: Tensor
     """int32[T+U]: code of the time since the previous token, 0 = unknown."""
+    known_at_T: Tensor
+    """float64[T+1]: end of the token, seconds since 1970 UTC, NaN = unknown."""
+    asked_at_T: Tensor
+    """float64[T+U]: the request, likewise; of a query, ``as_of``."""
     offsets: Int64
     """int64[U+1]: tokens of each user."""
 
@@ -72,8 +76,14 @@ def build_token_features(
         request_TC=_with_unknown_rows(torch.from_numpy(request_TC), num_users),
         request_TN=_with_unknown_rows(torch.from_numpy(request_TN), num_users),
         gap_T=torch.from_numpy(_gap_codes(histories, as_of=as_of)),
+        known_at_T=_seconds(np.append(histories.last_at, UNKNOWN_INSTANT)),
+        asked_at_T=_seconds(np.append(histories.first_at, np.full(num_users, microseconds(as_of)))),
         offsets=histories.offsets,
     )
+
+
+def _seconds(instants: Int64) -> Tensor:
+    return torch.from_numpy(np.where(instants == UNKNOWN_INSTANT, np.nan, instants / 1e6))
 
 
 def _with_unknown_rows(rows: Tensor, count: int) -> Tensor:

@@ -6,12 +6,14 @@
 Without the softmax a position that saw ten good matches gathers more than one that saw a single
 one. Division is by the number of positions seen, which is known when the position is: neither the
 padding nor what follows changes it.
+A bias by distance is added to the scores before either.
 Shape suffixes: P positions, S positions of a group, B windows of a group, L positions of its
-longest (M on the side that is looked at), H heads, K head width. Sources: rotary positions
+longest, C chunks, Q queries and M keys of a chunk, H heads, K head width. Sources: rotary positions
 (arXiv:2104.09864, sec. 3.4), pointwise attention (arXiv:2402.17152, sec. 3; its public code divides
 by the longest length, and scales by sqrt K in its kernels).
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -19,7 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.config import ModelConfig
+from training.model.bias import RelativeBias
 from training.model.jagged import Group
+from training.model.sight import Sight
 
 Angles = tuple[Tensor, Tensor]
 
@@ -56,9 +60,13 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads, self.head_dim = config.num_heads, config.head_dim
         self.is_pointwise = config.block == "hstu"
+        self.bias = RelativeBias(config) if config.relative_bias else None
 
-    def forward(self, qkv_SX: Tensor, group: Group) -> Tensor:
-        """Return ``[S, H * K]`` of a group's queries, keys and values."""
+    def forward(self, qkv_SX: Tensor, group: Group, sight: Sight | None) -> Tensor:
+        """Return ``[S, H * K]`` of a group's queries, keys and values.
+
+        Without a ``sight``, each position sees all before it, and there is no bias.
+        """
         B, L = group.place_BL.shape
         q_BHLK, k_BHLK, v_BHLK = (
             group.rows(qkv_SX)
@@ -66,17 +74,31 @@ class Attention(nn.Module):
             .permute(2, 0, 3, 1, 4)
             .unbind(0)
         )
-        if self.is_pointwise:
-            mixed_BHLK = self._pointwise(q_BHLK, k_BHLK, v_BHLK)
-        else:
+        if sight is None:
             mixed_BHLK = F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, is_causal=True)
+        else:
+            mixed_BHCQK = self.attend(
+                sight.queries(q_BHLK), sight.keys(k_BHLK), sight.keys(v_BHLK), sight
+            )
+            mixed_BHLK = sight.rows(mixed_BHCQK)
         return group.flat(mixed_BHLK.transpose(1, 2).reshape(B, L, -1))
 
-    def _pointwise(self, q_BHLK: Tensor, k_BHMK: Tensor, v_BHMK: Tensor) -> Tensor:
-        score_BHLM = (q_BHLK * self.head_dim**-0.5) @ k_BHMK.mT
-        L = q_BHLK.shape[2]
-        num_seen_L1 = torch.arange(1, L + 1, device=q_BHLK.device)[:, None]
-        return (F.silu(score_BHLM).tril() @ v_BHMK) / num_seen_L1
+    def attend(self, q_BHCQK: Tensor, k_BHCMK: Tensor, v_BHCMK: Tensor, sight: Sight) -> Tensor:
+        """Return ``[B, H, C, Q, K]``: what each query gathers from the keys that it sees."""
+        score_BHCQM = (q_BHCQK * self.head_dim**-0.5) @ k_BHCMK.mT
+        bias_BHCQM = None if self.bias is None else self.bias(sight)
+        if self.is_pointwise:
+            if bias_BHCQM is not None:
+                score_BHCQM = score_BHCQM + bias_BHCQM
+            is_seen_BHCQM = (~sight.hidden_BHCQM).to(score_BHCQM.dtype)
+            weight_BHCQM = F.silu(score_BHCQM) * is_seen_BHCQM
+            num_seen_BHCQ1: Tensor = is_seen_BHCQM.sum(dim=-1, keepdim=True)
+            return weight_BHCQM @ v_BHCMK / num_seen_BHCQ1
+        if bias_BHCQM is None:
+            bias_BHCQM = torch.zeros_like(sight.hidden_BHCQM, dtype=score_BHCQM.dtype)
+        # hidden in the bias, which is small where all rows share it
+        score_BHCQM = score_BHCQM + bias_BHCQM.masked_fill(sight.hidden_BHCQM, -math.inf)
+        return score_BHCQM.softmax(dim=-1) @ v_BHCMK
 
 
 Mix = Callable[[Attention, Tensor], Tensor]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from training.features.tokens import TokenFeatures
 from training.model.jagged import Layout
+from training.model.sight import Instants
 from training.packing import NOTHING, Packed
 
 
@@ -25,6 +26,7 @@ class Batch:
     request_PC: Tensor
     request_PN: Tensor
     gap_P: Tensor
+    instants: Instants
     layout: Layout
 
     def hide_requests(self, hidden_P: Tensor) -> "Batch":
@@ -48,5 +50,6 @@ def gather_batch(tokens: TokenFeatures, packed: Packed, layout: Layout | None = 
         request_PC=tokens.request_TC[current],
         request_PN=tokens.request_TN[current],
         gap_P=tokens.gap_T[current],
+        instants=Instants(tokens.known_at_T[before], tokens.asked_at_T[current]),
         layout=layout or Layout.of(packed.lengths_W),
     )

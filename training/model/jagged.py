@@ -11,7 +11,7 @@ needed. Everything but attention works on the flat form, where there is none.
 Shape suffixes: P positions, B windows of a group, L positions of its longest, D width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +56,17 @@ class Layout:
     """int64: position within the window."""
     groups: tuple[Group, ...]
 
-    def in_groups(self, x_PD: Tensor, work: Callable[[Tensor, Group], Tensor]) -> Tensor:
-        """Return what ``work`` makes of each group's ``[S, D]``, flat again."""
+    def in_groups(
+        self, x_PD: Tensor, work: Callable[..., Tensor], *beside: Sequence[Any]
+    ) -> Tensor:
+        """Return what ``work`` makes of each group's ``[S, D]``, flat again.
+
+        ``work`` gets the part, its group, and the group's entry of each of ``beside``.
+        """
         # split, not sliced: the gradient of a slice is as large as what it was cut from
         parts = torch.split(x_PD, [len(group.real_S) for group in self.groups])
         return torch.cat(
-            [work(part, group) for part, group in zip(parts, self.groups, strict=True)]
+            [work(part, *given) for part, *given in zip(parts, self.groups, *beside, strict=True)]
         )
 
     @classmethod

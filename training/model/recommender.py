@@ -39,7 +39,7 @@ class Recommender(nn.Module):
     ) -> Tensor:
         """Return hidden states ``[P, D]``; dropout draws from ``draw``, where there is one."""
         x_PD = self.inputs(encoding_MD, batch, draw)
-        hidden_PD: Tensor = self.backbone(x_PD, batch.layout, draw)
+        hidden_PD: Tensor = self.backbone(x_PD, batch.layout, batch.instants, draw)
         return hidden_PD
 
     def user_vectors(self, hidden_RD: Tensor) -> Tensor:

@@ -9,9 +9,18 @@ from training.recipes import demo
 
 
 def test_json_gives_the_config_back() -> None:
-    config = demo()
+    shape = ModelConfig(relative_bias=("position", "time"))
+    config = replace(demo(), model=shape)
 
     assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_a_config_of_the_first_release_opens() -> None:
+    value = RunConfig().to_json()
+    later = {"block", "relative_bias", "request_time_known"}
+    value["model"] = {name: of for name, of in value["model"].items() if name not in later}
+
+    assert RunConfig.from_json(value) == RunConfig()
 
 
 def test_an_unknown_field_in_json_is_named() -> None:
@@ -29,6 +38,9 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (ModelConfig, {"num_layers": 0}),
         (ModelConfig, {"dropout": 1.0}),
         (ModelConfig, {"max_seq_len": 1}),
+        (ModelConfig, {"block": "rnn"}),
+        (ModelConfig, {"relative_bias": ("time",)}),
+        (ModelConfig, {"request_time_known": True}),
         (TargetConfig, {"num_targets": 0}),
         (TargetConfig, {"decay": 0.0}),
         (TargetConfig, {"half_life_days": 0.0}),

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,12 @@ AS_OF = datetime(2026, 3, 4, tzinfo=UTC)
 CONFIG = ModelConfig(
     model_dim=16, score_dim=7, num_heads=2, hidden_dim=24, facet_dim=4, max_seq_len=16
 )
+SHAPES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "hstu": {"block": "hstu"},
+    "time": {"relative_bias": ("position", "time")},
+    "request time": {"relative_bias": ("position", "time"), "request_time_known": True},
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,12 @@ def histories(make_histories: Callable[..., Histories]) -> Histories:
 def make_scorer(make_catalogue: Callable[..., Catalogue]) -> Callable[..., Scorer]:
     """Build a model for some histories; the last two of its items have no weight row."""
 
-    def make(histories: Histories, schema: EventSchema, items: Sequence[str]) -> Scorer:
+    def make(
+        histories: Histories,
+        schema: EventSchema,
+        items: Sequence[str],
+        config: ModelConfig = CONFIG,
+    ) -> Scorer:
         catalogue = make_catalogue(
             [
                 {"item_id": item, "runtime_s": 600 * (n % 20 + 1), "genres": [f"g{n % 3}"]}
@@ -79,7 +91,7 @@ def make_scorer(make_catalogue: Callable[..., Catalogue]) -> Callable[..., Score
         spec = build_spec(schema, histories, catalogue)
         vocabulary = items[:-2]
         torch.manual_seed(0)
-        network = Recommender(CONFIG, spec, vocabulary_size=len(vocabulary)).eval()
+        network = Recommender(config, spec, vocabulary_size=len(vocabulary)).eval()
         for parameter in network.parameters():  # no zero hides a dependency
             torch.nn.init.normal_(parameter, std=0.3)
         return Scorer(network, spec, build_item_features(vocabulary, catalogue, spec))
@@ -87,8 +99,12 @@ def make_scorer(make_catalogue: Callable[..., Catalogue]) -> Callable[..., Score
     return make
 
 
-@pytest.fixture
+@pytest.fixture(params=SHAPES)
 def scorer(
-    histories: Histories, make_scorer: Callable[..., Scorer], watching: EventSchema
+    request: pytest.FixtureRequest,
+    histories: Histories,
+    make_scorer: Callable[..., Scorer],
+    watching: EventSchema,
 ) -> Scorer:
-    return make_scorer(histories, watching, [f"i{n}" for n in range(11)])
+    config = replace(CONFIG, **SHAPES[request.param])
+    return make_scorer(histories, watching, [f"i{n}" for n in range(11)], config)

@@ -6,6 +6,7 @@ from training.config import ModelConfig
 from training.model.backbone import Backbone
 from training.model.hstu import HstuBlock
 from training.model.jagged import Layout
+from training.model.sight import Instants, sights_of
 
 CONFIG = ModelConfig(block="hstu", model_dim=8, num_heads=2, positions="learned", num_layers=1)
 
@@ -14,9 +15,10 @@ def test_a_block_is_its_formula_written_out() -> None:
     torch.manual_seed(0)
     block = HstuBlock(CONFIG)
     x_LD = torch.randn(5, 8)
-    layout = Layout.of(np.array([5]))
+    layout, unused = Layout.of(np.array([5])), torch.zeros(5)
+    sights = sights_of(CONFIG, layout.groups, Instants(unused, unused))
 
-    found = block(x_LD, lambda attention, qkv: layout.in_groups(qkv, attention), None, None)
+    found = block(x_LD, lambda attention, qkv: layout.in_groups(qkv, attention, sights), None, None)
 
     normed_LD = x_LD / (x_LD**2).mean(dim=1, keepdim=True).sqrt()
     q_LD, k_LD, v_LD, gate_LD = F.silu(normed_LD @ block.project_in.weight.T).chunk(4, dim=1)
