@@ -72,6 +72,12 @@ class ModelConfig:
     positions: Literal["rotary", "learned"] = "rotary"
     """How a position is known: by the angle between two, or by a weight row of each."""
 
+    attention_window: int = 0
+    """Newest positions that each one looks at, itself included; 0 = all before it."""
+
+    attention_global: int = 0
+    """First positions of the window that all look at beside these."""
+
     relative_bias: tuple[Literal["position", "time"], ...] = ()
     """What is added to attention's scores: nothing, ("position",) or ("position", "time")."""
 
@@ -114,6 +120,13 @@ class ModelConfig:
         for name, known in _CHOICES.items():
             value = getattr(self, name)
             _require(holds=value in known, rule=f"{name}: want one of {known}, got {value!r}")
+        for name in ("attention_window", "attention_global"):
+            value = getattr(self, name)
+            _require(holds=value >= 0, rule=f"{name}: want at least 0, got {value}")
+        _require(
+            holds=not self.attention_global or self.attention_window > 0,
+            rule=f"without a window all positions see all: {self.attention_global=}",
+        )
         _require(
             holds=not self.request_time_known or "time" in self.relative_bias,
             rule=f"no bias by time reads the request's: {self.request_time_known=}",

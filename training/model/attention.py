@@ -77,10 +77,10 @@ class Attention(nn.Module):
         if sight is None:
             mixed_BHLK = F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, is_causal=True)
         else:
-            mixed_BHCQK = self.attend(
-                sight.queries(q_BHLK), sight.keys(k_BHLK), sight.keys(v_BHLK), sight
+            reach = sight.reach
+            mixed_BHLK = reach.rows(
+                self.attend(reach.queries(q_BHLK), reach.keys(k_BHLK), reach.keys(v_BHLK), sight)
             )
-            mixed_BHLK = sight.rows(mixed_BHCQK)
         return group.flat(mixed_BHLK.transpose(1, 2).reshape(B, L, -1))
 
     def attend(self, q_BHCQK: Tensor, k_BHCMK: Tensor, v_BHCMK: Tensor, sight: Sight) -> Tensor:
@@ -98,7 +98,8 @@ class Attention(nn.Module):
             bias_BHCQM = torch.zeros_like(sight.hidden_BHCQM, dtype=score_BHCQM.dtype)
         # hidden in the bias, which is small where all rows share it
         score_BHCQM = score_BHCQM + bias_BHCQM.masked_fill(sight.hidden_BHCQM, -math.inf)
-        return score_BHCQM.softmax(dim=-1) @ v_BHCMK
+        share_BHCQM: Tensor = score_BHCQM.softmax(dim=-1)
+        return share_BHCQM @ v_BHCMK
 
 
 Mix = Callable[[Attention, Tensor], Tensor]

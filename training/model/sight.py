@@ -1,11 +1,7 @@
 """Which earlier positions each position looks at, how far back they lie and how long ago they were.
 
-A row of L positions is cut into C chunks of Q queries, which meet M keys each. Dense attention has
-one chunk, of all positions::
-
-    dense    queries 0 1 2 3 4 5    keys 0 1 2 3 4 5
-
-Shape suffixes: P positions of a batch, S of a group, B rows, H heads, K head width.
+Shape suffixes: P positions of a batch, S of a group, B rows, L positions of a row, H heads, C
+chunks, Q queries and M keys of a chunk (``reach.py``).
 """
 
 from collections.abc import Sequence
@@ -16,6 +12,7 @@ from torch import Tensor
 
 from training.config import ModelConfig
 from training.model.jagged import Group
+from training.model.reach import Reach
 
 NUM_ELAPSED_CODES = 35
 """Powers of two of seconds, the last one of 272 years, then unknown."""
@@ -26,7 +23,11 @@ class Instants:
     """Seconds since 1970 UTC of every position, NaN = unknown."""
 
     known_P: Tensor
-    """float64: end of the token before, whose outcome the position reads."""
+    """float64: end of the token before, whose outcome the position reads.
+
+    Where queries stand too, unless the request is part of what is known: what they see then says
+    nothing of when the next token begins.
+    """
     asked_P: Tensor
     """float64: the request that the position answers."""
 
@@ -41,26 +42,14 @@ class Sight:
     """int64: positions between query and key, 0 where hidden."""
     elapsed_BCQM: Tensor | None
     """int64 codes of the time between query and key."""
-
-    def queries(self, x_BHLK: Tensor) -> Tensor:
-        """Return ``[B, H, C, Q, K]``."""
-        return x_BHLK[:, :, None]
-
-    def keys(self, x_BHLK: Tensor) -> Tensor:
-        """Return ``[B, H, C, M, K]``."""
-        return x_BHLK[:, :, None]
-
-    def rows(self, x_BHCQK: Tensor) -> Tensor:
-        """Return ``[B, H, L, K]`` of what each query got."""
-        return x_BHCQK[:, :, 0]
+    reach: Reach
+    """How rows become queries and keys."""
 
 
 def sights_of(
     config: ModelConfig, groups: Sequence[Group], instants: Instants
 ) -> list[Sight | None]:
     """Return what each group's rows see; None is all before, without a bias."""
-    if not config.relative_bias and config.block == "transformer":
-        return [None] * len(groups)
     sizes = [len(group.real_S) for group in groups]
     known, asked = (torch.split(at, sizes) for at in (instants.known_P, instants.asked_P))
     return [
@@ -69,24 +58,26 @@ def sights_of(
     ]
 
 
-def _sight(config: ModelConfig, group: Group, instants: Instants) -> Sight:
-    at_L = torch.arange(group.place_BL.shape[1], device=group.place_BL.device)
-    distance_CQM = (at_L[:, None] - at_L)[None]
+def _sight(config: ModelConfig, group: Group, instants: Instants) -> Sight | None:
+    reach = Reach.of(
+        group.place_BL.shape[1], window=config.attention_window, num_global=config.attention_global
+    )
+    if _is_dense(config, reach):
+        return None
+    distance_CQM = reach.distance(group.place_BL.device)
     elapsed_BCQM = None
     if "time" in config.relative_bias:
         at_BLX = group.rows(torch.stack([instants.known_P, instants.asked_P], dim=1))
-        elapsed_BCQM = elapsed_codes(config, *at_BLX[:, None].unbind(-1))
-    return Sight((distance_CQM < 0)[None, None], distance_CQM.clamp(min=0), elapsed_BCQM)
+        known_B1L1, asked_B1L1 = (at_BL[:, None, :, None] for at_BL in at_BLX.unbind(-1))
+        now_B1L1 = asked_B1L1 if config.request_time_known else known_B1L1
+        elapsed_BHCQM = reach.queries(now_B1L1) - reach.keys(known_B1L1).mT
+        elapsed_BCQM = codes_of(elapsed_BHCQM[:, 0])
+    is_hidden_BHCQM = (distance_CQM < 0)[None, None]
+    return Sight(is_hidden_BHCQM, distance_CQM.clamp(min=0), elapsed_BCQM, reach)
 
 
-def elapsed_codes(config: ModelConfig, known_BCM: Tensor, asked_BCQ: Tensor) -> Tensor:
-    """Return int64 ``[B, C, Q, M]``: the time from what each key knows to the query.
-
-    A query stands at its request where that is part of what is known, else at the token before
-    it: what it sees then says nothing of when the next token begins.
-    """
-    now_BCQ = asked_BCQ if config.request_time_known else known_BCM
-    return codes_of(now_BCQ[..., None] - known_BCM[:, :, None])
+def _is_dense(config: ModelConfig, reach: Reach) -> bool:
+    return config.block == "transformer" and not config.relative_bias and not reach.window
 
 
 def codes_of(seconds: Tensor) -> Tensor:

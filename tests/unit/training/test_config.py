@@ -18,6 +18,7 @@ def test_json_gives_the_config_back() -> None:
 def test_a_config_of_the_first_release_opens() -> None:
     value = RunConfig().to_json()
     later = {"block", "relative_bias", "request_time_known"}
+    later |= {"attention_window", "attention_global"}
     value["model"] = {name: of for name, of in value["model"].items() if name not in later}
 
     assert RunConfig.from_json(value) == RunConfig()
@@ -41,6 +42,8 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (ModelConfig, {"block": "rnn"}),
         (ModelConfig, {"relative_bias": ("time",)}),
         (ModelConfig, {"request_time_known": True}),
+        (ModelConfig, {"attention_window": -1}),
+        (ModelConfig, {"attention_global": 1}),
         (TargetConfig, {"num_targets": 0}),
         (TargetConfig, {"decay": 0.0}),
         (TargetConfig, {"half_life_days": 0.0}),

@@ -27,6 +27,7 @@ CONFIG = ModelConfig(
 SHAPES: dict[str, dict[str, Any]] = {
     "default": {},
     "hstu": {"block": "hstu"},
+    "window": {"attention_window": 4, "attention_global": 2, "relative_bias": ("position",)},
     "time": {"relative_bias": ("position", "time")},
     "request time": {"relative_bias": ("position", "time"), "request_time_known": True},
 }

@@ -24,6 +24,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     "hstu": {"block": "hstu"},
     "positions": {"relative_bias": ("position",)},
     "time": {"relative_bias": ("position", "time")},
+    "window": {"attention_window": 2, "attention_global": 1},
+    "hstu window": {
+        "block": "hstu",
+        "relative_bias": ("position", "time"),
+        "attention_window": 2,
+        "attention_global": 1,
+    },
     "hstu time": {"block": "hstu", "relative_bias": ("position", "time")},
 }
 
