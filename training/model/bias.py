@@ -24,7 +24,7 @@ class RelativeBias(nn.Module):
 
     def forward(self, sight: Sight) -> Tensor:
         """Return ``[B, H, C, Q, M]``, B = 1 where all rows have the same."""
-        bias_BHCQM = _look_up(self.by_position, sight.distance_CQM[None])
+        bias_BHCQM = _look_up(self.by_position, sight.distance_BCQM)
         if sight.elapsed_BCQM is not None:
             bias_BHCQM = bias_BHCQM + _look_up(self.by_time, sight.elapsed_BCQM)
         return bias_BHCQM

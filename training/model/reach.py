@@ -74,4 +74,6 @@ class Reach:
         # a first position within the window is met there, and only there
         is_first = first_CQM >= self.window
         distance_CQM = torch.cat([first_CQM, near_CQM], dim=2)
+        # a query that pads the last chunk lies beyond all distances that a row has
+        distance_CQM = distance_CQM.clamp(max=self.length - 1)
         return distance_CQM.where(torch.cat([is_first, is_near], dim=2), -1)

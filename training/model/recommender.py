@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from training.config import ModelConfig
 from training.features.spec import FeatureSpec
+from training.model.attention import Mix
 from training.model.backbone import Backbone
 from training.model.batch import Batch
 from training.model.inputs import InputEmbedding
@@ -28,6 +29,7 @@ class Recommender(nn.Module):
 
     def __init__(self, config: ModelConfig, spec: FeatureSpec, *, vocabulary_size: int) -> None:
         super().__init__()
+        self.config = config
         self.items = ItemEncoder(config, spec, vocabulary_size=vocabulary_size)
         self.inputs = InputEmbedding(config, spec)
         self.backbone = Backbone(config)
@@ -35,11 +37,16 @@ class Recommender(nn.Module):
         self.user_out, self.item_out = _out(config), _out(config)
 
     def hidden(
-        self, encoding_MD: Tensor, batch: Batch, draw: torch.Generator | None = None
+        self,
+        encoding_MD: Tensor,
+        batch: Batch,
+        draw: torch.Generator | None = None,
+        *,
+        mix: Mix | None = None,
     ) -> Tensor:
         """Return hidden states ``[P, D]``; dropout draws from ``draw``, where there is one."""
         x_PD = self.inputs(encoding_MD, batch, draw)
-        hidden_PD: Tensor = self.backbone(x_PD, batch.layout, batch.instants, draw)
+        hidden_PD: Tensor = self.backbone(x_PD, batch.layout, batch.instants, draw, mix=mix)
         return hidden_PD
 
     def user_vectors(self, hidden_RD: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Sight:
 
     hidden_BHCQM: Tensor
     """bool, H = 1: keys that the query must not look at."""
-    distance_CQM: Tensor
+    distance_BCQM: Tensor
     """int64: positions between query and key, 0 where hidden."""
     elapsed_BCQM: Tensor | None
     """int64 codes of the time between query and key."""
@@ -73,7 +73,29 @@ def _sight(config: ModelConfig, group: Group, instants: Instants) -> Sight | Non
         elapsed_BHCQM = reach.queries(now_B1L1) - reach.keys(known_B1L1).mT
         elapsed_BCQM = codes_of(elapsed_BHCQM[:, 0])
     is_hidden_BHCQM = (distance_CQM < 0)[None, None]
-    return Sight(is_hidden_BHCQM, distance_CQM.clamp(min=0), elapsed_BCQM, reach)
+    return Sight(is_hidden_BHCQM, distance_CQM.clamp(min=0)[None], elapsed_BCQM, reach)
+
+
+def sight_of_newest(
+    config: ModelConfig, at_U: Tensor, known_UM: Tensor, instants: Instants
+) -> Sight:
+    """Return what one position of each row sees: the one at ``at_U``, whose instants are given."""
+    key_M = torch.arange(known_UM.shape[1], device=at_U.device)
+    distance_UM = at_U[:, None] - key_M
+    is_seen_UM = distance_UM >= 0
+    if config.attention_window:
+        is_near_UM = distance_UM < config.attention_window
+        is_seen_UM &= is_near_UM | (key_M < config.attention_global)
+    elapsed_UCQM = None
+    if "time" in config.relative_bias:
+        now_U = instants.asked_P if config.request_time_known else instants.known_P
+        elapsed_UCQM = codes_of(now_U[:, None] - known_UM)[:, None, None]
+    return Sight(
+        ~is_seen_UM[:, None, None, None],
+        distance_UM.clamp(min=0)[:, None, None],
+        elapsed_UCQM,
+        Reach(known_UM.shape[1], 0, 0),
+    )
 
 
 def _is_dense(config: ModelConfig, reach: Reach) -> bool:

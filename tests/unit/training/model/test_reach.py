@@ -45,6 +45,7 @@ def test_each_position_sees_the_newest_and_the_first_once(
         expected = [k for k in range(at + 1) if at - k < window or k < num_global]
         assert sorted(seen) == expected
         assert (at - key_QM[at] == distance_QM[at])[distance_QM[at] >= 0].all()
+    assert int(reach.distance(torch.device("cpu")).max()) < length
     assert torch.equal(reach.rows(reach.queries(at_11L1)), at_11L1)
 
 

@@ -1,0 +1,159 @@
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.unit.training.model.conftest import AS_OF, CONFIG
+from training.config import ModelConfig
+from training.contracts import Histories
+from training.features.tokens import TokenFeatures, build_token_features
+from training.model.batch import Batch, gather_batch
+from training.model.cache import NoRoomError, append, ask, encode
+from training.packing import Packed, newest_windows, pack, query_windows
+from training.schema import EventSchema
+
+BIASES: list[dict[str, Any]] = [
+    {},
+    {"relative_bias": ("position",)},
+    {"relative_bias": ("position", "time")},
+    {"relative_bias": ("position", "time"), "request_time_known": True},
+    {"relative_bias": ("position", "time"), "attention_window": 3, "attention_global": 1},
+    {"attention_window": 3},
+    {"positions": "learned"},
+]
+USERS = np.arange(5, 16)  # six to sixteen tokens, the longest filling the window
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, its items and the tokens of some users."""
+
+    network: Any
+    encoding: Tensor
+    tokens: TokenFeatures
+
+    def start(self, newest: int) -> Batch:
+        """Return the windows without each user's newest tokens."""
+        ends = self.tokens.offsets[USERS + 1] - newest
+        windows = newest_windows(self.tokens.offsets, max_len=16, users=USERS, ends=ends)
+        return gather_batch(self.tokens, pack(windows))
+
+    def whole(self) -> Tensor:
+        """Return the hidden states of all tokens, ``[U, newest 3, D]``."""
+        packed = pack(newest_windows(self.tokens.offsets, max_len=16, users=USERS))
+        hidden_PD = self.network.hidden(self.encoding, gather_batch(self.tokens, packed))
+        return hidden_PD[torch.from_numpy(packed.lasts)[:, None] + torch.tensor([-2, -1, 0])]
+
+    def step(self, age: int) -> Batch:
+        """Return the position of every user's token of an age, 0 = the newest."""
+        current = self.tokens.offsets[USERS + 1] - 1 - age
+        return self._single(current, current - 1)
+
+    def query(self) -> Batch:
+        """Return the position that follows every user's newest token but one."""
+        return self._single(self.tokens.num_tokens + USERS, self.tokens.offsets[USERS + 1] - 2)
+
+    def _single(self, current_U: np.ndarray, previous_U: np.ndarray) -> Batch:
+        ones = np.ones(len(current_U), dtype=np.int64)
+        packed = Packed(previous_P=previous_U, current_P=current_U, lengths_W=ones, window_W=ones)
+        return gather_batch(self.tokens, packed)
+
+
+@pytest.fixture
+def make_case(
+    make_scorer: Callable[..., Any], histories: Histories, watching: EventSchema
+) -> Callable[[ModelConfig], Case]:
+    def make(config: ModelConfig) -> Case:
+        scorer = make_scorer(histories, watching, [f"i{n}" for n in range(11)], config)
+        tokens = build_token_features(histories, scorer.spec, scorer.items, as_of=AS_OF)
+        with torch.no_grad():
+            encoding_MD, _ = scorer.network.items(scorer.items)
+        return Case(scorer.network, encoding_MD, tokens)
+
+    return make
+
+
+@pytest.mark.parametrize("block", ["transformer", "hstu"])
+@pytest.mark.parametrize("shape", BIASES)
+def test_appended_tokens_give_what_a_whole_forward_gives(
+    make_case: Callable[..., Case], block: str, shape: dict[str, Any]
+) -> None:
+    case = make_case(replace(CONFIG, block=block, **shape))
+    states = encode(case.network, case.encoding, case.start(newest=3))
+
+    hidden_NUD = append(
+        case.network, case.encoding, states, [case.step(2), case.step(1), case.step(0)]
+    )
+
+    expected_UND = case.whole().detach()
+    torch.testing.assert_close(hidden_NUD.transpose(0, 1), expected_UND, rtol=0, atol=1e-4)
+
+
+def test_a_request_is_answered_and_forgotten(make_case: Callable[..., Case]) -> None:
+    case = make_case(replace(CONFIG, relative_bias=("position", "time"), request_time_known=True))
+    states = encode(case.network, case.encoding, case.start(newest=1))
+    again = encode(case.network, case.encoding, case.start(newest=1))
+
+    answer_UD = ask(case.network, case.encoding, states, case.query())
+    appended = append(case.network, case.encoding, states, [case.step(0)])
+
+    untouched = append(case.network, case.encoding, again, [case.step(0)])
+    assert torch.equal(appended, untouched)
+    assert not torch.isclose(answer_UD, appended[0]).all(dim=1).any()
+
+
+def test_a_request_is_answered_as_at_the_end_of_a_window(make_case: Callable[..., Case]) -> None:
+    case = make_case(replace(CONFIG, relative_bias=("position", "time"), request_time_known=True))
+    users = USERS[:-1]  # a query takes a position, which the longest history does not leave
+    windows = query_windows(case.tokens.offsets, max_len=16, users=users)
+    packed = pack(windows)
+    expected_PD = case.network.hidden(case.encoding, gather_batch(case.tokens, packed))
+    states = encode(
+        case.network,
+        case.encoding,
+        gather_batch(
+            case.tokens, pack(newest_windows(case.tokens.offsets, max_len=16, users=users))
+        ),
+    )
+
+    ones = np.ones(len(users), dtype=np.int64)
+    step = gather_batch(
+        case.tokens,
+        Packed(
+            previous_P=packed.previous_P[packed.lasts],
+            current_P=packed.current_P[packed.lasts],
+            lengths_W=ones,
+            window_W=ones,
+        ),
+    )
+    found_UD = ask(case.network, case.encoding, states, step)
+
+    expected_UD = expected_PD[torch.from_numpy(packed.lasts)].detach()
+    torch.testing.assert_close(found_UD, expected_UD, rtol=0, atol=1e-4)
+
+
+def test_a_full_state_refuses_and_keeps_what_it_has(make_case: Callable[..., Case]) -> None:
+    case = make_case(CONFIG)
+    states = encode(case.network, case.encoding, case.start(newest=1))
+    assert states.room == 1
+    before = states.keys[0].clone()
+
+    with pytest.raises(NoRoomError, match="room for 1 positions, got 2"):
+        append(case.network, case.encoding, states, [case.step(0), case.step(0)])
+
+    assert torch.equal(states.keys[0], before)
+    append(case.network, case.encoding, states, [case.step(0)])
+    with pytest.raises(NoRoomError, match="no room for a request"):
+        ask(case.network, case.encoding, states, case.query())
+
+
+def test_users_are_kept_in_the_order_of_their_windows(make_case: Callable[..., Case]) -> None:
+    case = make_case(CONFIG)
+
+    states = encode(case.network, case.encoding, case.start(newest=1))
+
+    assert states.length_U.tolist() == [int(user) for user in USERS]
