@@ -20,6 +20,7 @@ _CHOICES = {
     "positions": ("rotary", "learned"),
     "relative_bias": ((), ("position",), ("position", "time")),
     "norm": ("rms", "layer"),
+    "user_state": ("last", "mean", "attention"),
     "feed_forward": ("gated", "plain"),
 }
 
@@ -91,6 +92,18 @@ class ModelConfig:
     feed_forward: Literal["gated", "plain"] = "gated"
     """SwiGLU, or two layers around a rectifier."""
 
+    user_state: Literal["last", "mean", "attention"] = "last"
+    """What stands for a user: the last hidden state, or the newest ones pooled."""
+
+    user_state_newest: int = 8
+    """Hidden states that are pooled, where any are."""
+
+    layer_mix: bool = False
+    """Whether hidden states are a learned mix of all layers' instead of the last one's."""
+
+    layer_loss: float = 0.0
+    """Weight of the loss of each layer before the last one, whose own has weight 1."""
+
     input_facets: bool = True
     """Whether outcomes, requests and gaps are read, beside the items."""
 
@@ -120,7 +133,8 @@ class ModelConfig:
         for name, known in _CHOICES.items():
             value = getattr(self, name)
             _require(holds=value in known, rule=f"{name}: want one of {known}, got {value!r}")
-        for name in ("attention_window", "attention_global"):
+        _require(holds=self.user_state_newest >= 1, rule=f"want >= 1: {self.user_state_newest=}")
+        for name in ("attention_window", "attention_global", "layer_loss"):
             value = getattr(self, name)
             _require(holds=value >= 0, rule=f"{name}: want at least 0, got {value}")
         _require(

@@ -1,7 +1,10 @@
 """Causal blocks over packed windows.
 
-Shape suffixes: P positions, D model width, X several of them side by side.
+Shape suffixes: P positions, D model width, Y layers. Source of the learned mix of layers: ELMo
+(arXiv:1802.05365, sec. 3.2).
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +19,7 @@ from training.model.transformer import TransformerBlock
 
 
 class Backbone(nn.Module):
-    """Blocks in a row, then a norm."""
+    """Blocks in a row, a norm, and which of the blocks is heard."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -26,6 +29,7 @@ class Backbone(nn.Module):
         block = HstuBlock if config.block == "hstu" else TransformerBlock
         self.blocks = nn.ModuleList(block(config) for _ in range(config.num_layers))
         self.norm = norm_of(config)
+        self.layer_mix = nn.Parameter(torch.zeros(config.num_layers)) if config.layer_mix else None
 
     def forward(
         self,
@@ -36,7 +40,28 @@ class Backbone(nn.Module):
         *,
         mix: Mix | None = None,
     ) -> Tensor:
-        """Return hidden states ``[P, D]`` that depend on no later position of the window.
+        """Return hidden states ``[P, D]`` that depend on no later position of the window."""
+        layers = self.layers(x_PD, layout, instants, draw, mix=mix)
+        return self.served(layers)
+
+    def served(self, layers: Sequence[Tensor]) -> Tensor:
+        """Return the hidden states of all layers as one: the last, or a learned mix."""
+        if self.layer_mix is None:
+            last_PD: Tensor = self.norm(layers[-1])
+            return last_PD
+        normed_PDY = torch.stack([self.norm(layer_PD) for layer_PD in layers], dim=-1)
+        return normed_PDY @ self.layer_mix.softmax(dim=0)
+
+    def layers(
+        self,
+        x_PD: Tensor,
+        layout: Layout,
+        instants: Instants,
+        draw: torch.Generator | None = None,
+        *,
+        mix: Mix | None = None,
+    ) -> list[Tensor]:
+        """Return what each block gives, ``[P, D]``, before any norm.
 
         ``draw`` is what dropout draws from; without one, nothing is dropped. ``mix`` applies the
         attention of a layer to something else than the windows themselves.
@@ -44,10 +69,11 @@ class Backbone(nn.Module):
         angles = rotary(layout.position_P, self.head_dim) if self.is_rotary else None
         if mix is None:
             mix = self._within(layout, instants)
+        given = []
         for block in self.blocks:
             x_PD = block(x_PD, mix, angles, draw)
-        out_PD: Tensor = self.norm(x_PD)
-        return out_PD
+            given.append(x_PD)
+        return given
 
     def sights(self, layout: Layout, instants: Instants) -> list[Sight | None]:
         """Return what each group of the layout sees, None being all before without a bias."""

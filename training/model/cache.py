@@ -10,7 +10,8 @@
 state is encoded again from the user's newest tokens: a model that no longer sees the first ones
 also reads the later ones differently.
 Shape suffixes: P positions of windows, N steps, U users, M room, H heads, K head width, D model
-width, X several of them side by side. Sources: keys and values kept per layer (arXiv:2211.05102,
+width, R newest
+states, X several of them side by side. Sources: keys and values kept per layer (arXiv:2211.05102,
 sec. 2); HSTU's (arXiv:2402.17152, sec. 3.4).
 """
 
@@ -26,6 +27,7 @@ from training.model.attention import Attention
 from training.model.batch import Batch
 from training.model.recommender import Recommender
 from training.model.sight import sight_of_newest
+from training.model.user_state import newest_of
 
 
 class NoRoomError(TrainingError):
@@ -41,6 +43,8 @@ class UserStates:
     values: tuple[Tensor, ...]
     known_UM: Tensor
     """float64: ``Instants.known_P`` of the keys."""
+    newest_URD: Tensor
+    """The newest states, which a user's representation pools; none where it is the last one."""
     length_U: Tensor
     """int64: positions of each user."""
 
@@ -67,9 +71,12 @@ def encode(network: Recommender, encoding_MD: Tensor, batch: Batch) -> UserState
         states.values[layer][window_P, :, layout.position_P] = value_PHK
         return layout.in_groups(qkv_PX, attention, sights)
 
-    network.hidden(encoding_MD, batch, mix=mix)
+    state_PD = network.states(encoding_MD, batch, mix=mix)
     states.known_UM[window_P, layout.position_P] = batch.instants.known_P
     states.length_U.copy_(torch.bincount(window_P, minlength=num_users))
+    if network.pool is not None:
+        last_U = states.length_U.cumsum(0) - 1
+        states.newest_URD.copy_(newest_of(state_PD, network.pool.count)[last_U])
     return states
 
 
@@ -86,8 +93,10 @@ def append(
         raise NoRoomError(f"there is room for {states.room} positions, got {len(steps)}")
     hidden = []
     for step in steps:
-        hidden.append(_next(network, encoding_MD, states, step))
+        hidden_UD, newest_URD = _next(network, encoding_MD, states, step)
+        states.newest_URD.copy_(newest_URD)
         states.length_U.add_(1)
+        hidden.append(hidden_UD)
     return torch.stack(hidden)
 
 
@@ -96,14 +105,16 @@ def ask(network: Recommender, encoding_MD: Tensor, states: UserStates, step: Bat
     """Return hidden states ``[U, D]`` at one more position per user, which is not kept."""
     if states.room < 1:
         raise NoRoomError("there is no room for a request")
-    return _next(network, encoding_MD, states, step)
+    return _next(network, encoding_MD, states, step)[0]
 
 
 def _empty(config: ModelConfig, num_users: int) -> UserStates:
+    num_newest = 0 if config.user_state == "last" else config.user_state_newest
     shape = (num_users, config.num_heads, config.max_seq_len, config.head_dim)
     return UserStates(
         keys=tuple(torch.zeros(shape) for _ in range(config.num_layers)),
         values=tuple(torch.zeros(shape) for _ in range(config.num_layers)),
+        newest_URD=torch.zeros(num_users, num_newest, config.model_dim),
         known_UM=torch.zeros(num_users, config.max_seq_len, dtype=torch.float64),
         length_U=torch.zeros(num_users, dtype=torch.int64),
     )
@@ -113,8 +124,13 @@ def _heads(qkv_PX: Tensor, config: ModelConfig) -> tuple[Tensor, ...]:
     return qkv_PX.view(-1, 3, config.num_heads, config.head_dim).unbind(1)
 
 
-def _next(network: Recommender, encoding_MD: Tensor, states: UserStates, step: Batch) -> Tensor:
-    """Return the hidden states of a step, whose keys and values lie after the kept ones then."""
+def _next(
+    network: Recommender, encoding_MD: Tensor, states: UserStates, step: Batch
+) -> tuple[Tensor, Tensor]:
+    """Return a step's hidden states and the newest states that they are of.
+
+    The step's keys and values lie after the kept ones then, where the next step's will.
+    """
     config, length_U = network.config, states.length_U
     longest, user_U = int(length_U.max()) + 1, torch.arange(len(length_U))
     states.known_UM[user_U, length_U] = step.instants.known_P
@@ -136,4 +152,8 @@ def _next(network: Recommender, encoding_MD: Tensor, states: UserStates, step: B
         return mixed_UHCQK.flatten(1)
 
     placed = replace(step, layout=replace(step.layout, position_P=length_U.clone()))
-    return network.hidden(encoding_MD, placed, mix=mix)
+    state_UD = network.states(encoding_MD, placed, mix=mix)
+    if network.pool is None:
+        return state_UD, states.newest_URD
+    newest_URD = torch.cat([states.newest_URD[:, 1:], state_UD[:, None]], dim=1)
+    return network.pool(newest_URD, length_U + 1), newest_URD

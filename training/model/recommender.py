@@ -16,6 +16,7 @@ from training.model.backbone import Backbone
 from training.model.batch import Batch
 from training.model.inputs import InputEmbedding
 from training.model.items import ItemEncoder
+from training.model.user_state import NewestStates, newest_of
 
 
 def _out(config: ModelConfig) -> nn.Module:
@@ -33,10 +34,17 @@ class Recommender(nn.Module):
         self.items = ItemEncoder(config, spec, vocabulary_size=vocabulary_size)
         self.inputs = InputEmbedding(config, spec)
         self.backbone = Backbone(config)
+        self.pool = NewestStates(config) if config.user_state != "last" else None
         self.has_bias = config.item_bias
         self.user_out, self.item_out = _out(config), _out(config)
 
     def hidden(
+        self, encoding_MD: Tensor, batch: Batch, draw: torch.Generator | None = None
+    ) -> Tensor:
+        """Return hidden states ``[P, D]``; dropout draws from ``draw``, where there is one."""
+        return self._pooled(self.states(encoding_MD, batch, draw), batch)
+
+    def states(
         self,
         encoding_MD: Tensor,
         batch: Batch,
@@ -44,10 +52,35 @@ class Recommender(nn.Module):
         *,
         mix: Mix | None = None,
     ) -> Tensor:
-        """Return hidden states ``[P, D]``; dropout draws from ``draw``, where there is one."""
+        """Return the backbone's states ``[P, D]``, which ``pool`` makes hidden states of."""
         x_PD = self.inputs(encoding_MD, batch, draw)
-        hidden_PD: Tensor = self.backbone(x_PD, batch.layout, batch.instants, draw, mix=mix)
-        return hidden_PD
+        state_PD: Tensor = self.backbone(x_PD, batch.layout, batch.instants, draw, mix=mix)
+        return state_PD
+
+    def taught(
+        self, encoding_MD: Tensor, batch: Batch, draw: torch.Generator | None = None
+    ) -> list[tuple[Tensor, float]]:
+        """Return the hidden states that a loss is taken of, and how much each one counts.
+
+        The first are those of ``hidden``, with weight 1; those of each layer before the last one
+        follow, where they have a weight (deep supervision, arXiv:1409.5185, sec. 2).
+        """
+        x_PD = self.inputs(encoding_MD, batch, draw)
+        layers = self.backbone.layers(x_PD, batch.layout, batch.instants, draw)
+        taught = [(self._pooled(self.backbone.served(layers), batch), 1.0)]
+        if self.config.layer_loss:
+            taught += [
+                (self._pooled(self.backbone.norm(layer_PD), batch), self.config.layer_loss)
+                for layer_PD in layers[:-1]
+            ]
+        return taught
+
+    def _pooled(self, state_PD: Tensor, batch: Batch) -> Tensor:
+        if self.pool is None:
+            return state_PD
+        newest_PRD = newest_of(state_PD, self.pool.count)
+        pooled_PD: Tensor = self.pool(newest_PRD, batch.layout.position_P + 1)
+        return pooled_PD
 
     def user_vectors(self, hidden_RD: Tensor) -> Tensor:
         """Return ``[R, S + 1]``, or ``[R, S]`` of a model without biases."""

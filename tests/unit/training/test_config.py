@@ -19,6 +19,7 @@ def test_a_config_of_the_first_release_opens() -> None:
     value = RunConfig().to_json()
     later = {"block", "relative_bias", "request_time_known"}
     later |= {"attention_window", "attention_global"}
+    later |= {"user_state", "user_state_newest", "layer_mix", "layer_loss"}
     value["model"] = {name: of for name, of in value["model"].items() if name not in later}
 
     assert RunConfig.from_json(value) == RunConfig()
@@ -44,6 +45,8 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (ModelConfig, {"request_time_known": True}),
         (ModelConfig, {"attention_window": -1}),
         (ModelConfig, {"attention_global": 1}),
+        (ModelConfig, {"user_state_newest": 0}),
+        (ModelConfig, {"layer_loss": -0.1}),
         (TargetConfig, {"num_targets": 0}),
         (TargetConfig, {"decay": 0.0}),
         (TargetConfig, {"half_life_days": 0.0}),

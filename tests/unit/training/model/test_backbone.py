@@ -90,6 +90,20 @@ def test_dropout_is_a_function_of_what_it_draws_from(layers: Backbone) -> None:
     assert not torch.equal(out(1), layers(x_PD, layout, INSTANTS))
 
 
+def test_the_mix_of_layers_is_theirs_after_the_norm() -> None:
+    torch.manual_seed(0)
+    layers = Backbone(replace(CONFIG, layer_mix=True, num_layers=3))
+    with torch.no_grad():
+        layers.layer_mix.copy_(torch.tensor([0.2, 0.5, 0.3]).log())
+    x_PD, layout = torch.randn(11, 8), Layout.of(LENGTHS)
+
+    found = layers(x_PD, layout, INSTANTS)
+
+    of_each = [layers.norm(given) for given in layers.layers(x_PD, layout, INSTANTS)]
+    expected = 0.2 * of_each[0] + 0.5 * of_each[1] + 0.3 * of_each[2]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
 def test_attention_depends_on_distance_only() -> None:
     q_1HK, k_1HK = torch.randn(1, 1, 4), torch.randn(1, 1, 4)
 

@@ -24,6 +24,8 @@ BIASES: list[dict[str, Any]] = [
     {"relative_bias": ("position", "time"), "attention_window": 3, "attention_global": 1},
     {"attention_window": 3},
     {"positions": "learned"},
+    {"user_state": "mean", "user_state_newest": 3},
+    {"user_state": "attention", "user_state_newest": 12, "layer_mix": True},
 ]
 USERS = np.arange(5, 16)  # six to sixteen tokens, the longest filling the window
 
