@@ -20,6 +20,7 @@ _CHOICES = {
     "positions": ("rotary", "learned"),
     "relative_bias": ((), ("position",), ("position", "time")),
     "norm": ("rms", "layer"),
+    "item_gate": ("content", "age_and_count"),
     "user_state": ("last", "mean", "attention"),
     "feed_forward": ("gated", "plain"),
 }
@@ -110,6 +111,10 @@ class ModelConfig:
     item_metadata: bool = True
     """Whether an item is more than its id."""
 
+    item_gate: Literal["content", "age_and_count"] = "content"
+    """What decides between an item's own row and its metadata: the two themselves, or also the
+    item's age and how often pretraining saw it."""
+
     item_bias: bool = True
     """Whether an item has a score of its own, one more dimension of the published vectors."""
 
@@ -140,6 +145,10 @@ class ModelConfig:
         _require(
             holds=not self.attention_global or self.attention_window > 0,
             rule=f"without a window all positions see all: {self.attention_global=}",
+        )
+        _require(
+            holds=self.item_gate == "content" or self.item_metadata,
+            rule=f"without metadata there is no gate: {self.item_gate=}",
         )
         _require(
             holds=not self.request_time_known or "time" in self.relative_bias,

@@ -5,6 +5,7 @@ Source: Hsiao et al., "Foundation Model for Personalized Recommendation", Netfli
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from training.model.recommender import Recommender
 
@@ -19,6 +20,8 @@ def grow(network: Recommender, *, vocabulary_size: int, seed: int) -> None:
     extra = vocabulary_size - items.id_rows.shape[0]
     items.id_rows = _grown(items.id_rows, extra, draw)
     items.id_bias = _grown(items.id_bias, extra, draw)
+    if items.log_count is not None:
+        items.log_count = F.pad(items.log_count, (0, extra))  # zero: never seen
 
 
 def _grown(rows: Tensor, extra: int, draw: torch.Generator) -> nn.Parameter:

@@ -7,6 +7,9 @@
 
 An item without a weight row of its own (id >= V) reads the unknown row; hiding ids at random
 while training teaches the gate to lean on metadata then.
+The gate may also be told the item's age and how often it was a target of pretraining: what a title
+is says more of a new one, its own row of one seen often. A hidden or unknown item was never seen.
+Source: Hsiao et al., "Foundation Model for Personalized Recommendation", Netflix TechBlog 2025.
 Legend: M items, V vocabulary, K categorical columns, G genres, N numbers, D model width.
 """
 
@@ -18,6 +21,11 @@ from training.config import ModelConfig
 from training.features.items import NUM_ITEM_NUMBERS, ItemFeatures
 from training.features.spec import FeatureSpec
 from training.model.categories import CategoryEmbedding
+
+_AGE = slice(2, NUM_ITEM_NUMBERS)
+"""The numbers of ``ItemFeatures`` that tell of the release."""
+_COMMON = 8.0
+"""Logarithm of a count of 3,000: that of a common item is about one, as the other numbers are."""
 
 
 class ItemEncoder(nn.Module):
@@ -37,6 +45,12 @@ class ItemEncoder(nn.Module):
             self.mix_out = nn.Linear(width, width)
             self.gate = nn.Linear(2 * width, width)
             self.metadata_bias = nn.Linear(width, 1, bias=False)
+        is_counted = config.item_gate == "age_and_count"
+        self.register_buffer("log_count", torch.zeros(vocabulary_size) if is_counted else None)
+        self.log_count: Tensor | None
+        if is_counted:
+            self.gate_numbers = nn.Linear(1 + NUM_ITEM_NUMBERS - _AGE.start, width, bias=False)
+            nn.init.zeros_(self.gate_numbers.weight)  # to begin with, it is told nothing
         self.id_rows = nn.Parameter(torch.randn(vocabulary_size, width) * width**-0.5)
         self.unknown_row = nn.Parameter(torch.zeros(width))
         self.id_bias = nn.Parameter(torch.zeros(vocabulary_size))
@@ -44,8 +58,10 @@ class ItemEncoder(nn.Module):
 
     @torch.no_grad()
     def start_at(self, bias_V: Tensor) -> None:
-        """Set the biases of the vocabulary's items."""
+        """Set the biases of the vocabulary's items: how often each is a target, logarithmic."""
         self.id_bias.copy_(bias_V)
+        if self.log_count is not None:
+            self.log_count.copy_(bias_V - bias_V.min())
 
     def forward(self, items: ItemFeatures, hidden_M: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return encodings ``[M, D]`` and biases ``[M]``; ids in ``hidden_M`` read as unknown."""
@@ -58,9 +74,22 @@ class ItemEncoder(nn.Module):
         if not self.has_metadata:
             return id_MD, bias_M
         metadata_MD = self._metadata(items)
-        gate_MD = torch.sigmoid(self.gate(torch.cat([id_MD, metadata_MD], dim=-1)))
+        gate_MD = self.gate(torch.cat([id_MD, metadata_MD], dim=-1))
+        if self.log_count is not None:
+            gate_MD = gate_MD + self._known_of(items, self.log_count, hidden_M)
+        gate_MD = torch.sigmoid(gate_MD)
         encoding_MD = gate_MD * id_MD + (1.0 - gate_MD) * metadata_MD
         return encoding_MD, bias_M + self.metadata_bias(metadata_MD)[:, 0]
+
+    def _known_of(
+        self, items: ItemFeatures, log_count_V: Tensor, hidden_M: Tensor | None
+    ) -> Tensor:
+        count_M = F.pad(log_count_V, (0, len(items.ids) - len(log_count_V))) / _COMMON
+        if hidden_M is not None:
+            count_M = count_M.masked_fill(hidden_M, 0.0)
+        numbers_MX = torch.cat([items.numbers_MN[:, _AGE], count_M[:, None]], dim=1)
+        shift_MD: Tensor = self.gate_numbers(numbers_MX)
+        return shift_MD
 
     def _metadata(self, items: ItemFeatures) -> Tensor:
         parts = [self.categories(items.codes_MK), self.genres(items.genres_MG), items.numbers_MN]

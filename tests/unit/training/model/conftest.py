@@ -30,6 +30,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "window": {"attention_window": 4, "attention_global": 2, "relative_bias": ("position",)},
     "mean": {"user_state": "mean", "user_state_newest": 3},
     "attention": {"user_state": "attention", "user_state_newest": 5, "layer_mix": True},
+    "counted": {"item_gate": "age_and_count"},
     "time": {"relative_bias": ("position", "time")},
     "request time": {"relative_bias": ("position", "time"), "request_time_known": True},
 }
