@@ -1,6 +1,6 @@
 """The tensors of some packed windows.
 
-Legend: P positions, A outcome columns, C request categories, N request numbers.
+Legend: P positions, U users, A outcome columns, C request categories, N request numbers.
 """
 
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.contracts import Int64
 from training.features.tokens import TokenFeatures
 from training.model.jagged import Layout
 from training.model.sight import Instants
@@ -53,3 +54,29 @@ def gather_batch(tokens: TokenFeatures, packed: Packed, layout: Layout | None = 
         instants=Instants(tokens.known_at_T[before], tokens.asked_at_T[current]),
         layout=layout or Layout.of(packed.lengths_W),
     )
+
+
+def gather_steps(tokens: TokenFeatures, users: Int64, *, count: int) -> list[Batch]:
+    """Return the newest ``count`` tokens of each user, oldest first: a position per user and step.
+
+    Each of the users has so many; the ones before them are not read, but for the last.
+    """
+    newest_U = tokens.offsets[users + 1] - 1
+    return [_step(tokens, users, newest_U - age) for age in reversed(range(count))]
+
+
+def gather_queries(tokens: TokenFeatures, users: Int64) -> Batch:
+    """Return the position after each user's newest token: at ``as_of``, the request unknown."""
+    return _step(tokens, users, tokens.offsets[users + 1], queries=tokens.num_tokens + users)
+
+
+def _step(
+    tokens: TokenFeatures, users: Int64, place_U: Int64, *, queries: Int64 | None = None
+) -> Batch:
+    packed = Packed(
+        previous_P=np.where(place_U > tokens.offsets[users], place_U - 1, NOTHING),
+        current_P=place_U if queries is None else queries,
+        lengths_W=np.ones_like(users),
+        window_W=users,
+    )
+    return gather_batch(tokens, packed)

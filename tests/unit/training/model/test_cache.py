@@ -11,9 +11,9 @@ from tests.unit.training.model.conftest import AS_OF, CONFIG
 from training.config import ModelConfig
 from training.contracts import Histories
 from training.features.tokens import TokenFeatures, build_token_features
-from training.model.batch import Batch, gather_batch
+from training.model.batch import Batch, gather_batch, gather_queries, gather_steps
 from training.model.cache import NoRoomError, append, ask, encode
-from training.packing import Packed, newest_windows, pack, query_windows
+from training.packing import newest_windows, pack, query_windows
 from training.schema import EventSchema
 
 BIASES: list[dict[str, Any]] = [
@@ -50,19 +50,9 @@ class Case:
         hidden_PD = self.network.hidden(self.encoding, gather_batch(self.tokens, packed))
         return hidden_PD[torch.from_numpy(packed.lasts)[:, None] + torch.tensor([-2, -1, 0])]
 
-    def step(self, age: int) -> Batch:
-        """Return the position of every user's token of an age, 0 = the newest."""
-        current = self.tokens.offsets[USERS + 1] - 1 - age
-        return self._single(current, current - 1)
-
-    def query(self) -> Batch:
-        """Return the position that follows every user's newest token but one."""
-        return self._single(self.tokens.num_tokens + USERS, self.tokens.offsets[USERS + 1] - 2)
-
-    def _single(self, current_U: np.ndarray, previous_U: np.ndarray) -> Batch:
-        ones = np.ones(len(current_U), dtype=np.int64)
-        packed = Packed(previous_P=previous_U, current_P=current_U, lengths_W=ones, window_W=ones)
-        return gather_batch(self.tokens, packed)
+    def steps(self, count: int) -> list[Batch]:
+        """Return the position of every user's newest tokens."""
+        return gather_steps(self.tokens, USERS, count=count)
 
 
 @pytest.fixture
@@ -87,9 +77,7 @@ def test_appended_tokens_give_what_a_whole_forward_gives(
     case = make_case(replace(CONFIG, block=block, **shape))
     states = encode(case.network, case.encoding, case.start(newest=3))
 
-    hidden_NUD = append(
-        case.network, case.encoding, states, [case.step(2), case.step(1), case.step(0)]
-    )
+    hidden_NUD = append(case.network, case.encoding, states, case.steps(3))
 
     expected_UND = case.whole().detach()
     torch.testing.assert_close(hidden_NUD.transpose(0, 1), expected_UND, rtol=0, atol=1e-4)
@@ -100,10 +88,10 @@ def test_a_request_is_answered_and_forgotten(make_case: Callable[..., Case]) -> 
     states = encode(case.network, case.encoding, case.start(newest=1))
     again = encode(case.network, case.encoding, case.start(newest=1))
 
-    answer_UD = ask(case.network, case.encoding, states, case.query())
-    appended = append(case.network, case.encoding, states, [case.step(0)])
+    answer_UD = ask(case.network, case.encoding, states, gather_queries(case.tokens, USERS))
+    appended = append(case.network, case.encoding, states, case.steps(1))
 
-    untouched = append(case.network, case.encoding, again, [case.step(0)])
+    untouched = append(case.network, case.encoding, again, case.steps(1))
     assert torch.equal(appended, untouched)
     assert not torch.isclose(answer_UD, appended[0]).all(dim=1).any()
 
@@ -122,17 +110,7 @@ def test_a_request_is_answered_as_at_the_end_of_a_window(make_case: Callable[...
         ),
     )
 
-    ones = np.ones(len(users), dtype=np.int64)
-    step = gather_batch(
-        case.tokens,
-        Packed(
-            previous_P=packed.previous_P[packed.lasts],
-            current_P=packed.current_P[packed.lasts],
-            lengths_W=ones,
-            window_W=ones,
-        ),
-    )
-    found_UD = ask(case.network, case.encoding, states, step)
+    found_UD = ask(case.network, case.encoding, states, gather_queries(case.tokens, users))
 
     expected_UD = expected_PD[torch.from_numpy(packed.lasts)].detach()
     torch.testing.assert_close(found_UD, expected_UD, rtol=0, atol=1e-4)
@@ -145,12 +123,22 @@ def test_a_full_state_refuses_and_keeps_what_it_has(make_case: Callable[..., Cas
     before = states.keys[0].clone()
 
     with pytest.raises(NoRoomError, match="room for 1 positions, got 2"):
-        append(case.network, case.encoding, states, [case.step(0), case.step(0)])
+        append(case.network, case.encoding, states, case.steps(2))
 
     assert torch.equal(states.keys[0], before)
-    append(case.network, case.encoding, states, [case.step(0)])
+    append(case.network, case.encoding, states, case.steps(1))
     with pytest.raises(NoRoomError, match="no room for a request"):
-        ask(case.network, case.encoding, states, case.query())
+        ask(case.network, case.encoding, states, gather_queries(case.tokens, USERS))
+
+
+def test_a_users_first_token_has_nothing_before_it(make_case: Callable[..., Case]) -> None:
+    tokens = make_case(CONFIG).tokens
+    second_U = np.array([1])  # the user with two tokens
+
+    steps = gather_steps(tokens, second_U, count=2)
+
+    assert [bool(step.has_previous_P) for step in steps] == [False, True]
+    assert bool(gather_queries(tokens, second_U).has_previous_P)
 
 
 def test_users_are_kept_in_the_order_of_their_windows(make_case: Callable[..., Case]) -> None:
