@@ -20,6 +20,7 @@ _CHOICES = {
     "positions": ("rotary", "learned"),
     "relative_bias": ((), ("position",), ("position", "time")),
     "norm": ("rms", "layer"),
+    "item_text": ("none", "l2_supercat_256"),
     "item_gate": ("content", "age_and_count"),
     "user_state": ("last", "mean", "attention"),
     "feed_forward": ("gated", "plain"),
@@ -111,6 +112,9 @@ class ModelConfig:
     item_metadata: bool = True
     """Whether an item is more than its id."""
 
+    item_text: Literal["none", "l2_supercat_256"] = "none"
+    """Whose word vectors title and synopsis are read by; the extra ``text`` brings them along."""
+
     item_gate: Literal["content", "age_and_count"] = "content"
     """What decides between an item's own row and its metadata: the two themselves, or also the
     item's age and how often pretraining saw it."""
@@ -145,6 +149,10 @@ class ModelConfig:
         _require(
             holds=not self.attention_global or self.attention_window > 0,
             rule=f"without a window all positions see all: {self.attention_global=}",
+        )
+        _require(
+            holds=self.item_text == "none" or self.item_metadata,
+            rule=f"without metadata no text is read: {self.item_text=}",
         )
         _require(
             holds=self.item_gate == "content" or self.item_metadata,

@@ -31,6 +31,8 @@ class Catalogue:
     """Days from release to the instant; negative before it, NaN where unknown."""
     runtime_s: Float64
     """NaN where unknown."""
+    texts: Sequence[str | None] = ()
+    """Title and synopsis; none of them where a source has no text at all."""
     valid_from: Int64
     """First instant of validity, µs UTC."""
     valid_to: Int64
@@ -80,6 +82,9 @@ def read_catalogue(folder: Path, *, as_of: datetime) -> Catalogue:
         item_ids=tuple(chosen["item_id"].to_list()),
         categories={name: chosen[name].to_list() for name in ITEM_CATEGORIES},
         genres=[one or () for one in genres],
+        texts=chosen.select(pl.concat_str("title", "synopsis", separator=". ", ignore_nulls=True))
+        .to_series()
+        .to_list(),
         age_days=age_us / 86_400e6,
         runtime_s=chosen["runtime_s"].cast(pl.Float64).to_numpy(),
         valid_from=spans["valid_from"].to_numpy(),

@@ -42,6 +42,8 @@ class ItemFeatures:
     """float32[M, NUM_ITEM_NUMBERS]."""
     runtime_s: Float64
     """float64[M], NaN = unknown."""
+    texts: tuple[str | None, ...]
+    """Title and synopsis."""
 
     def rows(self, item_ids: Sequence[str]) -> Tensor:
         """Return the row of each item, int64; raises KeyError for an item of neither source."""
@@ -64,6 +66,7 @@ def build_item_features(
     codes = np.stack([np.append(column, 0)[source] for column in columns], axis=1)
     runtime_s = np.append(catalogue.runtime_s, np.nan)[source]
     age_days = np.append(catalogue.age_days, np.nan)[source]
+    texts = [*(catalogue.texts or [None] * len(position)), None]
     return ItemFeatures(
         ids=ids,
         row_of={item: row for row, item in enumerate(ids)},
@@ -72,6 +75,7 @@ def build_item_features(
         genres_MG=torch.from_numpy(_genre_means(catalogue, spec.genres)[source]),
         numbers_MN=torch.from_numpy(_numbers(runtime_s, age_days)),
         runtime_s=runtime_s,
+        texts=tuple(texts[row] for row in source.tolist()),
     )
 
 

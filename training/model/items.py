@@ -3,7 +3,7 @@
     id weight row ----------------------.
                                          gate --> encoding --> (input, scores)
     genres, kind, language, country,    /
-    maturity, age, runtime --> mix ----'
+    maturity, age, runtime, text --> mix
 
 An item without a weight row of its own (id >= V) reads the unknown row; hiding ids at random
 while training teaches the gate to lean on metadata then.
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from training.config import ModelConfig
 from training.features.items import NUM_ITEM_NUMBERS, ItemFeatures
 from training.features.spec import FeatureSpec
+from training.features.text import TEXT_DIM, text_vectors
 from training.model.categories import CategoryEmbedding
 
 _AGE = slice(2, NUM_ITEM_NUMBERS)
@@ -41,6 +42,10 @@ class ItemEncoder(nn.Module):
             self.categories = CategoryEmbedding(sizes, config.facet_dim)
             self.genres = nn.Linear(len(spec.genres), config.facet_dim, bias=False)
             mixed = (len(sizes) + 1) * config.facet_dim + NUM_ITEM_NUMBERS
+            self.text: nn.Linear | None = None
+            if config.item_text != "none":
+                self.text = nn.Linear(TEXT_DIM, config.facet_dim, bias=False)
+                mixed += config.facet_dim
             self.mix_in = nn.Linear(mixed, width)
             self.mix_out = nn.Linear(width, width)
             self.gate = nn.Linear(2 * width, width)
@@ -93,5 +98,7 @@ class ItemEncoder(nn.Module):
 
     def _metadata(self, items: ItemFeatures) -> Tensor:
         parts = [self.categories(items.codes_MK), self.genres(items.genres_MG), items.numbers_MN]
+        if self.text is not None:
+            parts.append(self.text(text_vectors(items.texts)))
         mixed_MD: Tensor = self.mix_out(F.silu(self.mix_in(torch.cat(parts, dim=-1))))
         return mixed_MD

@@ -19,7 +19,14 @@ def test_a_config_of_the_first_release_opens() -> None:
     value = RunConfig().to_json()
     later = {"block", "relative_bias", "request_time_known"}
     later |= {"attention_window", "attention_global"}
-    later |= {"user_state", "user_state_newest", "layer_mix", "layer_loss", "item_gate"}
+    later |= {
+        "user_state",
+        "user_state_newest",
+        "layer_mix",
+        "layer_loss",
+        "item_gate",
+        "item_text",
+    }
     value["model"] = {name: of for name, of in value["model"].items() if name not in later}
 
     assert RunConfig.from_json(value) == RunConfig()
@@ -47,6 +54,7 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (ModelConfig, {"attention_global": 1}),
         (ModelConfig, {"user_state_newest": 0}),
         (ModelConfig, {"layer_loss": -0.1}),
+        (ModelConfig, {"item_text": "l2_supercat_256", "item_metadata": False}),
         (ModelConfig, {"item_gate": "age_and_count", "item_metadata": False}),
         (TargetConfig, {"num_targets": 0}),
         (TargetConfig, {"decay": 0.0}),

@@ -55,3 +55,15 @@ def test_age_is_counted_from_the_release(make_catalogue: Make) -> None:
 
 def test_a_missing_genre_list_is_an_empty_one(make_catalogue: Make) -> None:
     assert make_catalogue([{"item_id": "A", "genres": None}]).genres == [()]
+
+
+def test_title_and_synopsis_are_one_text(make_catalogue: Make) -> None:
+    catalogue = make_catalogue(
+        [
+            {"item_id": "A", "title": "Heat", "synopsis": "A heist."},
+            {"item_id": "B", "title": "Alien"},
+            {"item_id": "C"},
+        ]
+    )
+
+    assert catalogue.texts == ["Heat. A heist.", "Alien", ""]

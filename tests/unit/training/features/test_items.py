@@ -21,9 +21,21 @@ SPEC = FeatureSpec(
 def items(make_catalogue: Callable[..., Catalogue]) -> ItemFeatures:
     catalogue = make_catalogue(
         [
-            {"item_id": "A", "kind": "series", "genres": ["drama", "crime"]},
-            {"item_id": "B", "kind": "opera", "genres": ["ballet"], "runtime_s": None},
-            {"item_id": "C", "kind": "movie", "genres": None, "release_date": None},
+            {"item_id": "A", "title": "first", "kind": "series", "genres": ["drama", "crime"]},
+            {
+                "item_id": "B",
+                "title": "second",
+                "kind": "opera",
+                "genres": ["ballet"],
+                "runtime_s": None,
+            },
+            {
+                "item_id": "C",
+                "title": "third",
+                "kind": "movie",
+                "genres": None,
+                "release_date": None,
+            },
         ]
     )
     return build_item_features(["C", "gone", "A"], catalogue, SPEC)
@@ -62,3 +74,7 @@ def test_a_title_before_its_release_counts_as_released_today(
     one, other = (build_item_features([], c, SPEC).numbers_MN for c in (before, on_the_day))
 
     assert torch.equal(one, other)
+
+
+def test_each_item_has_its_own_text(items: ItemFeatures) -> None:
+    assert items.texts == ("third", None, "first", "second")

@@ -2,12 +2,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests.unit.training.model.conftest import CONFIG
 from training.contracts import Histories
+from training.features import text
 from training.model.growth import grow
 from training.schema import EventSchema
 
@@ -73,3 +75,28 @@ def test_a_gate_that_was_told_nothing_yet_is_the_one_without_numbers(
     torch.nn.init.zeros_(counted.network.items.gate_numbers.weight)
 
     torch.testing.assert_close(encodings(counted), encodings(plain))
+
+
+def test_a_text_moves_its_own_item_only(
+    make_scorer: Callable[..., Any],
+    histories: Histories,
+    watching: EventSchema,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Letters:
+        """Word vectors that count letters."""
+
+        def embed(self, texts: list[str]) -> np.ndarray:
+            return np.array([np.bincount([*one.encode()], minlength=256) for one in texts])
+
+    monkeypatch.setattr(text, "_encoder", Letters)
+    config = replace(CONFIG, item_text="l2_supercat_256")
+    scorer = make_scorer(histories, watching, [f"i{n}" for n in range(11)], config)
+    before = encodings(scorer)
+
+    texts = list(scorer.items.texts)
+    texts[3] = "two friends bake cakes"
+    told = replace(scorer, items=replace(scorer.items, texts=tuple(texts)))
+
+    changed = (encodings(told) != before).any(dim=1)
+    assert changed.nonzero().flatten().tolist() == [3]

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.model.jagged import Layout
@@ -10,6 +10,7 @@ from training.model.jagged import Layout
 lengths_of_windows = st.lists(st.integers(1, 60), min_size=1, max_size=30).map(sorted)
 
 
+@settings(deadline=None)  # the law is not one of time
 @given(lengths=lengths_of_windows, together=st.sampled_from([1.0, 1.25, math.inf]))
 def test_rows_hold_every_position_once_and_give_it_back(
     lengths: list[int], together: float
@@ -21,6 +22,7 @@ def test_rows_hold_every_position_once_and_give_it_back(
     assert layout.position_P.tolist() == [at for length in lengths for at in range(length)]
 
 
+@settings(deadline=None)  # the law is not one of time
 @given(lengths=lengths_of_windows)
 def test_a_window_is_the_beginning_of_a_row(lengths: list[int]) -> None:
     layout = Layout.of(np.array(lengths))
