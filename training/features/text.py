@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -32,17 +33,22 @@ def _encoder() -> Any:
     )
 
 
-# training asks for the same catalogue in every step
-@lru_cache(maxsize=4)
 def text_vectors(texts: Sequence[str | None]) -> Tensor:
     """Return float32 ``[M, TEXT_DIM]``: unit vectors, and zeros where there is no text.
 
     ``texts`` has a hash. Raises ConfigError where the extra is not installed.
     """
+    # a tensor of its own: one made for inference could not be trained on
+    return torch.from_numpy(_vectors(texts))
+
+
+# training asks for the same catalogue in every step
+@lru_cache(maxsize=4)
+def _vectors(texts: Sequence[str | None]) -> npt.NDArray[np.float32]:
     vectors = np.zeros((len(texts), TEXT_DIM), dtype=np.float32)
     is_known = np.array([bool(text) for text in texts], dtype=bool)
     if is_known.any():
         vectors[is_known] = _encoder().embed([text for text in texts if text])
     # a text of which no piece is known stays zero
     vectors /= np.fmax(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    return torch.from_numpy(vectors)
+    return vectors

@@ -11,7 +11,7 @@ from training.features.text import TEXT_DIM, text_vectors
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     text._encoder.cache_clear()
-    text_vectors.cache_clear()
+    text._vectors.cache_clear()
 
 
 def test_texts_that_say_alike_lie_closer() -> None:
@@ -33,6 +33,16 @@ def test_without_a_text_there_is_no_encoder_and_no_direction() -> None:
     vectors = text_vectors((None, ""))
 
     assert torch.equal(vectors, torch.zeros(2, TEXT_DIM))
+
+
+def test_what_inference_read_can_be_trained_on() -> None:
+    layer = torch.nn.Linear(TEXT_DIM, 1)
+    with torch.inference_mode():
+        layer(text_vectors((None,)))
+
+    layer(text_vectors((None,))).sum().backward()
+
+    assert layer.weight.grad is not None
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
