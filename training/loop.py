@@ -219,23 +219,28 @@ def loss_of(
         hidden_P = torch.rand(len(batch.item_P), generator=draw) < config.model.request_dropout
         batch = batch.hide_requests(hidden_P)
     encoding_MD, bias_M = network.items(problem.items, hidden_M)
-    hidden_PD = network.hidden(encoding_MD, batch, draw)
     # only positions whose token is a target are asked
     current = torch.from_numpy(packed.current_P)
     weight_PK = problem.weight_TK[current]
     places = weight_PK.sum(dim=1).nonzero()[:, 0]
-    asked = Asked(
-        network.user_vectors(hidden_PD[places]),
-        network.item_vectors(encoding_MD, bias_M),
-        problem.target_TK[current[places]],
-        weight_PK[places],
-    )
-    if config.loss.kind == "full":
-        return cross_entropy(
-            asked.user_RS,
-            asked.item_MS,
-            asked.target_RK,
-            asked.weight_RK,
-            chunk=config.chunk_targets,
+    item_MS = network.item_vectors(encoding_MD, bias_M)
+    total = item_MS.new_zeros(())
+    for hidden_PD, share in network.taught(encoding_MD, batch, draw):
+        asked = Asked(
+            network.user_vectors(hidden_PD[places]),
+            item_MS,
+            problem.target_TK[current[places]],
+            weight_PK[places],
         )
-    return sampled_loss(asked, config=config.loss, share_M=problem.share_M, draw=draw)
+        if config.loss.kind == "full":
+            loss = cross_entropy(
+                asked.user_RS,
+                asked.item_MS,
+                asked.target_RK,
+                asked.weight_RK,
+                chunk=config.chunk_targets,
+            )
+        else:
+            loss = sampled_loss(asked, config=config.loss, share_M=problem.share_M, draw=draw)
+        total = total + share * loss
+    return total

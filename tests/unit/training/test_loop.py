@@ -149,6 +149,23 @@ def test_a_sample_of_the_catalogue_teaches_too(problem: Any, tracker: Any, kind:
     assert on_the_same_sample() < before - 0.1
 
 
+def test_a_loss_of_each_layer_is_added_to_that_of_the_last(small_lake: Any) -> None:
+    data = small_lake.data(small_lake.days[1])
+    given = data.histories(), data.catalogue(), data.schema(), data.vocabulary().item_ids
+
+    def total(layer_loss: float) -> float:
+        model = replace(tiny().model, num_layers=2, layer_loss=layer_loss)
+        config = replace(tiny(), model=model)
+        network, learned = make_problem(*given, config)
+        hidden_M = torch.zeros(len(learned.items.ids), dtype=torch.bool)
+        loss = loss_of(network, learned, pack(learned.windows), config, hidden_M, generator(1))
+        return float(loss.detach())
+
+    one, other, third = total(0.0), total(0.5), total(1.0)
+    assert other > one
+    assert third - one == pytest.approx(2 * (other - one), rel=1e-4)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(problem: Any, tracker: Any) -> None:
     with torch.no_grad():
         problem[0].items.id_rows[0] = math.nan

@@ -4,8 +4,10 @@ from training.config import RunConfig
 from training.errors import ConfigError
 from training.recipes import load_recipe, tiny
 
+NAMES = ["demo", "kuairand", "ordered", "own_log", "ratings", "releases", "sasrec", "tiny"]
 
-@pytest.mark.parametrize("name", ["demo", "kuairand", "own_log", "ratings", "releases", "tiny"])
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_makes_a_config(name: str) -> None:
     assert isinstance(load_recipe(name), RunConfig)
 
@@ -19,7 +21,7 @@ def test_a_recipe_of_another_module_is_found() -> None:
     [
         (
             "nothing",
-            "no recipe 'nothing'; there are demo, kuairand, own_log, ratings, releases, tiny",
+            f"no recipe 'nothing'; there are {', '.join(NAMES)}",
         ),
         ("no_such_module:tiny", "no_such_module"),
         ("training.recipes:nothing", "nothing"),
