@@ -4,6 +4,7 @@
 
     <target>/blobs/<sha256>               the bytes of any file, under their own digest
     <target>/backups/<entries>-<n>.json   what one backup is made of, written last; sealed
+    <target>/backing-up.json              who backs up now
 
 What is in it: the log, then what its fold names (versions, gate records, served history), the
 tombstones, what consumers rely on and ``workspace.json``. Blobs are never changed, so a backup
@@ -14,7 +15,9 @@ Once a list stands, older ones go, and so do blobs that it does not name: rows o
 
 import json
 import logging
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 BLOBS, LISTS = "blobs", "backups"
+CLAIM = "backing-up.json"
 WORKSPACE_FILE = "workspace.json"
 
 
@@ -75,16 +79,32 @@ def back_up(workspace: Workspace, place: str) -> BackedUp:
     """Copy the store as it is now to ``place``; what is there already is not copied again.
 
     Raises CommandError when ``place`` has the backup of another workspace, or of a longer log,
-    CorruptVersionError where a version is damaged, and WorkspaceBusyError while another process
-    backs it up, whose blobs would be taken for old ones.
+    CorruptVersionError where a version is damaged, and WorkspaceBusyError or CommandError while
+    another process or machine backs it up, whose blobs would be taken for old ones.
     """
     what = f"the backup of {workspace.root.name}"
     with exclusive_lock(workspace.root / "backup.lock", what=what):
-        return _back_up(workspace, place)
+        target = open_place(place)
+        with _claimed(target, workspace, place):
+            return _back_up(workspace, target, place)
 
 
-def _back_up(workspace: Workspace, place: str) -> BackedUp:
-    target = open_place(place)
+@contextmanager
+def _claimed(target: Objects, workspace: Workspace, place: str) -> Iterator[None]:
+    """Hold the place against other machines; what a kill left behind is taken over by its own."""
+    mine = json.dumps({"machine": socket.gethostname(), "workspace": str(workspace.root)}).encode()
+    if not target.put_if_absent(CLAIM, mine) and (held := target.get(CLAIM)) != mine:
+        raise CommandError(
+            f"{place} is being backed up to by {held.decode(errors='replace')}: wait until that is "
+            f"done; if it was killed, run it there again, or remove {target}/{CLAIM}"
+        )
+    try:
+        yield
+    finally:
+        target.delete(CLAIM)
+
+
+def _back_up(workspace: Workspace, target: Objects, place: str) -> BackedUp:
     held = newest(target)
     there = set(target.list(BLOBS))
     copied = 0

@@ -19,6 +19,7 @@ from typing import Any
 import mmh3
 from feast.infra.key_encoding_utils import serialize_entity_key_prefix
 from google.protobuf.timestamp_pb2 import Timestamp
+from redis.cluster import RedisCluster
 
 from embedding_store.contracts import ID_COLUMNS
 from feature_repo.errors import NoTableError
@@ -97,19 +98,31 @@ class RedisTable:
         return gone
 
     def push(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
-        """Write and note each row in one step."""
+        """Write and note all rows in one step, but for a cluster.
+
+        There the notes come first, in one step: they tell of rows that a kill left unwritten.
+        """
         stamp, embedding, version = self._fields
         with self.client.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.hget(self._notes, key)
                 pipe.hexists(self._key(key), version)
             found = pipe.execute()
-        with self.client.pipeline(transaction=True) as pipe:
-            for key, value, note, is_there in zip(
-                keys, values, found[::2], found[1::2], strict=True
-            ):
-                is_new = note[:1] == b"1" if note else not is_there
-                pipe.hset(self._notes, key, (b"1" if is_new else b"0") + value)
+        is_new = [
+            note[:1] == b"1" if note else not is_there
+            for note, is_there in zip(found[::2], found[1::2], strict=True)
+        ]
+        notes = {
+            key: (b"1" if new else b"0") + value
+            for key, value, new in zip(keys, values, is_new, strict=True)
+        }
+        is_cluster = isinstance(self.client, RedisCluster)  # whose steps are of one slot each
+        if is_cluster:
+            self.client.hset(self._notes, mapping=notes)
+        with self.client.pipeline(transaction=not is_cluster) as pipe:
+            if not is_cluster:
+                pipe.hset(self._notes, mapping=notes)
+            for key, value in zip(keys, values, strict=True):
                 pipe.execute_command(
                     "HSET",
                     self._key(key),

@@ -1,7 +1,10 @@
 """The drill: a store backed up, lost and restored, without anybody who was erased."""
 
+import json
 import shutil
+import socket
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,11 @@ from embedding_store.errors import NoVersionError
 from feature_repo.erasure import erase_published
 from feature_repo.lookup import open_features
 from feature_repo.projection import reconcile
+from lake.errors import MissingArtifactError
 from lake.objects import DiskObjects
 from marquee import backup as backups
 from marquee import restore as restores
-from marquee.backup import back_up, newest
+from marquee.backup import CLAIM, back_up, newest, open_place
 from marquee.errors import CommandError
 from marquee.restore import restore
 from tests.residue import residue
@@ -179,6 +183,35 @@ def test_a_killed_backup_is_none_and_is_completed_by_the_same_call(
     assert done.copied == len(set(done.backup.files.values())) - 9
     restore(tmp_path / "r", place, erased=nobody, erasure_key="")
     assert check(SmallWorld(tmp_path / "r").store) == []
+
+
+def test_two_machines_do_not_back_up_to_one_place_at_once(
+    workspace: Workspace, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*_: object) -> None:
+        with monkeypatch.context() as other:
+            other.setattr(backups, "exclusive_lock", lambda *_, **__: nullcontext())
+            other.setattr("socket.gethostname", lambda: "another")
+            with pytest.raises(CommandError, match="is being backed up to by"):
+                back_up(workspace, place)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as first:
+        first.setattr(backups, "_put_list", meanwhile)
+        with pytest.raises(KeyboardInterrupt):
+            back_up(workspace, place)
+    assert newest(open_place(place)) is None
+
+    # what a kill left behind is its own machine's to finish
+    open_place(place).put_if_absent(CLAIM, claim_of(workspace))
+    assert back_up(workspace, place).backup.entries == 4
+    with pytest.raises(MissingArtifactError):
+        open_place(place).get(CLAIM)
+
+
+def claim_of(workspace: Workspace) -> bytes:
+    claim = {"machine": socket.gethostname(), "workspace": str(workspace.root)}
+    return json.dumps(claim).encode()
 
 
 def test_a_backup_that_was_killed_before_it_cleared_up_is_cleared_up_by_later_ones(
