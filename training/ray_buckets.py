@@ -6,8 +6,9 @@ that they are given: on a cluster they need the lake's folder at the same place,
 system gives it, and the project in their environment.
 """
 
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from training.buckets import BucketMap
@@ -33,16 +34,21 @@ def on_ray(address: str | None = None, *, num_cpus: int | None = None) -> Bucket
             _start(ray, address, num_cpus)
         task: Any = ray.remote(function_of_bucket)
         shared = ray.put(function)  # sent once to each machine, not with every bucket
-        pending = [task.remote(shared, bucket) for bucket in range(num_buckets)]
+        waiting, running, done = iter(range(num_buckets)), dict[Any, int](), dict[int, Result]()
         try:
-            done: list[Result] = ray.get(pending)
+            while len(done) < num_buckets:
+                for bucket in itertools.islice(waiting, _room(ray, running)):
+                    running[task.remote(shared, bucket)] = bucket
+                (ended, *_), _ = ray.wait(list(running), num_returns=1)
+                done[running[ended]] = ray.get(ended)
+                del running[ended]
         except ray.exceptions.RayTaskError as error:
-            _let_end(ray, pending)
+            _let_end(ray, running)
             raise error.cause from error  # what the function raised, as other maps raise it
         except ray.exceptions.RayError as error:
-            _let_end(ray, pending)
+            _let_end(ray, running)
             raise EngineError(f"ray: {error}: look at the workers, and run again") from error
-        return done
+        return [done[bucket] for bucket in range(num_buckets)]
 
     return mapped
 
@@ -52,11 +58,20 @@ def function_of_bucket(function: Callable[[int], Result], bucket: int) -> Result
     return function(bucket)
 
 
-def _let_end(ray: Any, pending: list[Any]) -> None:
+def _room(ray: Any, running: Collection[object]) -> int:
+    """Return how many more buckets to submit: so many that no worker waits, and few are left over.
+
+    What is not submitted need not be cancelled: ray 2.60 ends the process in which it cancels a
+    task that is just done ("Tried to complete task that was not pending").
+    """
+    num_workers = int(ray.cluster_resources().get("CPU", 1))
+    return max(0, 2 * max(1, num_workers) - len(running))
+
+
+def _let_end(ray: Any, running: Collection[object]) -> None:
     """Wait until no worker writes any more: the folder that they write into is removed next."""
-    for one in pending:
-        ray.cancel(one)
-    ray.wait(pending, num_returns=len(pending))
+    if running:
+        ray.wait(list(running), num_returns=len(running))
 
 
 def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:
