@@ -72,7 +72,7 @@ test: check ## Run the checks and the whole quick test suite
 	$(MAKE) --no-print-directory --jobs 2 $(SUITES)
 
 # Two at a time, the longest first: whichever ends makes room for the next.
-SUITES = test-lifecycle test-platform test-store test-training test-features test-s3 test-rest
+SUITES = test-lifecycle test-platform test-features test-training test-store test-s3 test-rest
 .PHONY: $(SUITES)
 test-lifecycle: TESTS = tests/integration tests/docs
 test-platform: TESTS = tests/unit/assets
