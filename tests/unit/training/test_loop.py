@@ -16,9 +16,10 @@ from training.features.catalogue import Catalogue
 from training.features.items import build_item_features
 from training.features.spec import build_spec
 from training.features.tokens import build_token_features
-from training.loop import deterministic, loss_of, make_optimizer, step_size, steps_of, train
+from training.loop import deterministic, make_optimizer, step_size, steps_of, train
 from training.model.batch import gather_batch
 from training.model.recommender import Recommender
+from training.objective import loss_of
 from training.packing import newest_windows, pack, query_windows
 from training.problem import Problem, age_weights, ask
 from training.recipes import tiny
