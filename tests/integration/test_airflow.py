@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import dagster as dg
 import pytest
 
 from lake.days import end_of
@@ -153,7 +154,9 @@ class Airflow:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("calendar")
     (folder / "dagster.yaml").write_text(INSTANCE)
-    return folder
+    # dagster 1.13: two servers that make the databases at once leave them broken for good
+    with dg.DagsterInstance.from_config(str(folder)):
+        return folder
 
 
 @pytest.fixture(scope="module")
