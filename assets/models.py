@@ -79,6 +79,7 @@ def _train(
             partition=partition,
             mlflow_folder=str(workspace.mlflow_dir),
             log_path=str(workspace.root / "logs" / f"{asset}-{partition}.log"),
+            checkpoints=str(workspace.checkpoints_dir),
             day=partition if base else None,
             base=str(workspace.lake.folder(base.uri)) if base else None,
             inputs=tuple(inputs.refs),

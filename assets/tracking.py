@@ -29,6 +29,7 @@ from lake.digests import digest_file, digest_folder, digest_json
 from lake.lake import Written
 from lake.lock import exclusive_lock
 from lake.refs import ArtifactRef
+from training.tracker import Progress
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -100,6 +101,11 @@ class MlflowTracker:
     def log_line(self, line: str) -> None:
         """Log the line: the process that trains sends its log to whoever watches."""
         logger.info("%s", line)
+
+    def log_progress(self, progress: Progress) -> None:
+        """Log a line now and then."""
+        if progress.is_due:
+            logger.info("%s", progress)
 
     def log_output(self, folder: Path, written: Written) -> str:
         """Record what the run made and return its digest, the one that the lake will give it.

@@ -49,6 +49,9 @@ class TrainingJob:
     inputs: tuple[ArtifactRef, ...] = ()
     """What the data is, for lineage."""
 
+    checkpoints: str | None = None
+    """Folder in which a run that was killed finds its state; None = it begins again."""
+
     threads: int = 1
     """CPU threads; a model is byte-equal only for an equal number of them."""
 

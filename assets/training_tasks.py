@@ -39,7 +39,13 @@ def pretrain(job: TrainingJob, tracker: Tracker) -> Written:
     from training.pretrain import pretrain as train
     from training.recipes import load_recipe
 
-    return train(_data(job), load_recipe(job.recipe), Path(job.output), tracker)
+    return train(
+        _data(job),
+        load_recipe(job.recipe),
+        Path(job.output),
+        tracker,
+        checkpoints_in=_path(job.checkpoints),
+    )
 
 
 def fine_tune(job: TrainingJob, tracker: Tracker) -> Written:
@@ -56,10 +62,15 @@ def fine_tune(job: TrainingJob, tracker: Tracker) -> Written:
         Path(job.output),
         tracker,
         day=date.fromisoformat(job.day),
+        checkpoints_in=_path(job.checkpoints),
     )
 
 
 _TASKS: dict[str, Task] = {"pretrain": pretrain, "fine_tune": fine_tune}
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value) if value else None
 
 
 def _data(job: TrainingJob) -> Any:

@@ -226,6 +226,11 @@ class Workspace:
         return self.root / "cache"
 
     @property
+    def checkpoints_dir(self) -> Path:
+        """State of training runs that are at work, or were killed."""
+        return self.root / "checkpoints"
+
+    @property
     def mlflow_dir(self) -> Path:
         """Home of the experiment tracker."""
         return self.root / "mlflow"

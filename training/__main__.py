@@ -1,5 +1,7 @@
 """``python -m training RECIPE --data FOLDER --out FOLDER``: pretraining without any platform.
 
+On several processes: ``torchrun --nproc-per-node 2 -m training RECIPE --data FOLDER --out FOLDER``.
+
 ``--data`` holds folders in the layout of a lake's artifacts, one per day or one that every asset
 shares::
 
@@ -9,17 +11,22 @@ shares::
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+
+from rich.console import Console
 
 from lake.atomic import move_folder, staged_folder
 from lake.days import end_of
 from training.data import TrainingData
 from training.errors import NoDataError, TrainingError
 from training.pretrain import pretrain
+from training.processes import Processes, joined
 from training.recipes import load_recipe
-from training.tracker import LoggingTracker
+from training.terminal import terminal_tracker
+from training.tracker import LoggingTracker, SilentTracker, Tracker
 
 logger = logging.getLogger("training")
 
@@ -46,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("recipe", help="one of training/recipes.py, or package.module:function")
     parser.add_argument("--data", type=Path, required=True, help="folder with the inputs")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; must not exist")
+    parser.add_argument(
+        "--checkpoints", type=Path, help="folder in which a run that was killed finds its state"
+    )
     parser.add_argument("--through", type=date.fromisoformat, help="last day to read, YYYY-MM-DD")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -54,15 +64,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = find_data(given.data, through=given.through)
         if given.out.exists():
             parser.error(f"--out {given.out} exists already")
-        # whole or not at all: a killed run leaves nothing at --out
-        with staged_folder(given.out.parent / "tmp") as staged:
-            written = pretrain(data, config, staged, LoggingTracker())
-            move_folder(staged, given.out)
+        with (
+            joined() as processes,
+            _tracker(processes) as tracker,
+            # whole or not at all: a killed run leaves nothing at --out
+            staged_folder(given.out.parent / "tmp") as staged,
+        ):
+            written = pretrain(
+                data,
+                config,
+                staged,
+                tracker,
+                checkpoints_in=given.checkpoints,
+                processes=processes,
+            )
+            if processes.is_first:
+                move_folder(staged, given.out)
     except TrainingError as error:
         logger.error("%s", error)  # noqa: TRY400 - the message says it all
         return 1
-    logger.info("%s: %s", given.out, dict(written.figures))
+    if processes.is_first:
+        logger.info("%s: %s", given.out, dict(written.figures))
     return 0
+
+
+@contextmanager
+def _tracker(processes: Processes) -> Iterator[Tracker]:
+    """Yield a bar for a person, lines for a log, nothing of processes that do as the first one."""
+    if not processes.is_first:
+        yield SilentTracker()
+    elif sys.stderr.isatty():
+        with terminal_tracker(Console(stderr=True)) as tracker:
+            yield tracker
+    else:
+        yield LoggingTracker()
 
 
 if __name__ == "__main__":

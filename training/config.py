@@ -255,13 +255,17 @@ class LossConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimConfig:
-    """How weights are fitted: AdamW, linear warm-up, cosine decay."""
+    """How weights are fitted: AdamW, linear warm-up, decay."""
 
     learning_rate: float = 2e-3
     """Step size after the warm-up."""
 
+    schedule: Literal["cosine", "constant", "inverse_sqrt"] = "cosine"
+    """What follows the warm-up: half a cosine down to ``final_share``, the same step size to the
+    end, or one that falls with the root of the steps since (Vaswani et al. 2017, sec. 5.3)."""
+
     final_share: float = 0.02
-    """Step size at the end, as a share of ``learning_rate``."""
+    """Step size at the end of a cosine, as a share of ``learning_rate``."""
 
     warmup_share: float = 0.08
     """Share of the steps in which the step size grows from zero."""
@@ -272,8 +276,18 @@ class OptimConfig:
     clip_norm: float = 1.0
     """Largest norm of all gradients together."""
 
+    average_decay: float = 0.0
+    """What of the average of the weights is kept at each step; 0 = the last weights are the model,
+    otherwise their exponential moving average is (Polyak & Juditsky 1992)."""
+
     def __post_init__(self) -> None:
         """Refuse step sizes and shares out of range."""
+        known = ("cosine", "constant", "inverse_sqrt")
+        _require(
+            holds=self.schedule in known,
+            rule=f"schedule: want one of {known}, got {self.schedule!r}",
+        )
+        _share("average_decay", self.average_decay)
         _require(holds=self.learning_rate > 0, rule=f"want > 0: {self.learning_rate=}")
         _require(holds=self.weight_decay >= 0, rule=f"want >= 0: {self.weight_decay=}")
         _require(holds=self.clip_norm > 0, rule=f"want > 0: {self.clip_norm=}")
@@ -291,6 +305,51 @@ class ReplayConfig:
     def __post_init__(self) -> None:
         """Refuse a negative share."""
         _require(holds=self.older_share >= 0, rule=f"want >= 0: {self.older_share=}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardConfig:
+    """When a step has failed, and what is done about it."""
+
+    spike_factor: float = 3.0
+    """A loss of more than this many times the median of the last ones is a failed step, as one that
+    is not finite always is."""
+
+    snapshot_steps: int = 200
+    """Steps between two states that a failed step goes back to; a checkpoint is one of them."""
+
+    max_skipped: int = 5
+    """Steps that may be skipped for having failed; at one more the run is given up."""
+
+    def __post_init__(self) -> None:
+        """Refuse a guard that nothing passes."""
+        _require(holds=self.spike_factor > 1, rule=f"want > 1: {self.spike_factor=}")
+        _require(holds=self.snapshot_steps >= 1, rule=f"want at least 1: {self.snapshot_steps=}")
+        _require(holds=self.max_skipped >= 0, rule=f"want at least 0: {self.max_skipped=}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppingConfig:
+    """When pretraining ends before its last pass, and which weights it keeps."""
+
+    one_in: int = 0
+    """One user in this many is asked for the newest target of its history, which nobody learns;
+    0 = nobody is asked, and a run goes through all its passes."""
+
+    every_epochs: int = 1
+    """Passes between two times of asking."""
+
+    patience: int = 3
+    """Times in a row without a better answer that end the run; the best weights are kept."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would ask for everything or never end."""
+        _require(
+            holds=self.one_in == 0 or (self.one_in >= 2 and self.one_in.bit_count() == 1),
+            rule=f"want 0 or a power of two of at least 2: {self.one_in=}",
+        )
+        _require(holds=self.every_epochs >= 1, rule=f"want at least 1: {self.every_epochs=}")
+        _require(holds=self.patience >= 1, rule=f"want at least 1: {self.patience=}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +374,12 @@ class RunConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """Older targets in one day's fine-tuning."""
 
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """What becomes of a step that fails."""
+
+    stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    """When pretraining has learned enough."""
+
     held_out_one_in: int = 8
     """One user in this many teaches a day's model nothing of that day: the quality gate asks them.
     The fewer users a day has, the more of them it takes for an interval that tells something."""
@@ -327,6 +392,9 @@ class RunConfig:
 
     batch_tokens: int = 4096
     """Positions of one step, at most."""
+
+    accumulate: int = 1
+    """Pieces that a step is computed in, one after another: less memory, the same gradient."""
 
     chunk_targets: int = 256
     """Targets whose logits exist at one time, on each thread: bounds memory, changes nothing else.
@@ -341,7 +409,13 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse runs without steps, rows or weight."""
-        for name in ("num_epochs", "fine_tune_epochs", "chunk_targets", "num_threads"):
+        for name in (
+            "num_epochs",
+            "fine_tune_epochs",
+            "accumulate",
+            "chunk_targets",
+            "num_threads",
+        ):
             value = getattr(self, name)
             _require(holds=value >= 1, rule=f"{name}: want at least 1, got {value}")
         _require(
@@ -367,6 +441,8 @@ class RunConfig:
             "optim": OptimConfig,
             "fine_tune_optim": OptimConfig,
             "replay": ReplayConfig,
+            "guard": GuardConfig,
+            "stopping": StoppingConfig,
         }
         try:
             # a part that an older release did not know has the values that it implied

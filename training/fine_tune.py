@@ -20,12 +20,15 @@ from training.data import TrainingData
 from training.errors import ArtifactError, ConfigError, NoDataError
 from training.features.items import build_item_features
 from training.features.tokens import build_token_features
+from training.fingerprint import fingerprint
 from training.held_out import is_held_out
 from training.loop import deterministic, train
 from training.model.growth import grow
 from training.packing import newest_windows
 from training.pretrain import write_trained
 from training.problem import Problem, ask
+from training.processes import ALONE, Processes
+from training.setting import Setting, checkpoints_of
 from training.tokens.targets import is_target, starts_on
 from training.tracker import Tracker
 from training.vocabulary import Vocabulary
@@ -33,13 +36,22 @@ from training.vocabulary import Vocabulary
 Bool = npt.NDArray[np.bool_]
 
 
-def fine_tune(
-    base: Path, data: TrainingData, config: RunConfig, folder: Path, tracker: Tracker, *, day: date
+def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
+    base: Path,
+    data: TrainingData,
+    config: RunConfig,
+    folder: Path,
+    tracker: Tracker,
+    *,
+    day: date,
+    checkpoints_in: Path | None = None,
+    processes: Processes = ALONE,
 ) -> Written:
     """Write the model of ``base`` trained on ``day`` into the empty ``folder``.
 
     ``data`` ends after ``day``. Raises NoDataError when the day has no target to learn from,
-    ArtifactError when the vocabulary is no extension of the base's, and DivergedError.
+    ArtifactError when the vocabulary is no extension of the base's, and DivergedError. A run that
+    was killed goes on from what it left in ``checkpoints_in``.
     """
     model = load_model(base)
     as_of = end_of(day)
@@ -65,6 +77,10 @@ def fine_tune(
         target_TK=target_TK,
         weight_TK=weight_TK,
     )
+    lineage = {"kind": "fine_tuned", "base": weights_digest(base), "day": day.isoformat()}
+    run = {**lineage, "data": fingerprint(histories), "processes": processes.count}
+    checkpoints = checkpoints_of(checkpoints_in, run, config, items)
+    setting = Setting(tracker=tracker, processes=processes, checkpoints=checkpoints)
     tracker.log_parameters(config.to_json())
     tracker.log_line(
         f"fine-tuning on {day}: {problem.num_targets} targets in histories of {len(users)} users, "
@@ -79,7 +95,7 @@ def fine_tune(
             config,
             optim=config.fine_tune_optim,
             num_epochs=config.fine_tune_epochs,
-            tracker=tracker,
+            setting=setting,
         )
     tuned = Model(
         network=model.network,
@@ -89,8 +105,9 @@ def fine_tune(
         vocabulary=vocabulary,
         as_of=as_of,
     )
-    lineage = {"kind": "fine_tuned", "base": weights_digest(base), "day": day.isoformat()}
-    return write_trained(tuned, folder, trained=trained, histories=histories, lineage=lineage)
+    written = write_trained(tuned, folder, trained=trained, histories=histories, lineage=lineage)
+    setting.forget()
+    return written
 
 
 def choose_targets(

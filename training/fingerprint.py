@@ -1,12 +1,16 @@
-"""One digest of the histories that a run has read: equal means equal data."""
+"""Digests of what a run has read and of the code that reads it: equal means equal."""
 
+import functools
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lake.digests import digest_file, digest_json
 from training.contracts import Histories
+from training.features.items import ItemFeatures
 
 
 def fingerprint(histories: Histories) -> str:
@@ -34,3 +38,21 @@ def fingerprint(histories: Histories) -> str:
     for name, numbers in sorted(histories.request_numbers.items()):
         add(name, numbers)
     return digest.hexdigest()
+
+
+def fingerprint_of_items(items: ItemFeatures) -> str:
+    """Return the sha256 of everything that an item encoder reads, in hex."""
+    digest = hashlib.sha256("\n".join((*items.ids, *map(str, items.texts))).encode())
+    for tensor in (items.codes_MK, items.genres_MG, items.numbers_MN):
+        digest.update(f"{tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def fingerprint_of_code() -> str:
+    """Return the digest of this package's sources: another release goes another way."""
+    root = Path(__file__).parent
+    return digest_json(
+        {str(p.relative_to(root)): digest_file(p) for p in sorted(root.rglob("*.py"))}
+    )

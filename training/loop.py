@@ -1,13 +1,11 @@
 """The training loop: one read from top to bottom.
 
-Deterministic for one seed, one number of threads and one kind of machine. It writes nothing: the
-caller keeps the weights, so a killed run leaves nothing half-done.
+Deterministic for one seed, one number of threads and one kind of machine, also when it is killed
+and goes on from a checkpoint.
 """
 
 import functools
-import itertools
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,12 +18,17 @@ from torch import Tensor
 from training.config import OptimConfig, RunConfig
 from training.contracts import Int64
 from training.errors import DivergedError, NoDataError
+from training.guard import fails, go_back
+from training.meter import Meter
 from training.model.recommender import Recommender
 from training.objective import loss_of
-from training.packing import Packed, Windows, pack
+from training.packing import Windows, pack
 from training.problem import Problem
-from training.shards import generator, shares, threads
-from training.tracker import Tracker
+from training.processes import Processes
+from training.schedule import make_optimizer, step_size
+from training.setting import Setting
+from training.shards import SharedOut, generator, shares, threads
+from training.state import State
 
 REPORT_EVERY = 10
 """Steps between two points of a curve."""
@@ -42,10 +45,14 @@ class Trained:
     """Mean loss of the first tenth of the steps."""
     last_loss: float
     """Mean loss of the last tenth of the steps."""
+    num_skipped: int = 0
+    """Steps that failed and were passed over."""
+    best_score: float | None = None
+    """The best answer of the users that were asked; None where nobody was."""
 
     def to_json(self) -> dict[str, float]:
         """Return the JSON form."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @contextmanager
@@ -66,31 +73,6 @@ def deterministic(num_threads: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def step_size(step: int, num_steps: int, optim: OptimConfig) -> float:
-    """Return the learning rate of a step: linear warm-up, then a cosine to the final share."""
-    warmup = max(1, round(optim.warmup_share * num_steps))
-    if step < warmup:
-        return optim.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, num_steps - warmup)
-    cosine = 0.5 * (1.0 + math.cos(math.pi * progress))
-    return optim.learning_rate * (optim.final_share + (1.0 - optim.final_share) * cosine)
-
-
-def make_optimizer(network: Recommender, optim: OptimConfig) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices only."""
-    matrices = [p for p in network.parameters() if p.ndim >= 2]
-    others = [p for p in network.parameters() if p.ndim < 2]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": optim.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=optim.learning_rate,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
-
-
 def steps_of(windows: Windows, *, batch_tokens: int, epoch: int, seed: int) -> list[Int64]:
     """Return the windows of every step of an epoch, shuffled; as many steps in every epoch.
 
@@ -109,92 +91,124 @@ def train(
     *,
     optim: OptimConfig,
     num_epochs: int,
-    tracker: Tracker,
+    setting: Setting,
 ) -> Trained:
     """Fit ``network`` in place; raises DivergedError and NoDataError."""
-    windows, num_targets = problem.windows, problem.num_targets
-    if num_targets == 0:
+    windows, tracker = problem.windows, setting.tracker
+    if problem.num_targets == 0:
         raise NoDataError("training: no token of the data is a target")
-    num_steps = num_epochs * math.ceil(windows.lengths.sum() / config.batch_tokens)
-    optimizer = make_optimizer(network, optim)
-    parameters = list(network.parameters())
-    losses: list[float] = []
-    started = time.monotonic()
+    per_epoch = math.ceil(windows.lengths.sum() / config.batch_tokens)
+    num_steps = num_epochs * per_epoch
+    state = State(
+        network=network,
+        optimizer=make_optimizer(network, optim),
+        average_decay=optim.average_decay,
+    )
+    setting.take_up(state, num_steps)
+    meter = Meter(problem, config, num_epochs=num_epochs, num_steps=num_steps, first=state.step)
+    plan = functools.lru_cache(maxsize=2)(
+        functools.partial(steps_of, windows, batch_tokens=config.batch_tokens, seed=config.seed)
+    )
+    snapshot = state.snapshot()
     network.train()
 
-    steps = itertools.chain.from_iterable(
-        steps_of(windows, batch_tokens=config.batch_tokens, epoch=epoch, seed=config.seed)
-        for epoch in range(num_epochs)
-    )
     with threads(config.num_threads) as each:
-        for step, chosen in enumerate(steps):
-            # 1. the windows of each thread, and the item ids that are hidden in this step
-            packed = [
-                pack(windows, part)
-                for part in shares(chosen, windows.lengths, count=config.num_threads)
-            ]
-            weight = sum(float(problem.weight_TK[one.current_P].sum()) for one in packed)
-            if weight == 0.0:
-                continue
-            hidden_M = (
-                torch.rand(len(problem.items.ids), generator=generator(config.seed, step))
-                < config.model.id_dropout
-            )
+        while state.step < num_steps and not is_over(state, config):
+            epoch, at = divmod(state.step, per_epoch)
+            # 1. what a failed step goes back to, and a killed run; always at the same steps
+            if state.step % config.guard.snapshot_steps == 0:
+                snapshot = state.snapshot()
+                setting.keep(snapshot)
 
-            # 2. forward and backward of each
-            def learn(
-                shard: int,
-                step: int = step,
-                packed: list[Packed] = packed,
-                hidden_M: Tensor = hidden_M,
-            ) -> tuple[float, tuple[Tensor, ...]]:
-                draw = generator(config.seed, step, shard)
-                loss = loss_of(network, problem, packed[shard], config, hidden_M, draw)
-                grads = torch.autograd.grad(
-                    loss, parameters, materialize_grads=True, allow_unused=True
-                )
-                return loss.item(), grads
+            # 2. the loss of the step's windows and its gradient, on every thread
+            learned = None
+            if state.step not in state.skipped:
+                chosen = plan(epoch=epoch)[at]
+                learned = learn(state, problem, config, chosen, each, setting.processes)
 
-            learned = each(learn, range(len(packed)))
-            losses.append(sum(loss for loss, _ in learned) / weight)
-            if not math.isfinite(losses[-1]):
-                raise DivergedError(
-                    f"training: the loss is {losses[-1]} at step {step} of {num_steps}; lower "
-                    f"{optim.learning_rate=} or {optim.clip_norm=}"
-                )
+            # 3. the step, unless it has failed or asks for nothing
+            if learned is not None:
+                norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm))
+                if fails(learned, norm, state.losses, config.guard):
+                    tracker.log_line(f"step {state.step} failed, loss {learned}: it is skipped")
+                    go_back(state, snapshot, config.guard, loss=learned)
+                    continue
+                rate = step_size(state.step, num_steps, optim)
+                state.take_step(learned, step_size=rate)
+                if state.step % REPORT_EVERY == 0 or state.step == num_steps - 1:
+                    meter.report(tracker, state, gradient_norm=norm, learning_rate=rate)
+            state.step += 1
 
-            # 3. the step, with the gradient of the mean over all targets
-            for parameter, *grads in zip(parameters, *(grads for _, grads in learned), strict=True):
-                parameter.grad = functools.reduce(torch.add, grads) / weight
-            norm = torch.nn.utils.clip_grad_norm_(parameters, optim.clip_norm)
-            for group in optimizer.param_groups:
-                group["lr"] = step_size(step, num_steps, optim)
-            optimizer.step()
+            # 4. how good it is by now
+            is_due = state.step % (config.stopping.every_epochs * per_epoch) == 0
+            if problem.kept_back is not None and is_due:
+                with state.averaged():
+                    state.take_in_score(problem.kept_back.ask(network.eval()))
+                network.train()
+                tracker.log_metrics({"validation": state.scores[-1]}, step=state.step)
 
-            # 4. progress; the only use of the clock, and it reaches nothing that is kept
-            if step % REPORT_EVERY == 0 or step == num_steps - 1:
-                done = step + 1
-                rate = done / (time.monotonic() - started)
-                tracker.log_metrics(
-                    {
-                        "loss": losses[-1],
-                        "gradient_norm": float(norm),
-                        "learning_rate": step_size(step, num_steps, optim),
-                        "targets_per_s": rate * num_targets * num_epochs / num_steps,
-                    },
-                    step=step,
-                )
-                if step % (10 * REPORT_EVERY) == 0 or done == num_steps:
-                    tracker.log_line(
-                        f"step {done}/{num_steps}  loss {losses[-1]:.3f}  "
-                        f"{(num_steps - done) / rate:.0f} s left"
-                    )
-
+    if not state.losses:
+        raise DivergedError(f"training: none of {num_steps} steps had a finite loss")
+    state.finish()
     network.eval()
-    tenth = max(1, len(losses) // 10)
+    tenth = max(1, len(state.losses) // 10)
     return Trained(
-        num_steps=len(losses),
-        num_targets=num_targets,
-        first_loss=float(np.mean(losses[:tenth])),
-        last_loss=float(np.mean(losses[-tenth:])),
+        num_steps=len(state.losses),
+        num_targets=problem.num_targets,
+        first_loss=float(np.mean(state.losses[:tenth])),
+        last_loss=float(np.mean(state.losses[-tenth:])),
+        num_skipped=len(state.skipped),
+        best_score=max(state.scores, default=None),
     )
+
+
+def is_over(state: State, config: RunConfig) -> bool:
+    """Return whether the users that are asked have had no better answer for too long."""
+    return state.num_worse() >= config.stopping.patience
+
+
+def learn(
+    state: State,
+    problem: Problem,
+    config: RunConfig,
+    chosen: Int64,
+    each: SharedOut,
+    processes: Processes,
+) -> float | None:
+    """Leave the gradient of the mean loss of windows on the weights; return the loss.
+
+    Returns None where the windows ask for nothing.
+    """
+    network, step, windows = state.network, state.step, problem.windows
+    # every process cuts the step alike and takes a part of its own
+    own = config.num_threads * config.accumulate
+    parts = shares(chosen, windows.lengths, count=own * processes.count)
+    mine = range(own * processes.rank, min(own * (processes.rank + 1), len(parts)))
+    packed = {part: pack(windows, parts[part]) for part in mine}
+    (weight,) = processes.total(
+        sum(float(problem.weight_TK[one.current_P].sum()) for one in packed.values())
+    )
+    if weight == 0.0:
+        return None
+    parameters = list(network.parameters())
+    # the item ids that are hidden in this step, the same ones on all threads
+    hidden_M = (
+        torch.rand(len(problem.items.ids), generator=generator(config.seed, step))
+        < config.model.id_dropout
+    )
+
+    def of_part(part: int) -> tuple[float, tuple[Tensor, ...]]:
+        draw = generator(config.seed, step, part)
+        loss = loss_of(network, problem, packed[part], config, hidden_M, draw)
+        gradients = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
+        return loss.item(), gradients
+
+    total, sums = 0.0, [torch.zeros_like(parameter) for parameter in parameters]
+    for first in range(0, len(mine), config.num_threads):
+        for loss, gradients in each(of_part, mine[first : first + config.num_threads]):
+            total += loss
+            sums = [torch.add(a, b) for a, b in zip(sums, gradients, strict=True)]
+    for parameter, gradient in zip(parameters, processes.add(sums), strict=True):
+        parameter.grad = gradient / weight
+    (total,) = processes.total(total)
+    return total / weight

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from lake.digests import digest_json
@@ -20,15 +21,27 @@ from training.loop import Trained, deterministic, train
 from training.model.recommender import Recommender
 from training.packing import newest_windows
 from training.problem import Problem, age_weights, ask, log_popularity
+from training.processes import ALONE, Processes
+from training.setting import Setting, checkpoints_of
+from training.stopping import keep_back, newest_targets
 from training.tokens.targets import is_target
 from training.tracker import Tracker
 
 
-def pretrain(data: TrainingData, config: RunConfig, folder: Path, tracker: Tracker) -> Written:
+def pretrain(
+    data: TrainingData,
+    config: RunConfig,
+    folder: Path,
+    tracker: Tracker,
+    *,
+    checkpoints_in: Path | None = None,
+    processes: Processes = ALONE,
+) -> Written:
     """Write a model trained on ``data`` into the empty ``folder``.
 
     Raises NoDataError where nothing can be learned and DivergedError; deterministic but for the
-    number of threads, which ``config`` states.
+    number of threads, which ``config`` states. A run that was killed goes on from what it left in
+    ``checkpoints_in``.
     """
     schema, histories = data.schema(), data.histories()
     if histories.num_tokens == 0:
@@ -38,7 +51,13 @@ def pretrain(data: TrainingData, config: RunConfig, folder: Path, tracker: Track
     items = build_item_features(vocabulary.item_ids, catalogue, spec)
     tokens = build_token_features(histories, spec, items, as_of=data.as_of)
     weights = age_weights(histories, config.targets, as_of=data.as_of)
-    weights *= is_target(histories, schema)
+    may_ask = is_target(histories, schema)
+    kept_back = None
+    if config.stopping.one_in:
+        kept = newest_targets(histories, may_ask, one_in=config.stopping.one_in)
+        kept_back = keep_back(items, tokens, kept, max_len=config.model.max_seq_len)
+        may_ask = may_ask & ~np.isin(np.arange(histories.num_tokens), kept)
+    weights *= may_ask
     target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
     problem = Problem(
         items=items,
@@ -46,7 +65,16 @@ def pretrain(data: TrainingData, config: RunConfig, folder: Path, tracker: Track
         windows=newest_windows(tokens.offsets, max_len=config.model.max_seq_len),
         target_TK=target_TK,
         weight_TK=weight_TK,
+        kept_back=kept_back,
     )
+    run = {
+        "kind": "pretrained",
+        "as_of": data.as_of.isoformat(),
+        "data": fingerprint(histories),
+        "processes": processes.count,
+    }
+    checkpoints = checkpoints_of(checkpoints_in, run, config, items)
+    setting = Setting(tracker=tracker, processes=processes, checkpoints=checkpoints)
     tracker.log_parameters(config.to_json())
     tracker.log_line(
         f"pretraining on {histories.num_tokens} tokens of {histories.num_users} users, "
@@ -62,7 +90,7 @@ def pretrain(data: TrainingData, config: RunConfig, folder: Path, tracker: Track
             config,
             optim=config.optim,
             num_epochs=config.num_epochs,
-            tracker=tracker,
+            setting=setting,
         )
     model = Model(
         network=network,
@@ -72,13 +100,15 @@ def pretrain(data: TrainingData, config: RunConfig, folder: Path, tracker: Track
         vocabulary=vocabulary,
         as_of=data.as_of,
     )
-    return write_trained(
+    written = write_trained(
         model,
         folder,
         trained=trained,
         histories=histories,
         lineage={"kind": "pretrained", "base": None},
     )
+    setting.forget()
+    return written
 
 
 def write_trained(

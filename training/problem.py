@@ -26,6 +26,7 @@ from training.contracts import UNKNOWN_INSTANT, Histories, Int64
 from training.features.items import ItemFeatures
 from training.features.tokens import HOUR_US, TokenFeatures
 from training.packing import Windows, pack
+from training.stopping import KeptBack
 from training.tokens.targets import microseconds
 
 Bool = npt.NDArray[np.bool_]
@@ -45,6 +46,8 @@ class Problem:
     """int64: rows of ``items``."""
     weight_TK: Tensor
     """float32: 0 = not asked."""
+    kept_back: KeptBack | None = None
+    """What some users are asked for while the others are learned from."""
     share_M: Tensor = field(init=False)
     """Each item's share of all targets, none 0: one is added to every count."""
 

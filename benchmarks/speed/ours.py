@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.quality.movielens import read_movielens
 from training.pretrain import pretrain
 from training.recipes import sasrec
+from training.tracker import Progress
 
 WARM_UP_STEPS = 5
 """Steps that are not timed: allocators and caches are cold in them."""
@@ -38,6 +39,9 @@ class Clock:
         """Nothing: the recipe says it."""
 
     def log_line(self, line: str) -> None:
+        """Nothing."""
+
+    def log_progress(self, progress: Progress) -> None:
         """Nothing."""
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:

@@ -27,6 +27,7 @@ from training.recipes import tiny
 from training.schema import Action, ActionRole, EventSchema, Facet, FacetKind, Phase
 from training.tokens.config import TokenizerConfig
 from training.tokens.storage import write_tokens
+from training.tracker import Progress
 from training.vocabulary import write_vocabulary
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -48,6 +49,10 @@ class SilentTracker:
 
     def log_line(self, line: str) -> None:
         self.lines.append(line)
+
+    def log_progress(self, progress: Progress) -> None:
+        if progress.is_due:
+            self.lines.append(str(progress))
 
 
 @pytest.fixture

@@ -1,54 +1,29 @@
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from training.config import LossConfig, ModelConfig, OptimConfig, RunConfig
+from tests.unit.training.loop.conftest import make_problem, run
+from training.config import LossConfig, ModelConfig, OptimConfig
 from training.contracts import Histories
 from training.errors import DivergedError, NoDataError
 from training.features.catalogue import Catalogue
-from training.features.items import build_item_features
-from training.features.spec import build_spec
-from training.features.tokens import build_token_features
-from training.loop import deterministic, make_optimizer, step_size, steps_of, train
+from training.loop import deterministic, steps_of, train
 from training.model.batch import gather_batch
 from training.model.recommender import Recommender
 from training.objective import loss_of
-from training.packing import newest_windows, pack, query_windows
-from training.problem import Problem, age_weights, ask
+from training.packing import pack, query_windows
+from training.problem import Problem
 from training.recipes import tiny
+from training.schedule import make_optimizer, step_size
 from training.schema import EventSchema
+from training.setting import Setting
 from training.shards import generator
-from training.tokens.targets import is_target
-
-AS_OF = datetime(2026, 3, 4, tzinfo=UTC)
-
-
-def make_problem(
-    histories: Histories,
-    catalogue: Catalogue,
-    schema: EventSchema,
-    vocabulary: Sequence[str],
-    config: RunConfig,
-) -> tuple[Recommender, Problem]:
-    spec = build_spec(schema, histories, catalogue)
-    items = build_item_features(vocabulary, catalogue, spec)
-    tokens = build_token_features(histories, spec, items, as_of=AS_OF)
-    weights = age_weights(histories, config.targets, as_of=AS_OF)
-    weights *= is_target(histories, schema)
-    target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
-    windows = newest_windows(tokens.offsets, max_len=32)
-    torch.manual_seed(0)
-    network = Recommender(config.model, spec, vocabulary_size=items.num_vocabulary)
-    return network, Problem(
-        items=items, tokens=tokens, windows=windows, target_TK=target_TK, weight_TK=weight_TK
-    )
 
 
 @torch.inference_mode()
@@ -65,25 +40,8 @@ def query(network: Recommender, learned: Problem) -> np.ndarray:
     return scores
 
 
-@pytest.fixture
-def problem(small_lake: Any) -> tuple[Recommender, Problem, RunConfig]:
-    data = small_lake.data(small_lake.days[1])
-    vocabulary = data.vocabulary().item_ids
-    return (
-        *make_problem(data.histories(), data.catalogue(), data.schema(), vocabulary, tiny()),
-        tiny(),
-    )
-
-
-def run(problem: tuple[Recommender, Problem, RunConfig], tracker: Any, **changes: Any) -> Any:
-    network, learned, config = problem
-    config = replace(config, **changes)
-    with deterministic(1):
-        return train(network, learned, config, optim=config.optim, num_epochs=2, tracker=tracker)
-
-
 def test_the_loss_falls(problem: Any, tracker: Any) -> None:
-    trained = run(problem, tracker)
+    trained = run(problem, Setting(tracker=tracker))
 
     assert trained.last_loss < trained.first_loss
     assert trained.num_targets == problem[1].num_targets
@@ -108,7 +66,14 @@ def test_a_model_learns_what_popularity_cannot_know(
     network, learned = make_problem(histories, catalogue, watching, histories.items, config)
 
     with deterministic(1):
-        train(network, learned, config, optim=config.optim, num_epochs=50, tracker=tracker)
+        train(
+            network,
+            learned,
+            config,
+            optim=config.optim,
+            num_epochs=50,
+            setting=Setting(tracker=tracker),
+        )
         vectors = query(network, learned)
 
     own = np.arange(10)[None, :] // 5 == (np.arange(60) % 2)[:, None]
@@ -117,7 +82,7 @@ def test_a_model_learns_what_popularity_cannot_know(
 
 
 def test_progress_reaches_the_tracker(problem: Any, tracker: Any) -> None:
-    trained = run(problem, tracker)
+    trained = run(problem, Setting(tracker=tracker))
 
     steps = [step for step, _ in tracker.metrics]
     assert steps[0] == 0
@@ -127,6 +92,9 @@ def test_progress_reaches_the_tracker(problem: Any, tracker: Any) -> None:
         "gradient_norm",
         "learning_rate",
         "targets_per_s",
+        "positions_per_s",
+        "flops_utilisation",
+        "peak_memory_mib",
     }
     assert tracker.lines[-1].startswith(f"step {trained.num_steps}/{trained.num_steps}")
 
@@ -145,7 +113,14 @@ def test_a_sample_of_the_catalogue_teaches_too(problem: Any, tracker: Any, kind:
 
     before = on_the_same_sample()
     with deterministic(1):
-        train(network, learned, config, optim=config.optim, num_epochs=10, tracker=tracker)
+        train(
+            network,
+            learned,
+            config,
+            optim=config.optim,
+            num_epochs=10,
+            setting=Setting(tracker=tracker),
+        )
 
     assert on_the_same_sample() < before - 0.1
 
@@ -171,8 +146,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(problem: Any, tracker: Any) -> 
     with torch.no_grad():
         problem[0].items.id_rows[0] = math.nan
 
-    with pytest.raises(DivergedError, match="the loss is nan at step 0"):
-        run(problem, tracker)
+    with pytest.raises(DivergedError, match=r"none of \d+ steps had a finite loss"):
+        run(problem, Setting(tracker=tracker))
 
 
 def test_a_run_without_targets_is_refused(problem: Any, tracker: Any) -> None:
@@ -180,14 +155,16 @@ def test_a_run_without_targets_is_refused(problem: Any, tracker: Any) -> None:
     nothing = replace(learned, weight_TK=torch.zeros_like(learned.weight_TK))
 
     with pytest.raises(NoDataError, match="no token of the data is a target"):
-        run((network, nothing, config), tracker)
+        run((network, nothing, config), Setting(tracker=tracker))
 
 
 def test_what_is_not_asked_for_is_not_learned(problem: Any, tracker: Any) -> None:
     network, learned, config = problem
     only_first = torch.zeros_like(learned.weight_TK)
     only_first[0, 0] = 1.0
-    trained = run((network, replace(learned, weight_TK=only_first), config), tracker)
+    trained = run(
+        (network, replace(learned, weight_TK=only_first), config), Setting(tracker=tracker)
+    )
 
     assert trained.num_targets <= 1
 
@@ -225,7 +202,7 @@ def test_only_matrices_decay(problem: Any) -> None:
 def weights_after(problem: Any, tracker: Any, **changes: Any) -> list[torch.Tensor]:
     network, learned, config = problem
     copied = copy.deepcopy(network)
-    run((copied, learned, config), tracker, **changes)
+    run((copied, learned, config), Setting(tracker=tracker), **changes)
     return [weight.detach() for weight in copied.parameters()]
 
 
