@@ -81,6 +81,8 @@ def erase(workspace: Workspace, user_ids: Iterable[str], *, at: datetime) -> Cer
     lake.storage.objects.put(request, json.dumps({"users": asked}).encode())
     tombstones.add(users)
     workspace.sweep()
+    # weights that have seen them, of runs that would not be taken up again: their data is another
+    shutil.rmtree(workspace.checkpoints_dir, ignore_errors=True)
     for _ in erase_rows(lake, partial(corrected, config=workspace.config), _tidied):
         pass  # each is written down before it happens
     done = rewritten_since(lake)

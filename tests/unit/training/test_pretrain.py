@@ -8,9 +8,12 @@ import pytest
 
 from lake.digests import digest_files
 from training.artifact import load_model
+from training.checkpoint import Checkpoints
+from training.config import GuardConfig
 from training.errors import NoDataError
 from training.pretrain import pretrain
 from training.recipes import tiny
+from training.state import State
 
 
 def test_two_runs_give_the_same_bytes(
@@ -76,3 +79,36 @@ def test_nothing_before_the_instant_is_refused(
 
     with pytest.raises(NoDataError, match="no token before 2020-01-01"):
         pretrain(data, tiny(), tmp_path, tracker)
+
+
+def test_a_run_that_was_cut_short_goes_on_and_leaves_nothing(
+    trained: Path,
+    small_lake: Any,
+    tmp_path: Path,
+    tracker: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, kept = small_lake.data(small_lake.days[3]), tmp_path / "checkpoints"
+    config = replace(tiny(), guard=GuardConfig(snapshot_steps=2))
+    whole, cut, resumed = (tmp_path / name for name in ("whole", "cut", "resumed"))
+    for folder in (whole, cut, resumed):
+        folder.mkdir()
+    pretrain(data, config, whole, tracker)
+    plain, steps = State.take_step, iter(range(5))
+
+    def take_step(state: State, loss: float, *, step_size: float) -> None:
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        plain(state, loss, step_size=step_size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "take_step", take_step)
+        patch.setattr(Checkpoints, "offer", Checkpoints.write)  # the clock lets none pass so soon
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(data, config, cut, tracker, checkpoints_in=kept)
+    assert len(list(kept.glob("*/*.json"))) == 2
+    pretrain(data, config, resumed, tracker, checkpoints_in=kept)
+
+    assert any(line.startswith("going on at step 4 of") for line in tracker.lines)
+    assert digest_files(resumed) == digest_files(whole)
+    assert list(kept.iterdir()) == []
