@@ -66,12 +66,18 @@ def write_vectors(workspace: Workspace, users: list[str]) -> None:
     workspace.build("user_embeddings", DAYS[1], write, code_of=["lake.days"], as_of=AT)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Workspace:
-    workspace = Workspace.create(tmp_path / "world", CONFIG)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The world as it is made, which takes seconds; each test has a copy."""
+    workspace = Workspace.create(tmp_path_factory.mktemp("made") / "world", CONFIG)
     take_in(workspace)
     write_vectors(workspace, users_of(workspace))
-    return workspace
+    return workspace.root
+
+
+@pytest.fixture
+def world(made: Path, tmp_path: Path) -> Workspace:
+    return Workspace.open(shutil.copytree(made, tmp_path / "world"))
 
 
 def users_of(workspace: Workspace) -> list[str]:
