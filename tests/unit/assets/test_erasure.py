@@ -372,9 +372,12 @@ def test_a_killed_erasure_is_finished_by_running_again(world: Workspace, tmp_pat
     whole = Workspace.open(tmp_path / "whole")
     erase(whole, gone, at=AT)
 
+    # forked from a process that has imported everything and started no thread
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     for writes in range(1, 100, 5):
         named = [] if world.lake.tombstones() else gone
-        process = get_context("spawn").Process(
+        process = context.Process(
             target=killed_after, args=(world.root, named, writes)
         )
         process.start()
