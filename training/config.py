@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from training.errors import ConfigError
 
 ALWAYS = 1e9
 """A time without end, in any unit: every target counts alike, however old or far ahead."""
+
+WindowChoice = Literal["newest", "slide", "mixed"]
 
 
 def _require(*, holds: bool, rule: str) -> None:
@@ -387,6 +389,11 @@ class RunConfig:
     num_epochs: int = 8
     """Passes over the targets in pretraining."""
 
+    windows: WindowChoice = "newest"
+    """Which ``max_seq_len`` positions of a longer history a pass of pretraining reads: the newest;
+    another part in every pass, until all was read; or by a coin either. A day's fine-tuning reads
+    the newest, where its targets are."""
+
     fine_tune_epochs: int = 2
     """Passes over the day's targets in fine-tuning."""
 
@@ -421,6 +428,10 @@ class RunConfig:
         _require(
             holds=self.held_out_one_in >= 2 and self.held_out_one_in.bit_count() == 1,
             rule=f"want a power of two of at least 2: {self.held_out_one_in=}",
+        )
+        _require(
+            holds=self.windows in get_args(WindowChoice),
+            rule=f"windows: want one of {get_args(WindowChoice)}, got {self.windows!r}",
         )
         _require(
             holds=self.batch_tokens >= self.model.max_seq_len,

@@ -109,6 +109,8 @@ def train(
     plan = functools.lru_cache(maxsize=2)(
         functools.partial(steps_of, windows, batch_tokens=config.batch_tokens, seed=config.seed)
     )
+    # windows are as long in every epoch, and with them the steps are as many
+    of_epoch = functools.lru_cache(maxsize=2)(functools.partial(problem.of_epoch, seed=config.seed))
     snapshot = state.snapshot()
     network.train()
 
@@ -124,7 +126,7 @@ def train(
             learned = None
             if state.step not in state.skipped:
                 chosen = plan(epoch=epoch)[at]
-                learned = learn(state, problem, config, chosen, each, setting.processes)
+                learned = learn(state, of_epoch(epoch), config, chosen, each, setting.processes)
 
             # 3. the step, unless it has failed or asks for nothing
             if learned is not None:

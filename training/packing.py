@@ -6,9 +6,16 @@ token before it and the request of its own token::
     windows    a: 5 positions    b: 3    c: 7
     packed     b b b a a a a a c c c c c c c        short ones first
     lengths    3     5         7
+
+Of a history that is too long for one window, an epoch may read another part than the newest::
+
+    history    . . . . . . . . . .     10 positions, windows of 4: a cycle of 3 epochs
+    epoch 0            [- - - -]
+    epoch 1                [- - - -]   the last one is the newest
+    epoch 2    [- - - -]
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +23,11 @@ from training.contracts import Int64
 
 NOTHING = -1
 """As a previous token: there is none."""
+
+_SLIDE, _COIN = 2, 3
+"""Streams of draws; the loop's shuffle of an epoch is another one."""
+_GOLDEN = 0.5 * (5.0**0.5 - 1.0)
+"""Multiples of it, modulo 1, spread as evenly as any sequence that does not end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +94,44 @@ def newest_windows(
         previous_start=np.where(start > begins, start - 1, NOTHING),
         lengths=ends - start,
         query=np.full(len(start), NOTHING),
+    )
+
+
+def slid_windows(
+    newest: Windows, offsets: Int64, *, epoch: int, seed: int, newest_share: float = 0.0
+) -> Windows:
+    """Return an epoch's window of every history: as long as its newest one, elsewhere in it.
+
+    A history of n positions has a cycle of ``ceil(n / length)`` epochs. In each cycle its windows
+    cover it: every position lies in one of them, or in two where neighbours overlap, and the
+    overlaps move from cycle to cycle. A function of its arguments; histories that fit stay whole.
+
+    Args:
+        newest: what ``newest_windows`` returned for ``offsets``.
+        offsets: int64[U+1], tokens of each user.
+        epoch: counted from 0.
+        seed: of the order of windows in a cycle, and of the coin.
+        newest_share: share of the histories, drawn anew in every epoch, that keep the newest.
+    """
+    begins = offsets[np.searchsorted(offsets, newest.current_start, side="right") - 1]
+    num_before = newest.current_start - begins
+    lengths = newest.lengths
+    num_windows = 1 + -(-num_before // lengths)
+    first, overlap = np.random.default_rng([seed, _SLIDE]).random((2, len(newest)))
+    cycle = epoch // num_windows
+    first, overlap = (first + cycle * _GOLDEN) % 1.0, (overlap + cycle * _GOLDEN) % 1.0
+    place = (epoch + (first * num_windows).astype(np.int64)) % num_windows
+    # a cycle's windows have so many positions too many: two neighbouring seams share them
+    surplus = (num_windows - 1) * lengths - num_before
+    seam = overlap * (num_windows - 2)
+    start = place * lengths - (surplus * np.clip(place - seam, 0.0, 1.0)).astype(np.int64)
+    if newest_share:
+        stays = np.random.default_rng([seed, _COIN, epoch]).random(len(newest)) < newest_share
+        start = np.where(stays, num_before, start)
+    return replace(
+        newest,
+        current_start=begins + start,
+        previous_start=np.where(start > 0, begins + start - 1, NOTHING),
     )
 
 

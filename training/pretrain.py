@@ -66,6 +66,7 @@ def pretrain(
         target_TK=target_TK,
         weight_TK=weight_TK,
         kept_back=kept_back,
+        window_choice=config.windows,
     )
     run = {
         "kind": "pretrained",

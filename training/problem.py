@@ -13,7 +13,7 @@ less and less weight: the published vector has to answer for a day, not for one 
 Legend: T tokens, K targets per position.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -21,11 +21,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.config import TargetConfig
+from training.config import TargetConfig, WindowChoice
 from training.contracts import UNKNOWN_INSTANT, Histories, Int64
 from training.features.items import ItemFeatures
 from training.features.tokens import HOUR_US, TokenFeatures
-from training.packing import Windows, pack
+from training.packing import Windows, pack, slid_windows
 from training.stopping import KeptBack
 from training.tokens.targets import microseconds
 
@@ -33,6 +33,9 @@ Bool = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
 
 _DAY_US = 24 * HOUR_US
+
+MIXED_NEWEST_SHARE = 0.5
+"""Of "mixed" windows: how often a long history is read at its end (arXiv:2409.14517 mixes too)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +45,15 @@ class Problem:
     items: ItemFeatures
     tokens: TokenFeatures
     windows: Windows
+    """The newest of each history, or in ``of_epoch`` what that epoch reads, as long."""
     target_TK: Tensor
     """int64: rows of ``items``."""
     weight_TK: Tensor
     """float32: 0 = not asked."""
     kept_back: KeptBack | None = None
     """What some users are asked for while the others are learned from."""
+    window_choice: WindowChoice = "newest"
+    """Which part of a long history an epoch reads."""
     share_M: Tensor = field(init=False)
     """Each item's share of all targets, none 0: one is added to every count."""
 
@@ -62,6 +68,15 @@ class Problem:
         """Pairs of a position in the windows and a target that it is asked for."""
         current = torch.from_numpy(pack(self.windows).current_P)
         return int((self.weight_TK[current] > 0).sum())
+
+    def of_epoch(self, epoch: int, *, seed: int) -> "Problem":
+        """Return what an epoch learns from: as many windows in every epoch, each as long."""
+        if self.window_choice == "newest":
+            return self
+        share = MIXED_NEWEST_SHARE if self.window_choice == "mixed" else 0.0
+        offsets = self.tokens.offsets
+        windows = slid_windows(self.windows, offsets, epoch=epoch, seed=seed, newest_share=share)
+        return replace(self, windows=windows)
 
 
 def age_weights(histories: Histories, config: TargetConfig, *, as_of: datetime) -> Float32:

@@ -28,6 +28,8 @@ def test_a_config_of_the_first_release_opens() -> None:
         "item_text",
     }
     value["model"] = {name: of for name, of in value["model"].items() if name not in later}
+    for name in ("windows",):
+        del value[name]
 
     assert RunConfig.from_json(value) == RunConfig()
 
@@ -64,6 +66,7 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (ReplayConfig, {"older_share": -1.0}),
         (RunConfig, {"batch_tokens": 100}),
         (RunConfig, {"num_threads": 0}),
+        (RunConfig, {"windows": "oldest"}),
     ],
 )
 def test_a_contradiction_is_refused(part: type, wrong: dict[str, float]) -> None:

@@ -15,6 +15,7 @@ from training.contracts import Histories
 from training.errors import ArtifactError, ConfigError, NoDataError
 from training.fine_tune import choose_targets, fine_tune
 from training.held_out import is_held_out
+from training.pretrain import pretrain
 from training.recipes import tiny
 from training.tokens.targets import starts_on
 
@@ -168,3 +169,20 @@ def test_a_day_after_the_data_is_refused(
             tracker,
             day=small_lake.days[5],
         )
+
+
+def test_a_day_reads_the_newest_windows_whatever_pretraining_read(
+    small_lake: Any, tmp_path: Path, tracker: Any
+) -> None:
+    day, digests = small_lake.days[4], set()
+    base = replace(tiny(), model=replace(tiny().model, max_seq_len=4), num_epochs=1)
+    (tmp_path / "base").mkdir()
+    pretrain(small_lake.data(small_lake.days[3]), base, tmp_path / "base", tracker)
+    for windows in ("newest", "slide"):
+        (tmp_path / windows).mkdir()
+        config = replace(base, windows=windows)
+        data = small_lake.data(day)
+        fine_tune(tmp_path / "base", data, config, tmp_path / windows, tracker, day=day)
+        digests.add(weights_digest(tmp_path / windows))
+
+    assert len(digests) == 1

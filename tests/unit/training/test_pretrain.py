@@ -112,3 +112,18 @@ def test_a_run_that_was_cut_short_goes_on_and_leaves_nothing(
     assert any(line.startswith("going on at step 4 of") for line in tracker.lines)
     assert digest_files(resumed) == digest_files(whole)
     assert list(kept.iterdir()) == []
+
+
+@pytest.mark.parametrize("windows", ["slide", "mixed"])
+def test_windows_that_slide_give_other_weights(
+    small_lake: Any, tmp_path: Path, tracker: Any, windows: str
+) -> None:
+    digests = set()
+    for choice in ("newest", windows):
+        (tmp_path / choice).mkdir()
+        model = replace(tiny().model, max_seq_len=4)
+        config = replace(tiny(), model=model, windows=choice, num_epochs=2)
+        pretrain(small_lake.data(small_lake.days[1]), config, tmp_path / choice, tracker)
+        digests.add(digest_files(tmp_path / choice)["model.safetensors"])
+
+    assert len(digests) == 2

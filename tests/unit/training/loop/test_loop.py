@@ -17,7 +17,7 @@ from training.loop import deterministic, steps_of, train
 from training.model.batch import gather_batch
 from training.model.recommender import Recommender
 from training.objective import loss_of
-from training.packing import pack, query_windows
+from training.packing import newest_windows, pack, query_windows
 from training.problem import Problem
 from training.recipes import tiny
 from training.schedule import make_optimizer, step_size
@@ -248,3 +248,31 @@ def test_every_epoch_has_every_window_once_and_as_many_steps(
         assert len(steps) == math.ceil(windows.lengths.sum() / batch_tokens)
         assert sorted(np.concatenate(steps).tolist()) == list(range(len(windows)))
     assert not np.array_equal(np.concatenate(epochs[0]), np.concatenate(epochs[1]))
+
+
+@pytest.mark.parametrize("choice", ["slide", "mixed"])
+def test_windows_that_slide_teach_in_as_many_steps(problem: Any, tracker: Any, choice: str) -> None:
+    network, learned, config = problem
+    short = replace(learned, windows=newest_windows(learned.tokens.offsets, max_len=4))
+    config = replace(config, batch_tokens=40)
+    slid = replace(short, window_choice=choice)
+
+    newest = run((copy.deepcopy(network), short, config), Setting(tracker=tracker))
+    moved = run((copy.deepcopy(network), slid, config), Setting(tracker=tracker))
+
+    assert moved.num_steps == newest.num_steps
+    assert moved.last_loss != newest.last_loss
+    first = slid.of_epoch(0, seed=1).windows
+    assert first.current_start.tolist() != short.windows.current_start.tolist()
+    assert short.of_epoch(3, seed=1) is short
+
+
+def test_in_some_epochs_a_slid_run_reads_every_position(problem: Any) -> None:
+    learned = problem[1]
+    short = newest_windows(learned.tokens.offsets, max_len=4)
+    slid = replace(learned, windows=short, window_choice="slide")
+    num_epochs = -(-int(np.diff(learned.tokens.offsets).max()) // 4)
+
+    read = [pack(slid.of_epoch(epoch, seed=1).windows).current_P for epoch in range(num_epochs)]
+
+    assert np.unique(np.concatenate(read)).tolist() == list(range(learned.tokens.num_tokens))
