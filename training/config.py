@@ -10,6 +10,7 @@ ALWAYS = 1e9
 """A time without end, in any unit: every target counts alike, however old or far ahead."""
 
 WindowChoice = Literal["newest", "slide", "mixed"]
+NewItems = Literal["mean", "random", "metadata"]
 
 
 def _require(*, holds: bool, rule: str) -> None:
@@ -397,6 +398,10 @@ class RunConfig:
     fine_tune_epochs: int = 2
     """Passes over the day's targets in fine-tuning."""
 
+    new_items: NewItems = "mean"
+    """Where the weight rows of a day's new items start: at the mean of the old ones, at random as
+    in pretraining, or between those of the items that are described most alike."""
+
     batch_tokens: int = 4096
     """Positions of one step, at most."""
 
@@ -429,9 +434,12 @@ class RunConfig:
             holds=self.held_out_one_in >= 2 and self.held_out_one_in.bit_count() == 1,
             rule=f"want a power of two of at least 2: {self.held_out_one_in=}",
         )
+        for name, known in (("windows", WindowChoice), ("new_items", NewItems)):
+            value, choices = getattr(self, name), get_args(known)
+            _require(holds=value in choices, rule=f"{name}: want one of {choices}, got {value!r}")
         _require(
-            holds=self.windows in get_args(WindowChoice),
-            rule=f"windows: want one of {get_args(WindowChoice)}, got {self.windows!r}",
+            holds=self.new_items != "metadata" or self.model.item_metadata,
+            rule=f"without metadata nothing is alike: {self.new_items=}",
         )
         _require(
             holds=self.batch_tokens >= self.model.max_seq_len,

@@ -88,7 +88,7 @@ def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
     )
     with deterministic(config.num_threads):
         torch.manual_seed(config.seed)
-        grow(model.network, vocabulary_size=len(vocabulary), seed=config.seed)
+        grow(model.network, items, seed=config.seed, new_items=config.new_items)
         trained = train(
             model.network,
             problem,

@@ -45,6 +45,15 @@ class ItemFeatures:
     texts: tuple[str | None, ...]
     """Title and synopsis."""
 
+    @property
+    def is_described(self) -> Tensor:
+        """bool[M]: something of the item is known beside its id."""
+        is_known = self.numbers_MN[:, [0, 2]] > 0  # runtime, release
+        is_described: Tensor = (
+            (self.codes_MK > 0).any(dim=1) | (self.genres_MG > 0).any(dim=1) | is_known.any(dim=1)
+        )
+        return is_described | torch.tensor([bool(text) for text in self.texts], dtype=torch.bool)
+
     def rows(self, item_ids: Sequence[str]) -> Tensor:
         """Return the row of each item, int64; raises KeyError for an item of neither source."""
         return torch.tensor([self.row_of[item] for item in item_ids], dtype=torch.int64)

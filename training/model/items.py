@@ -78,7 +78,7 @@ class ItemEncoder(nn.Module):
             bias_M = torch.where(hidden_M, self.unknown_bias, bias_M)
         if not self.has_metadata:
             return id_MD, bias_M
-        metadata_MD = self._metadata(items)
+        metadata_MD = self.content(items)
         gate_MD = self.gate(torch.cat([id_MD, metadata_MD], dim=-1))
         if self.log_count is not None:
             gate_MD = gate_MD + self._known_of(items, self.log_count, hidden_M)
@@ -96,7 +96,8 @@ class ItemEncoder(nn.Module):
         shift_MD: Tensor = self.gate_numbers(numbers_MX)
         return shift_MD
 
-    def _metadata(self, items: ItemFeatures) -> Tensor:
+    def content(self, items: ItemFeatures) -> Tensor:
+        """Return what the metadata alone says of each item, ``[M, D]``."""
         parts = [self.categories(items.codes_MK), self.genres(items.genres_MG), items.numbers_MN]
         if self.text is not None:
             parts.append(self.text(text_vectors(items.texts)))

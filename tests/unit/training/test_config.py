@@ -1,5 +1,6 @@
 import json
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_a_config_of_the_first_release_opens() -> None:
         "item_text",
     }
     value["model"] = {name: of for name, of in value["model"].items() if name not in later}
-    for name in ("windows",):
+    for name in ("windows", "new_items"):
         del value[name]
 
     assert RunConfig.from_json(value) == RunConfig()
@@ -67,9 +68,11 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (RunConfig, {"batch_tokens": 100}),
         (RunConfig, {"num_threads": 0}),
         (RunConfig, {"windows": "oldest"}),
+        (RunConfig, {"new_items": "zero"}),
+        (RunConfig, {"new_items": "metadata", "model": ModelConfig(item_metadata=False)}),
     ],
 )
-def test_a_contradiction_is_refused(part: type, wrong: dict[str, float]) -> None:
+def test_a_contradiction_is_refused(part: type, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         part(**wrong)
 

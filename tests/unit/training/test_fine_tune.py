@@ -186,3 +186,16 @@ def test_a_day_reads_the_newest_windows_whatever_pretraining_read(
         digests.add(weights_digest(tmp_path / windows))
 
     assert len(digests) == 1
+
+
+def test_where_new_items_start_is_chosen_in_the_config(
+    trained: Path, small_lake: Any, tmp_path: Path, tracker: Any
+) -> None:
+    day, digests = small_lake.days[4], set()
+    for way in ("mean", "random", "metadata"):
+        (tmp_path / way).mkdir()
+        config = replace(tiny(), new_items=way)
+        fine_tune(trained, small_lake.data(day), config, tmp_path / way, tracker, day=day)
+        digests.add(weights_digest(tmp_path / way))
+
+    assert len(digests) == 3

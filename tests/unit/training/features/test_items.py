@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 import torch
@@ -78,3 +78,21 @@ def test_a_title_before_its_release_counts_as_released_today(
 
 def test_each_item_has_its_own_text(items: ItemFeatures) -> None:
     assert items.texts == ("third", None, "first", "second")
+
+
+def test_an_item_is_described_by_anything_beside_its_id(
+    make_catalogue: Callable[..., Catalogue],
+) -> None:
+    nothing = {"kind": "", "genres": [], "release_date": None, "runtime_s": None}
+    catalogue = make_catalogue(
+        [
+            {"item_id": "kind", **nothing, "kind": "movie"},
+            {"item_id": "genre", **nothing, "genres": ["drama"]},
+            {"item_id": "release", **nothing, "release_date": date(2026, 1, 1)},
+            {"item_id": "runtime", **nothing, "runtime_s": 60},
+            {"item_id": "text", **nothing, "title": "A title"},
+        ]
+    )
+    items = build_item_features(["unheard of"], catalogue, SPEC)
+
+    assert items.is_described.tolist() == [False, True, True, True, True, True]

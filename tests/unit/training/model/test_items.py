@@ -38,7 +38,7 @@ def test_the_gate_is_its_formula_written_out(counted: Any) -> None:
     with torch.no_grad():
         id_MD = torch.cat([encoder.id_rows, encoder.unknown_row.expand(2, -1)])
         id_MD[4] = encoder.unknown_row
-        metadata_MD = encoder._metadata(counted.items)
+        metadata_MD = encoder.content(counted.items)
         count_M1 = torch.zeros(11, 1)
         count_M1[0] = torch.log(torch.tensor(3.0)) / 8.0
         gate_MD = torch.sigmoid(
@@ -60,7 +60,7 @@ def test_a_hidden_item_was_never_seen(counted: Any) -> None:
 
 
 def test_an_item_without_a_count_is_new(counted: Any) -> None:
-    grow(counted.network, vocabulary_size=11, seed=1)
+    grow(counted.network, replace(counted.items, num_vocabulary=11), seed=1)
 
     log_count = counted.network.items.log_count
     torch.testing.assert_close(log_count[0], torch.log(torch.tensor(3.0)))
