@@ -137,6 +137,8 @@ def _training(figures: Figures) -> Shown:
     names = {
         "last_loss": "loss at the end",
         "first_loss": "loss at the start",
+        "old_loss_before": "loss on older targets, before",
+        "old_loss_after": "loss on older targets, after",
         "num_steps": "steps",
         "num_targets": "targets",
         "tokens": "tokens",

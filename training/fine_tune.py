@@ -2,6 +2,7 @@
 
 learned     the day's targets of users who are not held out + a sample of older targets
 withheld    the day's targets of held-out users: neither asked for nor read
+left out    the other older targets: some are asked before and after, to see what was forgotten
 """
 
 from datetime import date
@@ -21,6 +22,7 @@ from training.errors import ArtifactError, ConfigError, NoDataError
 from training.features.items import build_item_features
 from training.features.tokens import build_token_features
 from training.fingerprint import fingerprint
+from training.forgetting import OldSlice, old_loss, old_slice
 from training.held_out import is_held_out
 from training.loop import deterministic, train
 from training.model.growth import grow
@@ -34,6 +36,9 @@ from training.tracker import Tracker
 from training.vocabulary import Vocabulary
 
 Bool = npt.NDArray[np.bool_]
+
+_SAMPLE = 1
+"""The draw of the old slice; that of the replay has the seed and the day alone."""
 
 
 def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
@@ -63,9 +68,8 @@ def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
         raise ArtifactError(f"fine-tuning: {base} was trained on another schema than {schema.name}")
     items = build_item_features(vocabulary.item_ids, data.catalogue(as_of=as_of), model.spec)
     tokens = build_token_features(histories, model.spec, items, as_of=as_of)
-    chosen, users, ends = choose_targets(
-        histories, is_target(histories, schema), day=day, config=config
-    )
+    may_ask = is_target(histories, schema)
+    chosen, users, ends = choose_targets(histories, may_ask, day=day, config=config)
     weights = chosen.astype(np.float32)
     target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
     max_len = config.model.max_seq_len
@@ -86,7 +90,17 @@ def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
         f"fine-tuning on {day}: {problem.num_targets} targets in histories of {len(users)} users, "
         f"{len(vocabulary) - len(model.vocabulary)} new items"
     )
+    old = _left_out(histories, may_ask & ~chosen, day=day, config=config)
+
+    def measured(name: str, *, step: int) -> dict[str, float]:
+        if old is None:
+            return {}
+        figure = {name: old_loss(model.network, items, tokens, old, config)}
+        tracker.log_metrics(figure, step=step)
+        return figure
+
     with deterministic(config.num_threads):
+        forgotten = measured("old_loss_before", step=0)
         torch.manual_seed(config.seed)
         grow(model.network, items, seed=config.seed, new_items=config.new_items)
         trained = train(
@@ -97,6 +111,7 @@ def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
             num_epochs=config.fine_tune_epochs,
             setting=setting,
         )
+        forgotten |= measured("old_loss_after", step=trained.num_steps)
     tuned = Model(
         network=model.network,
         config=config,
@@ -105,7 +120,9 @@ def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
         vocabulary=vocabulary,
         as_of=as_of,
     )
-    written = write_trained(tuned, folder, trained=trained, histories=histories, lineage=lineage)
+    written = write_trained(
+        tuned, folder, trained=trained, histories=histories, lineage=lineage, measured=forgotten
+    )
     setting.forget()
     return written
 
@@ -140,6 +157,24 @@ def choose_targets(
     withheld = np.bincount(user_of[on_day & held_out[user_of]], minlength=histories.num_users)
     ends = histories.offsets[1:] - withheld
     return chosen, users, ends[users]
+
+
+def _left_out(
+    histories: Histories, is_left_out: Bool, *, day: date, config: RunConfig
+) -> OldSlice | None:
+    """Return a sample of the targets before the day that are not learned, to be asked again."""
+    on_day = starts_on(histories, day)
+    num_on_day = np.bincount(
+        np.repeat(np.arange(histories.num_users), np.diff(histories.offsets))[on_day],
+        minlength=histories.num_users,
+    )
+    return old_slice(
+        histories.offsets,
+        is_left_out & ~on_day,
+        histories.offsets[1:] - num_on_day,
+        max_len=config.model.max_seq_len,
+        seed=(config.seed, _SAMPLE, day.toordinal()),
+    )
 
 
 def _check_fits(model: Model, config: RunConfig, vocabulary: Vocabulary) -> None:

@@ -1,6 +1,8 @@
 """Pretraining: a model from scratch on everything before an instant."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -119,9 +121,15 @@ def write_trained(
     trained: Trained,
     histories: Histories,
     lineage: dict[str, Any],
+    measured: Mapping[str, float] = MappingProxyType({}),
 ) -> Written:
-    """Save a freshly trained model; return its figures."""
-    metrics = {**trained.to_json(), "tokens": histories.num_tokens, "users": histories.num_users}
+    """Save a freshly trained model; return its figures, ``measured`` among them."""
+    metrics = {
+        **trained.to_json(),
+        **measured,
+        "tokens": histories.num_tokens,
+        "users": histories.num_users,
+    }
     made_of = {
         "as_of": model.as_of.isoformat(),
         "config": digest_json(model.config.to_json()),

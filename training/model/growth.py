@@ -63,11 +63,10 @@ def _between_alike(
     known = is_described_M[:num_old].nonzero()[:, 0]
     if not len(known):
         return start_ED
+    old_KD, count = content_MD[known], min(NUM_ALIKE, len(known))
     near_EK = torch.cat(
         [
-            torch.cdist(part_XD, content_MD[known]).topk(min(NUM_ALIKE, len(known)), largest=False)[
-                1
-            ]
+            torch.cdist(part_XD, old_KD).topk(count, largest=False).indices
             for part_XD in torch.split(content_MD[num_old:size], _AT_ONCE)
         ]
     )

@@ -199,3 +199,43 @@ def test_where_new_items_start_is_chosen_in_the_config(
         digests.add(weights_digest(tmp_path / way))
 
     assert len(digests) == 3
+
+
+def old_losses(
+    base: Path, small_lake: Any, folder: Path, tracker: Any, *, older_share: float
+) -> tuple[float, float]:
+    """Fine-tune with a high rate; return the loss on older targets before and after."""
+    day, config = small_lake.days[4], tiny()
+    config = replace(
+        config,
+        fine_tune_optim=replace(config.fine_tune_optim, learning_rate=3e-2),
+        fine_tune_epochs=6,
+        replay=ReplayConfig(older_share=older_share),
+    )
+    folder.mkdir()
+    figures = fine_tune(base, small_lake.data(day), config, folder, tracker, day=day).figures
+    return figures["old_loss_before"], figures["old_loss_after"]
+
+
+def test_older_targets_are_forgotten_and_a_replay_keeps_them(
+    trained: Path, small_lake: Any, tmp_path: Path, tracker: Any
+) -> None:
+    before, alone = old_losses(trained, small_lake, tmp_path / "0", tracker, older_share=0.0)
+    before_too, with_replay = old_losses(
+        trained, small_lake, tmp_path / "2", tracker, older_share=2.0
+    )
+
+    assert alone > before + 0.1
+    assert with_replay - before_too < 0.5 * (alone - before)
+
+
+def test_what_was_forgotten_reaches_metrics_and_tracker(
+    trained: Path, small_lake: Any, tmp_path: Path, tracker: Any
+) -> None:
+    day = small_lake.days[4]
+    written = fine_tune(trained, small_lake.data(day), tiny(), tmp_path, tracker, day=day)
+
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    for name in ("old_loss_before", "old_loss_after"):
+        assert metrics[name] == written.figures[name]
+        assert [of[name] for _, of in tracker.metrics if name in of] == [metrics[name]]
