@@ -10,7 +10,7 @@ ALWAYS = 1e9
 """A time without end, in any unit: every target counts alike, however old or far ahead."""
 
 WindowChoice = Literal["newest", "slide", "mixed"]
-NewItems = Literal["mean", "random", "metadata"]
+NewItems = Literal["mean", "random", "metadata", "unknown"]
 
 
 def _require(*, holds: bool, rule: str) -> None:
@@ -400,7 +400,8 @@ class RunConfig:
 
     new_items: NewItems = "mean"
     """Where the weight rows of a day's new items start: at the mean of the old ones, at random as
-    in pretraining, or between those of the items that are described most alike."""
+    in pretraining, between those of the items that are described most alike, or at the one that
+    hidden and unknown items are read by, which pretraining has taught to lean on metadata."""
 
     batch_tokens: int = 4096
     """Positions of one step, at most."""

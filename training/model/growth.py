@@ -3,8 +3,10 @@
     mean        at the mean of the old rows
     random      as in pretraining
     metadata    at the mean of the old rows whose items are described most alike
+    unknown     at the row that items without one are read by: to begin with, nothing changes
 
-What is not random gets a little noise, so that equal starts part. Biases start at their mean.
+What is not random gets a little noise, so that equal starts part. Biases start at the mean of the
+old ones, or at that of items without a row.
 Source: Hsiao et al., "Foundation Model for Personalized Recommendation", Netflix TechBlog 2025.
 Legend: E new items, V old ones, M all of both and of the catalogue, D model width.
 """
@@ -36,16 +38,17 @@ def grow(
     draw = torch.Generator().manual_seed(seed)
     rows_VD, bias_V = encoder.id_rows.detach(), encoder.id_bias.detach()
     extra = items.num_vocabulary - len(rows_VD)
+    bias = encoder.unknown_bias.detach() if new_items == "unknown" else bias_V.mean(dim=0)
     if new_items == "random":
         added_ED = torch.randn(extra, rows_VD.shape[1], generator=draw) * rows_VD.shape[1] ** -0.5
     else:
-        start_ED = rows_VD.mean(dim=0).expand(extra, -1)
+        row_D = encoder.unknown_row.detach() if new_items == "unknown" else rows_VD.mean(dim=0)
+        start_ED = row_D.expand(extra, -1)
         if new_items == "metadata":
             start_ED = _between_alike(rows_VD, start_ED, encoder.content(items), items)
         added_ED = start_ED + _noise(rows_VD, extra, draw)
     encoder.id_rows = nn.Parameter(torch.cat([rows_VD, added_ED]))
-    added_E = bias_V.mean(dim=0) + _noise(bias_V, extra, draw)
-    encoder.id_bias = nn.Parameter(torch.cat([bias_V, added_E]))
+    encoder.id_bias = nn.Parameter(torch.cat([bias_V, bias + _noise(bias_V, extra, draw)]))
     if encoder.log_count is not None:
         encoder.log_count = F.pad(encoder.log_count, (0, extra))  # zero: never seen
 

@@ -192,13 +192,13 @@ def test_where_new_items_start_is_chosen_in_the_config(
     trained: Path, small_lake: Any, tmp_path: Path, tracker: Any
 ) -> None:
     day, digests = small_lake.days[4], set()
-    for way in ("mean", "random", "metadata"):
+    for way in ("mean", "random", "metadata", "unknown"):
         (tmp_path / way).mkdir()
         config = replace(tiny(), new_items=way)
         fine_tune(trained, small_lake.data(day), config, tmp_path / way, tracker, day=day)
         digests.add(weights_digest(tmp_path / way))
 
-    assert len(digests) == 3
+    assert len(digests) == 4
 
 
 def old_losses(

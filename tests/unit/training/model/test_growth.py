@@ -10,7 +10,7 @@ from training.features.catalogue import Catalogue
 from training.features.items import ItemFeatures, build_item_features
 from training.model.growth import NUM_ALIKE, grow
 
-WAYS = ("mean", "random", "metadata")
+WAYS = ("mean", "random", "metadata", "unknown")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_no_two_new_rows_are_equal(scorer: Any, items: ItemFeatures, new_items: 
     assert len(torch.unique(added(scorer, items, new_items), dim=0)) == 5
 
 
-@pytest.mark.parametrize("new_items", WAYS)
+@pytest.mark.parametrize("new_items", WAYS[:3])
 def test_the_bias_of_a_new_item_is_close_to_the_mean(
     scorer: Any, items: ItemFeatures, new_items: Any
 ) -> None:
@@ -126,6 +126,19 @@ def test_a_small_vocabulary_has_fewer_items_alike(scorer: Any, items: ItemFeatur
 
     assert NUM_ALIKE > 9
     assert (added(scorer, items, "metadata") - old.mean(dim=0)).abs().max() < 0.1 * old.std()
+
+
+@torch.no_grad()
+def test_an_item_that_starts_as_an_unknown_one_is_read_as_before(
+    scorer: Any, items: ItemFeatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.model.growth.NOISE_SHARE", 0.0)
+    before = scorer.network.items(items)
+
+    grow(scorer.network, items, seed=1, new_items="unknown")
+
+    for one, other in zip(before, scorer.network.items(items), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("new_items", WAYS)
