@@ -27,6 +27,8 @@ _CHOICES = {
     "item_gate": ("content", "age_and_count"),
     "user_state": ("last", "mean", "attention"),
     "feed_forward": ("gated", "plain"),
+    "request_facets": ("plain", "all"),
+    "request_numbers": ("scaled", "coded", "periodic"),
 }
 
 
@@ -112,6 +114,17 @@ class ModelConfig:
     input_facets: bool = True
     """Whether outcomes, requests and gaps are read, beside the items."""
 
+    request_facets: Literal["plain", "all"] = "plain"
+    """Which facets of requests are read: categories and numbers, or also sets and instants."""
+
+    request_numbers: Literal["scaled", "coded", "periodic"] = "scaled"
+    """How a number is read: as it is, in standard deviations; by a weight row of its magnitude; or
+    by waves of learned frequencies (arXiv:2203.05556, sec. 3.3)."""
+
+    request_calendar: bool = False
+    """Whether hour of the week, month and trend are read of the request's instant, beside its hour
+    and weekday."""
+
     item_metadata: bool = True
     """Whether an item is more than its id."""
 
@@ -152,6 +165,12 @@ class ModelConfig:
         _require(
             holds=not self.attention_global or self.attention_window > 0,
             rule=f"without a window all positions see all: {self.attention_global=}",
+        )
+        read = (self.request_facets, self.request_numbers, self.request_calendar)
+        _require(
+            holds=self.input_facets or read == ("plain", "scaled", False),
+            rule=f"no request is read: {self.input_facets=} {self.request_facets=} "
+            f"{self.request_numbers=} {self.request_calendar=}",
         )
         _require(
             holds=self.item_text == "none" or self.item_metadata,

@@ -1,7 +1,7 @@
 """Data that training reads. Holding one of these is the proof that it is valid."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,12 @@ class Histories:
     """Categorical request facets of the first event: (values, int32[T] codes, -1 = missing)."""
     request_numbers: Mapping[str, Float64]
     """Numeric request facets of the first event, float64[T], NaN = missing."""
+    request_sets: Mapping[str, tuple[tuple[tuple[str, ...], ...], Int32]] = field(
+        default_factory=dict
+    )
+    """Multi-categorical ones: (distinct sets, members sorted; int32[T] codes, -1 = missing)."""
+    request_instants: Mapping[str, Int64] = field(default_factory=dict)
+    """Instants among them, int64[T] µs, ``UNKNOWN_INSTANT`` = missing."""
 
     def __post_init__(self) -> None:
         """Check shapes, ranges and order; raises ContractError naming the rule."""
@@ -65,6 +71,8 @@ class Histories:
             "action_counts": self.action_counts,
             **{name: codes for name, (_, codes) in self.request_categories.items()},
             **self.request_numbers,
+            **{name: codes for name, (_, codes) in self.request_sets.items()},
+            **self.request_instants,
         }
         for name, column in columns.items():
             if len(column) != tokens:
@@ -76,6 +84,17 @@ class Histories:
         # compared, not subtracted: UNKNOWN_INSTANT is the least int64
         if ((self.first_at[1:] < self.first_at[:-1]) & ~is_first[1:]).any():
             raise ContractError("Histories.first_at: tokens of one user are not in time order")
+
+    def requests_at(self, rows: Int64 | slice) -> dict[str, Any]:
+        """Return the request facets of some tokens, as arguments of ``replace``."""
+        return {
+            "request_categories": {
+                n: (v, c[rows]) for n, (v, c) in self.request_categories.items()
+            },
+            "request_numbers": {n: column[rows] for n, column in self.request_numbers.items()},
+            "request_sets": {n: (v, c[rows]) for n, (v, c) in self.request_sets.items()},
+            "request_instants": {n: column[rows] for n, column in self.request_instants.items()},
+        }
 
     @property
     def num_users(self) -> int:

@@ -37,6 +37,11 @@ def fingerprint(histories: Histories) -> str:
         add(name, codes)
     for name, numbers in sorted(histories.request_numbers.items()):
         add(name, numbers)
+    for name, (sets, codes) in sorted(histories.request_sets.items()):
+        digest.update("\n".join("\x1f".join(members) for members in sets).encode())
+        add(name, codes)
+    for name, at in sorted(histories.request_instants.items()):
+        add(name, at)
     return digest.hexdigest()
 
 

@@ -76,8 +76,7 @@ def _no_history(like: Histories) -> Histories:
         duration_ms=like.duration_ms[:0],
         num_events=like.num_events[:0],
         action_counts=like.action_counts[:0],
-        request_categories={n: (v, codes[:0]) for n, (v, codes) in like.request_categories.items()},
-        request_numbers={n: numbers[:0] for n, numbers in like.request_numbers.items()},
+        **like.requests_at(slice(0)),
     )
 
 

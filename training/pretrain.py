@@ -49,7 +49,7 @@ def pretrain(
     if histories.num_tokens == 0:
         raise NoDataError(f"pretraining: no token before {data.as_of}")
     catalogue, vocabulary = data.catalogue(), data.vocabulary()
-    spec = build_spec(schema, histories, catalogue)
+    spec = build_spec(schema, histories, catalogue, config.model)
     items = build_item_features(vocabulary.item_ids, catalogue, spec)
     tokens = build_token_features(histories, spec, items, as_of=data.as_of)
     weights = age_weights(histories, config.targets, as_of=data.as_of)

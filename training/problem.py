@@ -23,8 +23,9 @@ from torch import Tensor
 
 from training.config import TargetConfig, WindowChoice
 from training.contracts import UNKNOWN_INSTANT, Histories, Int64
+from training.features.instants import HOUR_US
 from training.features.items import ItemFeatures
-from training.features.tokens import HOUR_US, TokenFeatures
+from training.features.tokens import TokenFeatures
 from training.packing import Windows, pack, slid_windows
 from training.stopping import KeptBack
 from training.tokens.targets import microseconds

@@ -76,7 +76,6 @@ def _spans(
 def _rows(
     histories: Histories, rows: Int64, offsets: Int64, user_ids: tuple[str, ...]
 ) -> Histories:
-    categories = histories.request_categories.items()
     return replace(
         histories,
         user_ids=user_ids,
@@ -87,6 +86,5 @@ def _rows(
         duration_ms=histories.duration_ms[rows],
         num_events=histories.num_events[rows],
         action_counts=histories.action_counts[rows],
-        request_categories={name: (values, codes[rows]) for name, (values, codes) in categories},
-        request_numbers={name: column[rows] for name, column in histories.request_numbers.items()},
+        **histories.requests_at(rows),
     )

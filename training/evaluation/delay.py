@@ -15,7 +15,7 @@ from training.contracts import UNKNOWN_INSTANT
 from training.errors import ContractError
 from training.evaluation.asked import Asked
 from training.evaluation.cuts import ended_before
-from training.features.tokens import HOUR_US
+from training.features.instants import HOUR_US
 
 DELAYS_HOURS = (0, 1, 24, 48)
 

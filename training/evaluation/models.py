@@ -9,7 +9,7 @@ from training.contracts import Int64
 from training.evaluation.asked import Asked
 from training.evaluation.cuts import of_users
 from training.evaluation.ranking import Float32, Score
-from training.features.tokens import HOUR_US
+from training.features.instants import HOUR_US
 from training.inference import item_features, item_vectors, user_vectors
 from training.loop import deterministic
 

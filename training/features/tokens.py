@@ -19,17 +19,12 @@ from torch import Tensor
 
 from training.contracts import UNKNOWN_INSTANT, Histories, Int32, Int64
 from training.features.items import ItemFeatures
-from training.features.spec import FeatureSpec, recode
+from training.features.requests import request_codes, request_numbers
+from training.features.spec import FeatureSpec
 from training.tokens.targets import microseconds
 
-HOUR_US = 3_600_000_000
-NUM_HOUR_CODES = 1 + 24
-NUM_WEEKDAY_CODES = 1 + 7
 NUM_GAP_CODES = 1 + 24
 """Unknown, then powers of two of seconds: the last one holds everything above 97 days."""
-
-TIME_CODES = (NUM_HOUR_CODES, NUM_WEEKDAY_CODES)
-"""Hour and weekday are known at the request, and hidden together with it."""
 
 NUM_OUTCOME_NUMBERS = 4
 """Beside the actions: is the time known, log duration, completed share, log events."""
@@ -37,16 +32,16 @@ NUM_OUTCOME_NUMBERS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFeatures:
-    """Legend: T tokens, U users, A outcome columns, C request categories, N request numbers."""
+    """Legend: T tokens, U users, A outcome columns, C request codes, N request numbers."""
 
     item_T: Tensor
     """int64[T+1], rows of ``ItemFeatures``; the last one stands for "no token"."""
     outcome_TA: Tensor
     """float32[T+1, actions + NUM_OUTCOME_NUMBERS]."""
     request_TC: Tensor
-    """int32[T+U, categories + hour + weekday], 0 = unknown."""
+    """int32[T+U, C], 0 = unknown: what ``requests.request_codes`` gives."""
     request_TN: Tensor
-    """float32[T+U, 2 N]: is it known, standardised value."""
+    """float32[T+U, N]: what ``requests.request_numbers`` gives, 0 = unknown."""
     gap_T: Tensor
     """int32[T+U]: code of the time since the previous token, 0 = unknown."""
     known_at_T: Tensor
@@ -67,8 +62,7 @@ def build_token_features(
 ) -> TokenFeatures:
     """Return the features of every token, and of one query per user at ``as_of``."""
     item_rows = items.rows(histories.items).numpy()[histories.item_code]
-    request_TC = _request_categories(histories, spec)
-    request_TN = _request_numbers(histories, spec)
+    request_TC, request_TN = request_codes(histories, spec), request_numbers(histories, spec)
     num_users = histories.num_users
     return TokenFeatures(
         item_T=torch.from_numpy(np.append(item_rows, 0)),
@@ -105,29 +99,6 @@ def _outcomes(histories: Histories, runtime_s: npt.NDArray[np.float64]) -> npt.N
     )
     outcomes = np.concatenate([histories.action_counts > 0, columns], axis=1).astype(np.float32)
     return np.concatenate([outcomes, np.zeros_like(outcomes[:1], shape=(1, outcomes.shape[1]))])
-
-
-def _request_categories(histories: Histories, spec: FeatureSpec) -> Int32:
-    columns = [
-        recode(*histories.request_categories[name], known)
-        for name, known in spec.request_categories.items()
-    ]
-    is_timed = histories.first_at != UNKNOWN_INSTANT
-    hours = histories.first_at // HOUR_US
-    columns.append(np.where(is_timed, 1 + hours % 24, 0).astype(np.int32))
-    # 1970-01-01 was a Thursday: day 0 of the week is a Monday
-    columns.append(np.where(is_timed, 1 + (hours // 24 + 3) % 7, 0).astype(np.int32))
-    return np.stack(columns, axis=1)
-
-
-def _request_numbers(histories: Histories, spec: FeatureSpec) -> npt.NDArray[np.float32]:
-    columns = []
-    for name, (mean, std) in spec.request_numbers.items():
-        numbers = histories.request_numbers[name]
-        columns += [~np.isnan(numbers), np.nan_to_num(np.clip((numbers - mean) / std, -8.0, 8.0))]
-    if not columns:
-        return np.zeros((histories.num_tokens, 0), dtype=np.float32)
-    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _gap_codes(histories: Histories, *, as_of: datetime) -> Int32:

@@ -1,6 +1,6 @@
 """The input of every position: what happened before it, and the request it answers.
 
-Legend: P positions, D model width, A outcome columns, C request categories, N numbers.
+Legend: P positions, D model width, A outcome columns, C request codes, N request numbers.
 """
 
 import math
@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.config import ModelConfig
-from training.features.spec import FeatureSpec
-from training.features.tokens import NUM_GAP_CODES, NUM_OUTCOME_NUMBERS, TIME_CODES
+from training.features.spec import MAX_SET_VALUES, FeatureSpec
+from training.features.tokens import NUM_GAP_CODES, NUM_OUTCOME_NUMBERS
 from training.model.batch import Batch
 from training.model.categories import CategoryEmbedding
 from training.model.dropout import drop
+from training.model.facets import PeriodicNumbers, SetEmbedding
 
 
 class InputEmbedding(nn.Module):
@@ -29,15 +30,24 @@ class InputEmbedding(nn.Module):
             self.position = nn.Embedding(config.max_seq_len, width)
             nn.init.normal_(self.position.weight, std=0.02)
         if config.input_facets:
-            sizes = [*(len(v) + 1 for v in spec.request_categories.values()), *TIME_CODES]
-            num_numbers = 2 * len(spec.request_numbers)
+            sizes = spec.code_sizes
+            self.num_waves = len(spec.request_numbers) * (config.request_numbers == "periodic")
+            num_vectors = len(sizes) + len(spec.request_sets) + self.num_waves
+            num_numbers = spec.num_number_columns - 2 * self.num_waves
             self.outcome_in = nn.Linear(len(spec.actions) + NUM_OUTCOME_NUMBERS, width)
             self.item_in = nn.Linear(width, width, bias=False)
             self.outcome_gate = nn.Linear(width, width)
             self.request = CategoryEmbedding(sizes, config.facet_dim)
-            self.request_in = nn.Linear(len(sizes) * config.facet_dim + num_numbers, width)
+            self.request_in = nn.Linear(num_vectors * config.facet_dim + num_numbers, width)
             self.gap = nn.Embedding(NUM_GAP_CODES, width)
             nn.init.normal_(self.gap.weight, std=0.3)
+            self.num_codes = len(sizes)
+            self.sets = nn.ModuleList(
+                SetEmbedding(len(values) + 1, config.facet_dim)
+                for values in spec.request_sets.values()
+            )
+            if self.num_waves:
+                self.waves = PeriodicNumbers(self.num_waves, config.facet_dim)
 
     def forward(
         self, encoding_MD: Tensor, batch: Batch, draw: torch.Generator | None = None
@@ -50,11 +60,21 @@ class InputEmbedding(nn.Module):
             before_PD = item_PD * math.sqrt(self.config.model_dim)
         x_PD = torch.where(batch.has_previous_P[:, None], before_PD, self.start)
         if self.config.input_facets:
-            request_PX = torch.cat([self.request(batch.request_PC), batch.request_PN], dim=-1)
-            x_PD = x_PD + self.request_in(request_PX) + self.gap(batch.gap_P)
+            x_PD = x_PD + self.request_in(self._requested(batch)) + self.gap(batch.gap_P)
         if self.config.positions == "learned":
             x_PD = x_PD + self.position(batch.layout.position_P)
         return drop(x_PD, self.config.input_dropout, draw)
+
+    def _requested(self, batch: Batch) -> Tensor:
+        """Return everything that is read of the request, side by side."""
+        codes_PC, numbers_PN = batch.request_PC, batch.request_PN
+        parts = [self.request(codes_PC[:, : self.num_codes])]
+        for place, rows in enumerate(self.sets):
+            start = self.num_codes + place * MAX_SET_VALUES
+            parts.append(rows(codes_PC[:, start : start + MAX_SET_VALUES]))
+        if self.num_waves:
+            parts.append(self.waves(numbers_PN[:, : 2 * self.num_waves]))
+        return torch.cat([*parts, numbers_PN[:, 2 * self.num_waves :]], dim=-1)
 
     def _received(self, item_PD: Tensor, batch: Batch) -> Tensor:
         """Return the token before: its item, and how it was received."""

@@ -1,6 +1,6 @@
 """Reading users' histories: partial tokens of days, joined at the seams and cut at an instant."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from training.schema import EventSchema
 from training.tokens.config import TokenizerConfig
 from training.tokens.merge import Bool, run_ends, run_starts, run_sums
 from training.tokens.partial import (
+    BETWEEN_MEMBERS,
     CONFIG_FILE,
     SCHEMA_FILE,
     PartialTokens,
@@ -190,20 +191,30 @@ def joined(parts: Sequence[PartialTokens], *, gap_us: int) -> Histories:
         duration_ms=run_sums(column("duration_ms"), starts),
         num_events=run_sums(column("num_events"), starts),
         action_counts=run_sums(column("action_counts"), starts),
-        request_categories=_categories(parts, first_row),
-        request_numbers={
-            name: np.concatenate([part.request_numbers[name] for part in parts])[first_row]
-            for name in parts[0].request_numbers
+        request_categories=_coded([part.request_categories for part in parts], first_row),
+        request_numbers=_columns([part.request_numbers for part in parts], first_row),
+        request_sets={
+            name: (tuple(tuple(text.split(BETWEEN_MEMBERS)) if text else () for text in sets), code)
+            for name, (sets, code) in _coded(
+                [part.request_sets for part in parts], first_row
+            ).items()
         },
+        request_instants=_columns([part.request_instants for part in parts], first_row),
     )
 
 
-def _categories(
-    parts: Sequence[PartialTokens], rows: Int64
+def _coded(
+    parts: Sequence[Mapping[str, tuple[pa.StringArray, Int32]]], rows: Int64
 ) -> dict[str, tuple[tuple[str, ...], Int32]]:
-    """Return the categorical request facets of rows, with the values that they use."""
+    """Return coded request facets of rows, with the values that they use."""
     found = {}
-    for name in parts[0].request_categories:
-        values, codes = unified([part.request_categories[name] for part in parts])
+    for name in parts[0]:
+        values, codes = unified([part[name] for part in parts])
         found[name] = compacted(values, codes[rows])
     return found
+
+
+def _columns(
+    parts: Sequence[Mapping[str, npt.NDArray[Any]]], rows: Int64
+) -> dict[str, npt.NDArray[Any]]:
+    return {name: np.concatenate([part[name] for part in parts])[rows] for name in parts[0]}

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from lake.hashing import buckets
-from training.codes import compacted
-from training.contracts import Histories
+from training.contracts import Histories, Int32
 from training.errors import ContractError, NoDataError
 from training.schema import EventSchema
 from training.tokens.config import TokenizerConfig
@@ -93,7 +93,10 @@ def _tail(history: Histories, num_tokens: int) -> Histories:
     if history.num_tokens <= num_tokens:
         return history
     newest = slice(history.num_tokens - num_tokens, None)
-    items, item_code = compacted(pa.array(history.items, pa.string()), history.item_code[newest])
+    items, item_code = _used(history.items, history.item_code[newest])
+    requests = history.requests_at(newest)
+    for kind in ("request_categories", "request_sets"):
+        requests[kind] = {name: _used(*column) for name, column in requests[kind].items()}
     return replace(
         history,
         offsets=np.array([0, num_tokens]),
@@ -103,11 +106,13 @@ def _tail(history: Histories, num_tokens: int) -> Histories:
             name: getattr(history, name)[newest]
             for name in ("first_at", "last_at", "duration_ms", "num_events", "action_counts")
         },
-        request_categories={
-            name: compacted(pa.array(values, pa.string()), codes[newest])
-            for name, (values, codes) in history.request_categories.items()
-        },
-        request_numbers={
-            name: numbers[newest] for name, numbers in history.request_numbers.items()
-        },
+        **requests,
     )
+
+
+def _used(values: tuple[Any, ...], codes: Int32) -> tuple[tuple[Any, ...], Int32]:
+    """Return the values that some code names, and codes into these."""
+    named = np.unique(codes[codes >= 0])
+    relabelled = np.full(len(values) + 1, -1, dtype=np.int32)
+    relabelled[named] = np.arange(len(named), dtype=np.int32)
+    return tuple(values[code] for code in named), relabelled[codes]

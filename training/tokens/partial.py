@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,11 +31,15 @@ from training.codes import Column, sorted_codes
 from training.contracts import UNKNOWN_INSTANT, Float64, Int32, Int64
 from training.errors import ContractError
 from training.schema import EventSchema, FacetKind
+from training.sets import sorted_sets
 from training.tokens.config import FORMAT_VERSION, TokenizerConfig
 from training.tokens.merge import REQUEST_PREFIX, counts_matrix, request_facets
 
 CONFIG_FILE = "tokenizer.json"
 SCHEMA_FILE = "schema.json"
+
+BETWEEN_MEMBERS = "\x1f"
+"""The unit separator: no text that people write holds it."""
 
 _REMEDY = "restore it from a copy, or remove its folder and run the day again"
 
@@ -64,6 +69,9 @@ class PartialTokens:
     """int32[T, A]"""
     request_categories: Mapping[str, tuple[pa.StringArray, Int32]]
     request_numbers: Mapping[str, Float64]
+    request_sets: Mapping[str, tuple[pa.StringArray, Int32]]
+    """Sets as texts: their members, sorted, with ``BETWEEN_MEMBERS`` between them."""
+    request_instants: Mapping[str, Int64]
 
 
 def read_config(folder: Path) -> TokenizerConfig:
@@ -163,6 +171,14 @@ def _as_arrays(
             name: values.field(REQUEST_PREFIX + name).fill_null(np.nan).to_numpy()
             for name in _request_names(schema, FacetKind.NUMERIC)
         },
+        request_sets={
+            name: sorted_codes(_as_texts(values.field(REQUEST_PREFIX + name)))
+            for name in _request_names(schema, FacetKind.MULTI_CATEGORICAL)
+        },
+        request_instants={
+            name: _as_microseconds(values.field(REQUEST_PREFIX + name))
+            for name in _request_names(schema, FacetKind.INSTANT)
+        },
     )
 
 
@@ -195,6 +211,11 @@ def timeless_tokens(
         request_numbers={
             name: np.full(num_tokens, np.nan) for name in _request_names(schema, FacetKind.NUMERIC)
         },
+        request_sets={
+            name: (pa.array([], pa.string()), no_value)
+            for name in _request_names(schema, FacetKind.MULTI_CATEGORICAL)
+        },
+        request_instants=dict.fromkeys(_request_names(schema, FacetKind.INSTANT), unknown),
     )
 
 
@@ -210,3 +231,15 @@ def _as_stored(column: Column) -> tuple[pa.StringArray, Int32]:
 def _as_used(column: Column) -> tuple[pa.StringArray, Int32]:
     """Return a dictionary of the column's own rows, and codes into it."""
     return sorted_codes(column.dictionary_decode())
+
+
+def _as_texts(sets: Column) -> Column:
+    """Return each set as one text; an empty set is the empty text, a missing one null."""
+    members = sorted_sets(pl.Series(sets.cast(pa.large_list(pa.string()))))
+    texts: Column = members.list.drop_nulls().list.join(BETWEEN_MEMBERS).to_arrow()
+    return texts.cast(pa.string())
+
+
+def _as_microseconds(column: Column) -> Int64:
+    at: Int64 = column.cast(pa.int64()).fill_null(UNKNOWN_INSTANT).to_numpy()
+    return at

@@ -175,6 +175,19 @@ def make_histories() -> Callable[..., Histories]:
             request_numbers={
                 "position": np.where(draw.random(len(rows)) < 0.2, np.nan, draw.random(len(rows)))
             },
+            request_sets={
+                "tags": (
+                    (("x",), ("x", "y"), ("y", "z"), ()),
+                    draw.integers(-1, 4, len(rows)).astype(np.int32),
+                )
+            },
+            request_instants={
+                "opened": np.where(
+                    is_timed & (draw.random(len(rows)) < 0.8),
+                    first_at - draw.integers(0, 3_600_000_000, len(rows)),
+                    UNKNOWN_INSTANT,
+                )
+            },
         )
 
     return make

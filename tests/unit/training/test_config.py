@@ -27,6 +27,9 @@ def test_a_config_of_the_first_release_opens() -> None:
         "layer_loss",
         "item_gate",
         "item_text",
+        "request_facets",
+        "request_numbers",
+        "request_calendar",
     }
     value["model"] = {name: of for name, of in value["model"].items() if name not in later}
     for name in ("windows", "new_items"):
@@ -59,6 +62,8 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (ModelConfig, {"layer_loss": -0.1}),
         (ModelConfig, {"item_text": "l2_supercat_256", "item_metadata": False}),
         (ModelConfig, {"item_gate": "age_and_count", "item_metadata": False}),
+        (ModelConfig, {"request_numbers": "binned"}),
+        (ModelConfig, {"request_calendar": True, "input_facets": False}),
         (TargetConfig, {"num_targets": 0}),
         (TargetConfig, {"decay": 0.0}),
         (TargetConfig, {"half_life_days": 0.0}),

@@ -46,6 +46,10 @@ def test_every_column_follows_what_is_kept(make_histories: Make) -> None:
     np.testing.assert_array_equal(devices[1], log.request_categories["device"][1][is_kept])
     positions = log.request_numbers["position"][is_kept]
     np.testing.assert_array_equal(found.request_numbers["position"], positions)
+    tags: Any = found.request_sets["tags"]
+    np.testing.assert_array_equal(tags[1], log.request_sets["tags"][1][is_kept])
+    opened = log.request_instants["opened"][is_kept]
+    np.testing.assert_array_equal(found.request_instants["opened"], opened)
 
 
 def test_the_last_tokens_are_each_users_own(make_histories: Make) -> None:

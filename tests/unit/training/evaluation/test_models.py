@@ -10,7 +10,7 @@ from training.artifact import load_model
 from training.evaluation.asked import Asked
 from training.evaluation.cuts import with_at_least
 from training.evaluation.models import model_score
-from training.features.tokens import HOUR_US
+from training.features.instants import HOUR_US
 from training.inference import item_features, item_vectors, user_vectors
 from training.tokens.targets import microseconds
 

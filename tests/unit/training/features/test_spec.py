@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from training.config import ModelConfig
 from training.contracts import Histories
 from training.errors import ConfigError
 from training.features import spec as spec_module
@@ -51,6 +52,48 @@ def test_json_gives_the_spec_back(spec: FeatureSpec) -> None:
 
     assert read == spec
     assert list(read.item_categories) == list(spec.item_categories)
+
+
+@pytest.fixture
+def whole(make_histories: Callable[..., Histories], make_catalogue: Callable[..., Catalogue],
+          watching: EventSchema) -> FeatureSpec:  # fmt: skip
+    """The spec of a model that reads everything of requests."""
+    histories = make_histories({"ana": [("A", 24 * n) for n in (0, 2)], "bo": [("A", None)]})
+    histories = replace(
+        histories,
+        request_sets={"tags": ((("x",), ("x", "y"), ()), np.array([0, 1, 1], np.int32))},
+    )
+    config = ModelConfig(request_facets="all", request_numbers="coded", request_calendar=True)
+    return build_spec(watching, histories, make_catalogue([{"item_id": "A"}]), config)
+
+
+def test_sets_instants_and_the_calendar_are_read_on_request(
+    spec: FeatureSpec, whole: FeatureSpec
+) -> None:
+    assert whole.request_sets == {"tags": ("x", "y")}
+    assert whole.request_instants == ("opened",)
+    assert whole.is_coding_numbers
+    noon = 20_514.5  # 2026-03-02 in days since 1970
+    assert whole.trend == (noon + 1, 1.0)
+    assert whole.num_number_columns == 2
+    assert (spec.request_sets, spec.request_instants, spec.trend) == ({}, (), None)
+    assert spec.code_sizes == (3, 25, 8)
+    assert spec.num_number_columns == 2
+
+
+def test_the_whole_spec_comes_back_from_json(whole: FeatureSpec) -> None:
+    read = FeatureSpec.from_json(json.loads(json.dumps(whole.to_json(), sort_keys=True)))
+
+    assert read == whole
+    assert read.code_sizes == whole.code_sizes
+
+
+def test_a_spec_of_an_earlier_release_opens(spec: FeatureSpec) -> None:
+    value = spec.to_json()
+    for name in ("request_sets", "request_instants", "is_coding_numbers", "trend"):
+        del value[name]
+
+    assert FeatureSpec.from_json(value) == spec
 
 
 def test_damaged_json_is_refused(spec: FeatureSpec) -> None:

@@ -33,6 +33,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "counted": {"item_gate": "age_and_count"},
     "time": {"relative_bias": ("position", "time")},
     "request time": {"relative_bias": ("position", "time"), "request_time_known": True},
+    "facets": {"request_facets": "all", "request_numbers": "coded", "request_calendar": True},
+    "waves": {"request_facets": "all", "request_numbers": "periodic"},
 }
 
 
@@ -92,7 +94,7 @@ def make_scorer(make_catalogue: Callable[..., Catalogue]) -> Callable[..., Score
                 for n, item in enumerate(items)
             ]
         )
-        spec = build_spec(schema, histories, catalogue)
+        spec = build_spec(schema, histories, catalogue, config)
         vocabulary = items[:-2]
         torch.manual_seed(0)
         network = Recommender(config, spec, vocabulary_size=len(vocabulary)).eval()

@@ -50,8 +50,13 @@ def with_requests_changed(histories: Histories, rows: slice) -> Histories:
     values, codes = histories.request_categories["device"]
     positions = histories.request_numbers["position"].copy()
     positions[rows] = 0.77
+    sets, set_codes = histories.request_sets["tags"]
+    opened = histories.request_instants["opened"].copy()
+    opened[rows] += 86_400_000_000
     return replace(
         histories,
+        request_sets={"tags": (sets, rolled(set_codes, rows, 4))},
+        request_instants={"opened": opened},
         request_categories={"device": (values, rolled(codes, rows, 2))},
         request_numbers={"position": positions},
     )
@@ -130,8 +135,7 @@ def test_a_users_place_among_others_changes_nothing(scorer: Any, histories: Hist
             for name in ("item_code", "first_at", "last_at", "duration_ms", "num_events")
         },
         action_counts=histories.action_counts[alone],
-        request_categories={n: (v, c[alone]) for n, (v, c) in histories.request_categories.items()},
-        request_numbers={n: c[alone] for n, c in histories.request_numbers.items()},
+        **histories.requests_at(alone),
     )
 
     together, by_itself = scorer.hidden_of_tokens(histories)[alone], scorer.hidden_of_tokens(only)

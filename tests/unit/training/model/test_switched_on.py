@@ -29,6 +29,9 @@ def everything(request: pytest.FixtureRequest) -> RunConfig:
         layer_mix=True,
         layer_loss=0.2,
         item_gate="age_and_count",
+        request_facets="all",
+        request_numbers="periodic",
+        request_calendar=True,
     )
     return replace(tiny(), model=shape, num_threads=2, num_epochs=2)
 
@@ -51,7 +54,11 @@ def test_it_is_trained_saved_tuned_and_served(
     base = load_model(folders["base"])
     assert model.config == everything
     # every part learns: none is at what it began with
-    for name in ("backbone.blocks.1.attention.bias.by_time", "items.gate_numbers.weight"):
+    for name in (
+        "backbone.blocks.1.attention.bias.by_time",
+        "items.gate_numbers.weight",
+        "inputs.waves.bias_ND",
+    ):
         assert model.network.get_parameter(name).abs().max() > 0
     for name in ("backbone.layer_mix", "pool.by_age"):
         assert base.network.get_parameter(name).abs().max() > 0

@@ -14,7 +14,7 @@ from training.contracts import Histories
 from training.errors import ContractError, NoDataError
 from training.tokens.config import TokenizerConfig
 from training.tokens.histories import read_histories
-from training.tokens.newest import last_tokens, open_days
+from training.tokens.newest import _tail, last_tokens, open_days
 
 CONFIG = TokenizerConfig(merge_gap_s=1800, num_buckets=4)
 NUM_DAYS = 30
@@ -179,3 +179,28 @@ def test_what_cannot_be_answered_is_refused(folders: list[Path]) -> None:
         open_days([folders[0], folders[0]])
     with pytest.raises(NoDataError, match="at least one folder"):
         open_days([])
+
+
+def test_a_tail_has_the_sets_that_it_uses_and_its_own_instants() -> None:
+    history = Histories(
+        user_ids=("ana",),
+        offsets=np.array([0, 3]),
+        items=("A", "B"),
+        item_code=np.array([0, 1, 1], dtype=np.int32),
+        first_at=np.arange(3),
+        last_at=np.arange(3),
+        duration_ms=np.zeros(3, dtype=np.int64),
+        num_events=np.ones(3, dtype=np.int32),
+        action_counts=np.ones((3, 1), dtype=np.int32),
+        request_categories={},
+        request_numbers={},
+        request_sets={"tags": ((("x",), ("x", "y"), ()), np.array([0, -1, 2], dtype=np.int32))},
+        request_instants={"opened": np.array([5, 6, 7])},
+    )
+
+    tail = _tail(history, 2)
+
+    assert tail.items == ("B",)
+    sets, codes = tail.request_sets["tags"]
+    assert (sets, codes.tolist()) == (((),), [-1, 0])
+    assert tail.request_instants["opened"].tolist() == [6, 7]
