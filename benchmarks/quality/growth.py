@@ -1,24 +1,24 @@
 """Where new items' weight rows should start: quality on targets that are new items.
 
-    python -m benchmarks.quality.growth --folder <empty folder> --seeds 1,2,3
+    python -m benchmarks.quality.growth --folder <empty folder>
 
 Titles of the simulated world launch on Mondays. For each of some Mondays and seeds one base is
-pretrained on everything before it, then fine-tuned on that Monday once per choice of
-``RunConfig.new_items``, and each model is asked for Tuesday, full catalogue; ``base`` is asked too,
-which reads these titles by their metadata alone. Differences are paired by Monday and seed; the
-standard error is over these.
+pretrained on everything before it, then fine-tuned on that Monday and on the days after it, one by
+one, once per choice of ``RunConfig.new_items``; each model is asked for the next day, full
+catalogue. ``base`` is asked as it is: it reads the new titles by their metadata alone. Differences
+are to ``mean``, paired by Monday and seed; the standard error is over these.
 """
 
 import argparse
 import json
 import statistics
-from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from benchmarks.retrained_world import Calendar, RetrainedWorld
-from training.config import NewItems
+from training.config import NewItems, RunConfig
 from training.evaluation.evaluate import evaluate_next_day
 from training.events.world import WorldParameters
 from training.fine_tune import fine_tune
@@ -26,94 +26,112 @@ from training.pretrain import pretrain
 from training.recipes import load_recipe
 from training.tracker import LoggingTracker
 
-MONDAYS = (8, 15, 22)
+MONDAYS = "8,15,22"
 """Days of the world, counted from its first, a Sunday."""
-METRICS = ("hr_at_10", "ndcg_at_10")
+METRICS = ("new hr_at_10", "new ndcg_at_10", "all hr_at_10", "all ndcg_at_10")
 NEW = "items_first_seen_within_7_days"
 
+Asked = Mapping[str, float]
+"""Metrics of one model on one day, on new items and on all, and the number of new targets."""
+Run = Mapping[str, Sequence[Asked]]
+"""Of each choice, the days after a Monday."""
 
-def measure(world: RetrainedWorld, monday: int, seed: int) -> dict[str, dict[str, float]]:
-    """Return the metrics of every choice, on new items and on all, and how many targets there are.
 
-    A new item is one that was first seen on the Monday.
-    """
+def measure(world: RetrainedWorld, monday: int, seed: int, num_days: int) -> Run:
+    """Return how every choice does on each of some days after a Monday."""
     config = replace(world.recipe, seed=seed)
     here = world.folder / f"{monday}-{seed}"
-    base, found = here / "base", {}
-    base.mkdir(parents=True)
+    base = _made(here / "base")
     pretrain(world.data(monday - 1), config, base, LoggingTracker())
-    found["base"] = _asked(world, base, monday + 1)
+    days = range(monday + 1, monday + 1 + num_days)
+    found = {"base": [_asked(world, base, number) for number in days]}
     for choice in get_args(NewItems):
-        tuned = here / choice
-        tuned.mkdir()
-        way = replace(config, new_items=choice)
-        day = world.day(monday)
-        fine_tune(base, world.data(monday), way, tuned, LoggingTracker(), day=day)
-        found[choice] = _asked(world, tuned, monday + 1)
+        model, found[choice] = base, []
+        for number in days:
+            tuned = _made(here / f"{choice}-{number}")
+            _fine_tune(world, model, tuned, replace(config, new_items=choice), number - 1)
+            model = tuned
+            found[choice].append(_asked(world, model, number))
     return found
 
 
-def _asked(world: RetrainedWorld, model: Path, number: int) -> dict[str, float]:
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _fine_tune(
+    world: RetrainedWorld, base: Path, folder: Path, config: RunConfig, number: int
+) -> None:
+    fine_tune(base, world.data(number), config, folder, LoggingTracker(), day=world.day(number))
+
+
+def _asked(world: RetrainedWorld, model: Path, number: int) -> Asked:
     evaluation = evaluate_next_day(model, world.data(number), world.day(number))
-    of_new = evaluation.slices[NEW]
-    every = evaluation.systems["model"]
-    return {
-        "new targets": of_new["targets"],
-        **{f"new {name}": of_new["systems"]["model"][name] for name in METRICS},
-        **{f"all {name}": every[name].value for name in METRICS},
-    }
+    of_new, every = evaluation.slices[NEW], evaluation.systems["model"]
+    values = {"targets": float(of_new["targets"])}
+    for metric in METRICS:
+        kind, name = metric.split()
+        values[metric] = of_new["systems"]["model"][name] if kind == "new" else every[name].value
+    return values
 
 
-def report(runs: list[dict[str, dict[str, float]]]) -> str:
-    """Return the means over runs as Markdown, with the difference to "mean" and its error."""
-    columns = [f"{kind} {name}" for kind in ("new", "all") for name in METRICS]
-    lines = [f"| start | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        for choice, metrics in run.items():
-            for column in columns:
-                values[choice][column].append(metrics[column])
-    for choice, of in values.items():
-        cells = []
-        for column in columns:
-            apart = [a - b for a, b in zip(of[column], values["mean"][column], strict=True)]
-            error = statistics.stdev(apart) / len(apart) ** 0.5 if len(apart) > 1 else 0.0
-            cells.append(
-                f"{statistics.mean(of[column]):.4f} ({statistics.mean(apart):+.4f} ± {error:.4f})"
-            )
-        lines.append(f"| {choice} | {' | '.join(cells)} |")
-    num_new = sum(int(run["mean"]["new targets"]) for run in runs)
-    return "\n".join([*lines, "", f"{len(runs)} runs, {num_new} targets that are new items"])
+def report(runs: Sequence[Run]) -> str:
+    """Return a table per metric: means over runs, differences to "mean" and their error."""
+    days = range(len(runs[0]["mean"]))
+    lines = []
+    for metric in METRICS:
+        lines += [
+            f"| {metric} | {' | '.join(f'day {day + 1}' for day in days)} |",
+            "|---" * (len(days) + 1) + "|",
+        ]
+        for choice in runs[0]:
+            cells = [
+                _cell(
+                    [run[choice][day][metric] for run in runs],
+                    [run["mean"][day][metric] for run in runs],
+                )
+                for day in days
+            ]
+            lines.append(f"| {choice} | {' | '.join(cells)} |")
+        lines.append("")
+    targets = [f"{sum(run['mean'][day]['targets'] for run in runs):.0f}" for day in days]
+    return "\n".join(
+        [*lines, f"{len(runs)} runs; targets that are new items: {', '.join(targets)}"]
+    )
+
+
+def _cell(values: Sequence[float], reference: Sequence[float]) -> str:
+    apart = [one - other for one, other in zip(values, reference, strict=True)]
+    error = statistics.stdev(apart) / len(apart) ** 0.5 if len(apart) > 1 else 0.0
+    return f"{statistics.mean(values):.4f} ({statistics.mean(apart):+.4f} ± {error:.4f})"
 
 
 def main() -> None:
-    """Print one line of JSON per run, then the table."""
+    """Print one line of JSON per run, then the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="an empty one")
     parser.add_argument("--recipe", default="demo")
-    parser.add_argument("--mondays", default=",".join(map(str, MONDAYS)))
+    parser.add_argument("--mondays", default=MONDAYS)
     parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--days", type=int, default=4)
     parser.add_argument("--users", type=int, default=4_000)
     arguments = parser.parse_args()
     mondays = [int(one) for one in arguments.mondays.split(",")]
-    world = RetrainedWorld(
-        arguments.folder,
-        WorldParameters(num_users=arguments.users),
-        load_recipe(arguments.recipe),
-        Calendar(
-            num_history_days=max(mondays),
-            num_daily_before=1,
-            num_days_after=0,
-            num_label_days=1,
-        ),
+    plan = Calendar(
+        num_history_days=max(mondays),
+        num_daily_before=1,
+        num_days_after=0,
+        num_label_days=arguments.days,
     )
+    parameters = WorldParameters(num_users=arguments.users, num_days=plan.num_days)
+    world = RetrainedWorld(arguments.folder, parameters, load_recipe(arguments.recipe), plan)
     world.ingest()
     runs = []
     for monday in mondays:
         for seed in map(int, arguments.seeds.split(",")):
-            found = measure(world, monday, seed)
-            print(json.dumps({"monday": monday, "seed": seed, **found}), flush=True)
-            runs.append(found)
+            runs.append(measure(world, monday, seed, arguments.days))
+            print(json.dumps({"monday": monday, "seed": seed, **runs[-1]}), flush=True)
     print(report(runs))
 
 
