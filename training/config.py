@@ -1,6 +1,7 @@
 """What a training run is, whole: every number that changes its result is here."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -29,6 +30,32 @@ _CHOICES = {
 
 def _share(name: str, value: float) -> None:
     _require(holds=0.0 <= value < 1.0, rule=f"{name}: want a share in [0, 1), got {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadsConfig:
+    """What a model says of the next token beside its item."""
+
+    names: tuple[str, ...] = ()
+    """Of ``action``, ``duration``, ``time_to_next``, ``genres``, the catalogue's categories and the
+    request's, as far as the log has them; none by default."""
+
+    weight: float = 0.1
+    """What the loss of a head counts, where the item's own counts one."""
+
+    hierarchical: bool = False
+    """Whether the item is scored with what the heads say, or beside it."""
+
+    def __post_init__(self) -> None:
+        """Refuse heads that repeat and weights below zero."""
+        object.__setattr__(self, "names", tuple(self.names))  # JSON has lists
+        repeats = sorted({name for name in self.names if self.names.count(name) > 1})
+        _require(holds=not repeats, rule=f"names: heads repeat: {repeats}")
+        _require(holds=self.weight >= 0, rule=f"want at least 0: {self.weight=}")
+        _require(
+            holds=bool(self.names) or not self.hierarchical,
+            rule=f"there is no head to say anything: {self.hierarchical=}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +152,9 @@ class ModelConfig:
     tied_output: bool = False
     """Whether hidden states meet the items' encodings themselves, without a projection."""
 
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    """What is predicted beside the item."""
+
     def __post_init__(self) -> None:
         """Refuse shapes that do not fit together."""
         object.__setattr__(self, "relative_bias", tuple(self.relative_bias))  # JSON has lists
@@ -161,6 +191,10 @@ class ModelConfig:
         _require(
             holds=not self.request_time_known or "time" in self.relative_bias,
             rule=f"no bias by time reads the request's: {self.request_time_known=}",
+        )
+        _require(
+            holds=not self.request_time_known or "time_to_next" not in self.heads.names,
+            rule=f"the head time_to_next could read its answer: {self.request_time_known=}",
         )
         _require(
             holds=not self.tied_output or self.score_dim == self.model_dim,
@@ -434,8 +468,8 @@ class RunConfig:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunConfig":
         """Read what ``to_json`` returned; raises ConfigError, naming what it does not know."""
-        parts = {
-            "model": ModelConfig,
+        parts: dict[str, Callable[..., Any]] = {
+            "model": _model_of,
             "targets": TargetConfig,
             "loss": LossConfig,
             "optim": OptimConfig,
@@ -451,3 +485,7 @@ class RunConfig:
         except (TypeError, KeyError) as error:
             text = json.dumps(value, sort_keys=True)
             raise ConfigError(f"run config: {error} in {text}") from error
+
+
+def _model_of(*, heads: dict[str, Any] | None = None, **fields: Any) -> ModelConfig:
+    return ModelConfig(heads=HeadsConfig(**heads or {}), **fields)

@@ -3,13 +3,23 @@ from dataclasses import fields, replace
 
 import pytest
 
-from training.config import ModelConfig, OptimConfig, ReplayConfig, RunConfig, TargetConfig
+from training.config import (
+    HeadsConfig,
+    ModelConfig,
+    OptimConfig,
+    ReplayConfig,
+    RunConfig,
+    TargetConfig,
+)
 from training.errors import ConfigError
 from training.recipes import demo
 
 
 def test_json_gives_the_config_back() -> None:
-    shape = ModelConfig(relative_bias=("position", "time"))
+    shape = ModelConfig(
+        relative_bias=("position", "time"),
+        heads=HeadsConfig(names=("action", "genres"), hierarchical=True),
+    )
     config = replace(demo(), model=shape)
 
     assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
@@ -26,6 +36,7 @@ def test_a_config_of_the_first_release_opens() -> None:
         "layer_loss",
         "item_gate",
         "item_text",
+        "heads",
     }
     value["model"] = {name: of for name, of in value["model"].items() if name not in later}
 
@@ -56,6 +67,17 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (ModelConfig, {"layer_loss": -0.1}),
         (ModelConfig, {"item_text": "l2_supercat_256", "item_metadata": False}),
         (ModelConfig, {"item_gate": "age_and_count", "item_metadata": False}),
+        (
+            ModelConfig,
+            {
+                "request_time_known": True,
+                "heads": HeadsConfig(names=("time_to_next",)),
+                "relative_bias": ("position", "time"),
+            },
+        ),
+        (HeadsConfig, {"names": ("action", "action")}),
+        (HeadsConfig, {"weight": -0.1}),
+        (HeadsConfig, {"hierarchical": True}),
         (TargetConfig, {"num_targets": 0}),
         (TargetConfig, {"decay": 0.0}),
         (TargetConfig, {"half_life_days": 0.0}),
@@ -75,7 +97,9 @@ def test_the_published_vector_has_one_dimension_more_than_the_scores() -> None:
     assert replace(ModelConfig(), score_dim=31).published_dim == 32
 
 
-@pytest.mark.parametrize("part", [ModelConfig, TargetConfig, OptimConfig, ReplayConfig, RunConfig])
+@pytest.mark.parametrize(
+    "part", [HeadsConfig, ModelConfig, TargetConfig, OptimConfig, ReplayConfig, RunConfig]
+)
 def test_a_config_cannot_be_changed(part: type) -> None:
     config = part()
     with pytest.raises(AttributeError):
