@@ -213,6 +213,30 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UtilityConfig:
+    """What a target is worth by what the user did with it; the mean over all targets is one.
+
+    The two factors multiply.
+    """
+
+    actions: tuple[tuple[str, float], ...] = ()
+    """Actions and their factors: a token has the largest of those that it holds, or 1. Pairs, since
+    a tracker takes no name that a log may give."""
+
+    log_minutes: float = 0.0
+    """A token of so many minutes counts 1 + this * log(1 + minutes)."""
+
+    def __post_init__(self) -> None:
+        """Refuse to reward a model for being wrong."""
+        pairs = tuple((name, factor) for name, factor in self.actions)
+        object.__setattr__(self, "actions", pairs)  # JSON has lists
+        below = [pair for pair in pairs if pair[1] < 0]
+        _require(holds=not below, rule=f"actions: want factors of at least 0, got {below}")
+        _require(holds=len(dict(pairs)) == len(pairs), rule=f"actions: one repeats in {pairs}")
+        _require(holds=self.log_minutes >= 0, rule=f"want at least 0: {self.log_minutes=}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetConfig:
     """What a position is asked for, and how much each target counts."""
 
@@ -237,6 +261,9 @@ class TargetConfig:
 
     prefix_weight: float = 0.25
     """Weight of a target of which only the order is known."""
+
+    utility: UtilityConfig = field(default_factory=UtilityConfig)
+    """What a target is worth beside its age; all alike by default."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that leave no target."""
@@ -470,7 +497,7 @@ class RunConfig:
         """Read what ``to_json`` returned; raises ConfigError, naming what it does not know."""
         parts: dict[str, Callable[..., Any]] = {
             "model": _model_of,
-            "targets": TargetConfig,
+            "targets": _targets_of,
             "loss": LossConfig,
             "optim": OptimConfig,
             "fine_tune_optim": OptimConfig,
@@ -489,3 +516,7 @@ class RunConfig:
 
 def _model_of(*, heads: dict[str, Any] | None = None, **fields: Any) -> ModelConfig:
     return ModelConfig(heads=HeadsConfig(**heads or {}), **fields)
+
+
+def _targets_of(*, utility: dict[str, Any] | None = None, **fields: Any) -> TargetConfig:
+    return TargetConfig(utility=UtilityConfig(**utility or {}), **fields)

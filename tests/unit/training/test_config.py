@@ -10,6 +10,7 @@ from training.config import (
     ReplayConfig,
     RunConfig,
     TargetConfig,
+    UtilityConfig,
 )
 from training.errors import ConfigError
 from training.recipes import demo
@@ -20,7 +21,8 @@ def test_json_gives_the_config_back() -> None:
         relative_bias=("position", "time"),
         heads=HeadsConfig(names=("action", "genres"), hierarchical=True),
     )
-    config = replace(demo(), model=shape)
+    utility = UtilityConfig(actions=(("play", 2.0),), log_minutes=0.5)
+    config = replace(demo(), model=shape, targets=TargetConfig(utility=utility))
 
     assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
@@ -38,6 +40,7 @@ def test_a_config_of_the_first_release_opens() -> None:
         "item_text",
         "heads",
     }
+    del value["targets"]["utility"]
     value["model"] = {name: of for name, of in value["model"].items() if name not in later}
 
     assert RunConfig.from_json(value) == RunConfig()
@@ -81,6 +84,9 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (TargetConfig, {"num_targets": 0}),
         (TargetConfig, {"decay": 0.0}),
         (TargetConfig, {"half_life_days": 0.0}),
+        (UtilityConfig, {"actions": (("play", 1.0), ("skip", -0.5))}),
+        (UtilityConfig, {"actions": (("play", 1.0), ("play", 2.0))}),
+        (UtilityConfig, {"log_minutes": -1.0}),
         (OptimConfig, {"learning_rate": 0.0}),
         (OptimConfig, {"warmup_share": -0.1}),
         (ReplayConfig, {"older_share": -1.0}),
@@ -98,7 +104,8 @@ def test_the_published_vector_has_one_dimension_more_than_the_scores() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [HeadsConfig, ModelConfig, TargetConfig, OptimConfig, ReplayConfig, RunConfig]
+    "part",
+    [HeadsConfig, ModelConfig, UtilityConfig, TargetConfig, OptimConfig, ReplayConfig, RunConfig],
 )
 def test_a_config_cannot_be_changed(part: type) -> None:
     config = part()
