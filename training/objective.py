@@ -11,11 +11,16 @@ from torch import Tensor
 
 from training.config import ModelConfig, RunConfig
 from training.model.batch import Batch, gather_batch
+from training.model.heads import Unread
 from training.model.loss import cross_entropy
 from training.model.recommender import Recommender
 from training.model.sampled import Asked, sampled_loss
 from training.packing import Packed
 from training.problem import Problem
+
+NO_GAP_SHARE = 0.5
+"""Of the positions whose request is hidden, where a head is asked for the time to the next token:
+whose gap is hidden too. The others are read as in service, where the gap is known."""
 
 
 def loss_of(
@@ -30,7 +35,7 @@ def loss_of(
 
     Some requests and the item ids in ``hidden_M`` are hidden, as they will be in service.
     """
-    batch, is_hidden_P = read_in_training(problem, packed, config.model, draw)
+    batch, unread_P = read_in_training(problem, packed, config.model, draw)
     encoding_MD, bias_M = network.items(problem.items, hidden_M)
     # only positions whose token is a target are asked
     current = torch.from_numpy(packed.current_P)
@@ -41,9 +46,8 @@ def loss_of(
     item_MS = network.item_vectors(encoding_MD, bias_M)
     heads, right = network.heads, list[Tensor]()
     if heads is not None:
-        right = heads.answers(
-            problem.tokens, problem.items, token_R, target_RK[:, 0], is_hidden_P[places]
-        )
+        unread_R = {source: mask_P[places] for source, mask_P in unread_P.items()}
+        right = heads.answers(problem.tokens, problem.items, token_R, target_RK[:, 0], unread_R)
     total = item_MS.new_zeros(())
     for hidden_PD, share in network.taught(encoding_MD, batch, draw):
         hidden_RD = hidden_PD[places]
@@ -58,19 +62,22 @@ def loss_of(
 
 def read_in_training(
     problem: Problem, packed: Packed, config: ModelConfig, draw: torch.Generator
-) -> tuple[Batch, Tensor]:
-    """Return what the network reads of packed windows, and bool[P]: of no request at all.
+) -> tuple[Batch, Unread]:
+    """Return what the network reads of packed windows, and what it does not, bool[P] each.
 
-    Where a head is asked for the time to the next token, that time is hidden with the request.
+    Where a head is asked for the time to the next token, that time is hidden with some requests.
     """
     batch = gather_batch(problem.tokens, packed)
     if not config.input_facets:
-        return batch, torch.ones(len(batch.item_P), dtype=torch.bool)
-    hidden_P = torch.rand(len(batch.item_P), generator=draw) < config.request_dropout
-    batch = batch.hide_requests(hidden_P)
+        nothing_P = torch.ones(len(batch.item_P), dtype=torch.bool)
+        return batch, {"request": nothing_P, "time_to_next": nothing_P}
+    drawn_P = torch.rand(len(batch.item_P), generator=draw)
+    no_request_P = drawn_P < config.request_dropout
+    no_gap_P = drawn_P < config.request_dropout * NO_GAP_SHARE
+    batch = batch.hide_requests(no_request_P)
     if "time_to_next" in config.heads.names:
-        batch = batch.hide_gaps(hidden_P)
-    return batch, hidden_P
+        batch = batch.hide_gaps(no_gap_P)
+    return batch, {"request": no_request_P, "time_to_next": no_gap_P}
 
 
 def _item_loss(asked: Asked, problem: Problem, config: RunConfig, draw: torch.Generator) -> Tensor:

@@ -1,8 +1,8 @@
 """What auxiliary heads may be asked of a token beside its item, and what is right.
 
 What is not known of a token is not asked for: "unknown" is no class. A head is asked about the
-token that its position predicts, so an answer that the position reads is none: what belongs to the
-request is asked for only where no request is read.
+token that its position predicts, so what the position reads of it is no question: what belongs to
+the request is asked for where no request is read, the time to the next token where no gap is.
 Legend: R asked positions, C classes of a head.
 """
 

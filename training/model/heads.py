@@ -12,17 +12,20 @@ al., arXiv:2408.05353, sec. 4, which weighs its projections; here they are added
 Legend: R positions, D model width, C classes of one head, X classes of all heads side by side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.config import ModelConfig
-from training.features.heads import NOT_ASKED, answer_of, chosen_heads
+from training.features.heads import NOT_ASKED, Source, answer_of, chosen_heads
 from training.features.items import ItemFeatures
 from training.features.spec import FeatureSpec
 from training.features.tokens import TokenFeatures
+
+Unread = Mapping[Source, Tensor]
+"""bool[R], of "request" and "time_to_next": where nothing that a position reads tells of it."""
 
 
 class Heads(nn.Module):
@@ -63,14 +66,14 @@ class Heads(nn.Module):
         items: ItemFeatures,
         token_R: Tensor,
         item_R: Tensor,
-        is_hidden_R: Tensor,
+        unread: Unread,
     ) -> list[Tensor]:
-        """Return the answers of every head; of the request none where ``is_hidden_R`` is False."""
+        """Return the answers of every head: of what a position may read, where it does not."""
         found = []
         for head in self.chosen:
             answer = answer_of(head, tokens, items, token_R, item_R)
             if head.is_of_request:
-                answer = answer.masked_fill(~is_hidden_R, NOT_ASKED)
+                answer = answer.masked_fill(~unread[head.source], NOT_ASKED)
             found.append(answer)
         return found
 

@@ -93,13 +93,13 @@ def test_flat_heads_add_their_loss_of_each_positions_own_token(make: Callable[..
 
     found = step_loss(network, problem, config)
 
-    # of these two nothing is hidden, so that all positions are asked
+    # nothing that is read tells of these two, so that all positions are asked
     right = network.heads.answers(
         problem.tokens,
         problem.items,
         token_R,
         problem.tokens.item_T[token_R],
-        torch.zeros(len(token_R), dtype=torch.bool),
+        {},
     )
     weight_R = problem.weight_TK[token_R, 0]
     of_heads = network.heads.loss(hidden_RD, right, weight_R)
@@ -122,12 +122,13 @@ def test_heads_learn_beside_the_item(
     def of_heads() -> float:
         with torch.no_grad():
             _, hidden_RD, token_R = item_loss(network, problem, config)
+            every = torch.ones(len(token_R), dtype=torch.bool)
             right = network.heads.answers(
                 problem.tokens,
                 problem.items,
                 token_R,
                 problem.tokens.item_T[token_R],
-                torch.ones(len(token_R), dtype=torch.bool),
+                {"request": every, "time_to_next": every},
             )
             return float(network.heads.loss(hidden_RD, right, problem.weight_TK[token_R, 0]))
 
@@ -140,3 +141,23 @@ def test_heads_learn_beside_the_item(
 
     assert of_heads() < 0.8 * before
     assert of_items() < item_before
+
+
+@pytest.mark.parametrize("names", [("device",), ("device", "time_to_next")])
+def test_positions_are_read_as_in_service_too(
+    make: Callable[..., Any], names: tuple[str, ...]
+) -> None:
+    _, problem, config = make(*names)
+    is_known_P = problem.tokens.gap_T[torch.from_numpy(pack(problem.windows).current_P)] > 0
+
+    batch, unread = read_in_training(problem, pack(problem.windows), config.model, generator(1))
+
+    no_request_P, no_gap_P = batch.request_PC.eq(0).all(dim=1), is_known_P & (batch.gap_P == 0)
+    assert torch.equal(no_request_P, unread["request"])
+    if "time_to_next" in names:
+        assert torch.equal(no_gap_P, is_known_P & unread["time_to_next"])
+        # some gaps are hidden, never with a request that tells the hour
+        assert 0.2 < no_gap_P.sum() / is_known_P.sum() < 0.3
+        assert not (no_gap_P & ~no_request_P).any()
+    else:
+        assert not no_gap_P.any()

@@ -23,6 +23,7 @@ from training.config import HeadsConfig
 from training.contracts import Histories
 from training.features.heads import NOT_ASKED
 from training.features.tokens import build_token_features
+from training.model.heads import Unread
 from training.objective import read_in_training
 from training.packing import newest_windows, pack
 from training.problem import Problem
@@ -102,26 +103,30 @@ def test_a_head_reads_no_answer_that_it_is_asked_for(
         target = np.repeat(histories.offsets[:-1] + draw.integers(0, lengths), lengths)
         is_target = torch.from_numpy(np.arange(histories.num_tokens) == target)
 
-        said, right, is_hidden = _said(scorer, histories)
-        # outcomes of the target, and its request with them
-        other, others_right, _ = _said(scorer, _moved(_changed(histories, target, draw), target))
+        said, right, unread = _said(scorer, histories)
 
-        for head, before, after, answer, another in zip(
-            scorer.network.heads.chosen, said, other, right, others_right, strict=True
-        ):
-            unread = is_target & is_hidden
-            assert torch.equal(before[unread], after[unread])
-            assert (answer[unread] != another[unread]).any()
-            if head.is_of_request:
-                assert (answer[~is_hidden] == NOT_ASKED).all()
-                assert (before[is_target & ~is_hidden] != after[is_target & ~is_hidden]).any()
+        for source, later_us in (("request", 0), ("time_to_next", 50_000_000_000)):
+            # outcomes of the target, its request with them, and when it comes
+            changed = _moved(_changed(histories, target, draw), target, later_us)
+            other, others_right, _ = _said(scorer, changed)
+            is_blind = is_target & unread[source]
+            for head, before, after, answer, another in zip(
+                scorer.network.heads.chosen, said, other, right, others_right, strict=True
+            ):
+                assert torch.equal(before[is_blind], after[is_blind])
+                if head.source == source:
+                    is_asked = unread[source]
+                    assert (answer[~is_asked] == NOT_ASKED).all()
+                    assert (before[is_target & ~is_asked] != after[is_target & ~is_asked]).any()
+                if head.source == source or not head.is_of_request:
+                    assert (answer[is_blind] != another[is_blind]).any()
 
     law()
 
 
 @torch.no_grad()
-def _said(scorer: Any, histories: Histories) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Return what each head says in training of every token, what is right, and what is hidden."""
+def _said(scorer: Any, histories: Histories) -> tuple[list[Tensor], list[Tensor], Unread]:
+    """Return what each head says in training of every token, what is right, and what is unread."""
     tokens = build_token_features(histories, scorer.spec, scorer.items, as_of=AS_OF)
     packed = pack(newest_windows(tokens.offsets, max_len=16))
     num_tokens = histories.num_tokens
@@ -133,28 +138,27 @@ def _said(scorer: Any, histories: Histories) -> tuple[list[Tensor], list[Tensor]
         weight_TK=torch.ones(num_tokens, 1),
     )
     network = scorer.network
-    batch, is_hidden_P = read_in_training(problem, packed, network.config, generator(1))
+    batch, unread_P = read_in_training(problem, packed, network.config, generator(1))
     encoding_MD, _ = network.items(scorer.items)
     # positions in the order of the tokens: every one of them has one
     place_T = torch.from_numpy(np.argsort(packed.current_P))
     said = network.heads(network.hidden(encoding_MD, batch)[place_T])
     every = torch.arange(num_tokens)
-    right = network.heads.answers(
-        tokens, scorer.items, every, tokens.item_T[:-1], is_hidden_P[place_T]
-    )
-    return said, right, is_hidden_P[place_T]
+    unread = {source: mask_P[place_T] for source, mask_P in unread_P.items()}
+    right = network.heads.answers(tokens, scorer.items, every, tokens.item_T[:-1], unread)
+    return said, right, unread
 
 
-def _moved(histories: Histories, target: np.ndarray) -> Histories:
-    """Change the requests of the targets too: another device, and later, as all that follows."""
+def _moved(histories: Histories, target: np.ndarray, later_us: int) -> Histories:
+    """Change the devices of the targets too, and move them and all that follows."""
     position = np.arange(histories.num_tokens)
     values, device = histories.request_categories["device"]
-    later_us = np.where(position >= target, 50_000_000_000, 0)
+    moved_us = np.where(position >= target, later_us, 0)
     device = np.where(position == target, (device + 1) % len(values), device)
     return replace(
         histories,
-        first_at=histories.first_at + later_us,
-        last_at=histories.last_at + later_us,
+        first_at=histories.first_at + moved_us,
+        last_at=histories.last_at + moved_us,
         request_categories={"device": (values, device)},
     )
 
