@@ -78,12 +78,16 @@ class Heads(nn.Module):
         return found
 
     def loss(self, hidden_RD: Tensor, right: Sequence[Tensor], weight_R: Tensor) -> Tensor:
-        """Return the weighted sum of minus the log-likelihood of what is right, of all heads."""
+        """Return the weighted sum of minus the log-likelihood of what is right, of all heads.
+
+        Of a set it is the mean over its classes. Their sum is the larger the more classes there
+        are, and drowns the item: 24 genres kept a small model from learning more than popularity.
+        """
         total = hidden_RD.new_zeros(())
         for head, logit_RC, answer in zip(self.chosen, self(hidden_RD), right, strict=True):
             if head.is_set:
                 of_class_RC = F.binary_cross_entropy_with_logits(logit_RC, answer, reduction="none")
-                loss_R = of_class_RC.sum(dim=1) * (answer > 0).any(dim=1)
+                loss_R = of_class_RC.mean(dim=1) * (answer > 0).any(dim=1)
             else:
                 loss_R = F.cross_entropy(logit_RC, answer, ignore_index=NOT_ASKED, reduction="none")
             total = total + (loss_R * weight_R).sum()

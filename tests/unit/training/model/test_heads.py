@@ -119,9 +119,9 @@ def test_the_loss_is_minus_the_log_likelihood_of_what_is_right(
 
     loss = heads.loss(torch.randn(3, 16), right, torch.tensor([1.0, 2.0, 0.5]))
 
-    first = -math.log(1 / 2 * 3 / 4 * 3 / 4) - math.log(4 / 5)
+    first = -math.log(1 / 2 * 3 / 4 * 3 / 4) / 3 - math.log(4 / 5)
     second = -math.log(1 / 5)
-    third = -math.log(1 / 2 * 1 / 4 * 3 / 4)
+    third = -math.log(1 / 2 * 1 / 4 * 3 / 4) / 3
     assert float(loss.detach()) == pytest.approx(first + 2 * second + 0.5 * third, rel=1e-5)
 
 
