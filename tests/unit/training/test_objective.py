@@ -18,6 +18,7 @@ from training.objective import loss_of, read_in_training
 from training.packing import newest_windows, pack
 from training.problem import Problem, age_weights, ask
 from training.recipes import tiny
+from training.setting import Setting
 from training.shards import generator
 from training.tokens.targets import is_target
 
@@ -137,7 +138,14 @@ def test_heads_learn_beside_the_item(
 
     before, item_before = of_heads(), of_items()
     with deterministic(1):
-        train(network, problem, config, optim=config.optim, num_epochs=4, tracker=tracker)
+        train(
+            network,
+            problem,
+            config,
+            optim=config.optim,
+            num_epochs=4,
+            setting=Setting(tracker=tracker),
+        )
 
     assert of_heads() < 0.8 * before
     assert of_items() < item_before
