@@ -1,6 +1,7 @@
 """What a training run is, whole: every number that changes its result is here."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -34,6 +35,32 @@ _CHOICES = {
 
 def _share(name: str, value: float) -> None:
     _require(holds=0.0 <= value < 1.0, rule=f"{name}: want a share in [0, 1), got {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadsConfig:
+    """What a model says of the next token beside its item."""
+
+    names: tuple[str, ...] = ()
+    """Of ``action``, ``duration``, ``time_to_next``, ``genres``, the catalogue's categories and the
+    request's, as far as the log has them; none by default."""
+
+    weight: float = 0.1
+    """What the loss of a head counts, where the item's own counts one."""
+
+    hierarchical: bool = False
+    """Whether the item is scored with what the heads say, or beside it."""
+
+    def __post_init__(self) -> None:
+        """Refuse heads that repeat and weights below zero."""
+        object.__setattr__(self, "names", tuple(self.names))  # JSON has lists
+        repeats = sorted({name for name in self.names if self.names.count(name) > 1})
+        _require(holds=not repeats, rule=f"names: heads repeat: {repeats}")
+        _require(holds=self.weight >= 0, rule=f"want at least 0: {self.weight=}")
+        _require(
+            holds=bool(self.names) or not self.hierarchical,
+            rule=f"there is no head to say anything: {self.hierarchical=}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +168,9 @@ class ModelConfig:
     tied_output: bool = False
     """Whether hidden states meet the items' encodings themselves, without a projection."""
 
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    """What is predicted beside the item."""
+
     def __post_init__(self) -> None:
         """Refuse shapes that do not fit together."""
         object.__setattr__(self, "relative_bias", tuple(self.relative_bias))  # JSON has lists
@@ -185,6 +215,10 @@ class ModelConfig:
             rule=f"no bias by time reads the request's: {self.request_time_known=}",
         )
         _require(
+            holds=not self.request_time_known or "time_to_next" not in self.heads.names,
+            rule=f"the head time_to_next could read its answer: {self.request_time_known=}",
+        )
+        _require(
             holds=not self.tied_output or self.score_dim == self.model_dim,
             rule=f"a tied output has the model's width: {self.score_dim=} {self.model_dim=}",
         )
@@ -198,6 +232,30 @@ class ModelConfig:
     def published_dim(self) -> int:
         """Width of the vectors whose inner product is the logit."""
         return self.score_dim + self.item_bias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UtilityConfig:
+    """What a target is worth by what the user did with it; the mean over all targets is one.
+
+    The two factors multiply.
+    """
+
+    actions: tuple[tuple[str, float], ...] = ()
+    """Actions and their factors: a token has the largest of those that it holds, or 1. Pairs, since
+    a tracker takes no name that a log may give."""
+
+    log_minutes: float = 0.0
+    """A token of so many minutes counts 1 + this * log(1 + minutes)."""
+
+    def __post_init__(self) -> None:
+        """Refuse to reward a model for being wrong."""
+        pairs = tuple((name, factor) for name, factor in self.actions)
+        object.__setattr__(self, "actions", pairs)  # JSON has lists
+        below = [pair for pair in pairs if pair[1] < 0]
+        _require(holds=not below, rule=f"actions: want factors of at least 0, got {below}")
+        _require(holds=len(dict(pairs)) == len(pairs), rule=f"actions: one repeats in {pairs}")
+        _require(holds=self.log_minutes >= 0, rule=f"want at least 0: {self.log_minutes=}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +283,9 @@ class TargetConfig:
 
     prefix_weight: float = 0.25
     """Weight of a target of which only the order is known."""
+
+    utility: UtilityConfig = field(default_factory=UtilityConfig)
+    """What a target is worth beside its age; all alike by default."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that leave no target."""
@@ -473,9 +534,9 @@ class RunConfig:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunConfig":
         """Read what ``to_json`` returned; raises ConfigError, naming what it does not know."""
-        parts = {
-            "model": ModelConfig,
-            "targets": TargetConfig,
+        parts: dict[str, Callable[..., Any]] = {
+            "model": _model_of,
+            "targets": _targets_of,
             "loss": LossConfig,
             "optim": OptimConfig,
             "fine_tune_optim": OptimConfig,
@@ -490,3 +551,11 @@ class RunConfig:
         except (TypeError, KeyError) as error:
             text = json.dumps(value, sort_keys=True)
             raise ConfigError(f"run config: {error} in {text}") from error
+
+
+def _model_of(*, heads: dict[str, Any] | None = None, **fields: Any) -> ModelConfig:
+    return ModelConfig(heads=HeadsConfig(**heads or {}), **fields)
+
+
+def _targets_of(*, utility: dict[str, Any] | None = None, **fields: Any) -> TargetConfig:
+    return TargetConfig(utility=UtilityConfig(**utility or {}), **fields)

@@ -28,7 +28,7 @@ from training.loop import deterministic, train
 from training.model.growth import grow
 from training.packing import newest_windows
 from training.pretrain import write_trained
-from training.problem import Problem, ask
+from training.problem import Problem, ask, worth
 from training.processes import ALONE, Processes
 from training.setting import Setting, checkpoints_of
 from training.tokens.targets import is_target, starts_on
@@ -70,7 +70,8 @@ def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
     tokens = build_token_features(histories, model.spec, items, as_of=as_of)
     may_ask = is_target(histories, schema)
     chosen, users, ends = choose_targets(histories, may_ask, day=day, config=config)
-    weights = chosen.astype(np.float32)
+    utility = config.targets.utility
+    weights = worth(chosen.astype(np.float32), histories, schema, utility)
     target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
     max_len = config.model.max_seq_len
     windows = newest_windows(tokens.offsets, max_len=max_len, users=users, ends=ends)

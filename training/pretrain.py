@@ -22,7 +22,7 @@ from training.fingerprint import fingerprint
 from training.loop import Trained, deterministic, train
 from training.model.recommender import Recommender
 from training.packing import newest_windows
-from training.problem import Problem, age_weights, ask, log_popularity
+from training.problem import Problem, age_weights, ask, log_popularity, worth
 from training.processes import ALONE, Processes
 from training.setting import Setting, checkpoints_of
 from training.stopping import keep_back, newest_targets
@@ -60,6 +60,7 @@ def pretrain(
         kept_back = keep_back(items, tokens, kept, max_len=config.model.max_seq_len)
         may_ask = may_ask & ~np.isin(np.arange(histories.num_tokens), kept)
     weights *= may_ask
+    weights = worth(weights, histories, schema, config.targets.utility)
     target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
     problem = Problem(
         items=items,

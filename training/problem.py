@@ -21,12 +21,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.config import TargetConfig, WindowChoice
+from training.config import TargetConfig, UtilityConfig, WindowChoice
 from training.contracts import UNKNOWN_INSTANT, Histories, Int64
+from training.errors import ConfigError
 from training.features.instants import HOUR_US
 from training.features.items import ItemFeatures
 from training.features.tokens import TokenFeatures
 from training.packing import Windows, pack, slid_windows
+from training.schema import EventSchema
 from training.stopping import KeptBack
 from training.tokens.targets import microseconds
 
@@ -87,6 +89,31 @@ def age_weights(histories: Histories, config: TargetConfig, *, as_of: datetime) 
     age_days = (microseconds(as_of) - first_at) / _DAY_US
     weights = np.where(is_timed, 0.5 ** (age_days / config.half_life_days), config.prefix_weight)
     return weights.astype(np.float32)
+
+
+def worth(
+    weights: Float32, histories: Histories, schema: EventSchema, config: UtilityConfig
+) -> Float32:
+    """Return ``weights`` times what each target is worth, in the mean over the targets one.
+
+    Targets are where ``weights`` is above 0. Raises ConfigError where tokens count no such action.
+    """
+    if config == UtilityConfig():
+        return weights
+    names = [name for name, _ in config.actions]
+    unknown = sorted(set(names) - set(schema.token_actions))
+    if unknown:
+        raise ConfigError(f"utility: want some of {schema.token_actions}, got {unknown[0]!r}")
+    factor = 1.0 + config.log_minutes * np.log1p(histories.duration_ms / 60_000.0)
+    if names:
+        columns = [schema.token_actions.index(name) for name in names]
+        holds = histories.action_counts[:, columns] > 0
+        largest = np.where(holds, [of_action for _, of_action in config.actions], 0.0).max(axis=1)
+        factor *= np.where(holds.any(axis=1), largest, 1.0)
+    is_target = weights > 0
+    mean = factor[is_target].sum() / max(1, is_target.sum())
+    # where no target is worth anything, none is left to be asked for
+    return (weights * factor / (mean or 1.0)).astype(np.float32)
 
 
 def ask(

@@ -1,4 +1,4 @@
-"""Logs with instants, whole or as they were before a day: of a workspace, or of published files."""
+"""Logs with instants, whole or as they were before a day: a workspace's, a published one, any."""
 
 import tempfile
 from collections.abc import Callable
@@ -87,25 +87,36 @@ def workspace_log(folder: Path) -> DatedLog:
 
 def published_log(source: str, folder: Path) -> DatedLog:
     """Return the log of KuaiRand-Pure or MovieTweetings files, read once and cut in memory."""
-    opened = _open(source, folder)
+    return source_log(source, _open(source, folder))
+
+
+def source_log(name: str, opened: EventSource) -> DatedLog:
+    """Return the log of a source, read once and cut in memory."""
     log, schema = _histories(opened)
 
     def described(day: date, until: date) -> Catalogue:
-        with tempfile.TemporaryDirectory() as name:
-            write_catalogue(opened, start_of(until), Path(name))
-            return read_catalogue(Path(name), as_of=start_of(day))
+        with tempfile.TemporaryDirectory() as folder:
+            write_catalogue(opened, start_of(until), Path(folder))
+            return read_catalogue(Path(folder), as_of=start_of(day))
 
     def before(day: date) -> MemoryLog:
         as_of = start_of(day)
         is_prefix = log.last_at == UNKNOWN_INSTANT
         return MemoryLog(
-            log=kept(log, is_prefix | (log.last_at < microseconds(as_of))),
+            log=_of_its_own_items(kept(log, is_prefix | (log.last_at < microseconds(as_of)))),
             films=described(day, day),
             event_schema=schema,
             as_of=as_of,
         )
 
-    return DatedLog(name=source, last_day=opened.last_day, before=before, described=described)
+    return DatedLog(name=name, last_day=opened.last_day, before=before, described=described)
+
+
+def _of_its_own_items(log: Histories) -> Histories:
+    # an item that is yet to launch is in no catalogue of the day
+    codes, own_code = np.unique(log.item_code, return_inverse=True)
+    items = tuple(log.items[code] for code in codes)
+    return replace(log, items=items, item_code=own_code.astype(np.int32))
 
 
 def _open(source: str, folder: Path) -> EventSource:

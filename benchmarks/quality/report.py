@@ -87,6 +87,18 @@ def report(asked: Asked, found: Sequence[Answered]) -> Iterator[str]:
     yield from _slice_table(asked, compared, list(means))
 
 
+def gains(asked: Asked, found: Sequence[Answered], *, over: str) -> Iterator[str]:
+    """Return the lines of tables of quality, and of what each system gains over one of them."""
+    named = by_name(found)
+    means = {name: np.mean([one.metrics for one in own], axis=0) for name, own in named.items()}
+    pairs = [(name, over) for name in means if name != over]
+    whole = estimated(asked, differences(means, pairs))
+    yield f"{whole.num_questions:,} questions of {whole.num_users:,} users\n"
+    yield from _quality_table(named, whole, over)
+    yield ""
+    yield from _difference_table(pairs, whole)
+
+
 def _quality_table(
     named: Mapping[str, Sequence[Answered]], whole: Slice, best: str
 ) -> Iterator[str]:

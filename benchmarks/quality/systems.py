@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.artifact import Model, load_model
+from training.config import RunConfig
 from training.data import TrainingData
 from training.evaluation.asked import Asked, Sequences
 from training.evaluation.baselines.als import AlsConfig, als
@@ -131,16 +132,22 @@ def trained(
     recipe: str, seed: int, data: TrainingData, score: Callable[[Model, Asked], Score]
 ) -> System:
     """Return a recipe's model, trained on ``data`` alone; ``score`` says how it is asked."""
-    config = replace(load_recipe(recipe), seed=seed)
+    return trained_as(recipe, replace(load_recipe(recipe), seed=seed), data, score)
+
+
+def trained_as(
+    name: str, config: RunConfig, data: TrainingData, score: Callable[[Model, Asked], Score]
+) -> System:
+    """Return the model of a config that is no recipe."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         pretrain(data, config, Path(folder), LoggingTracker())
         training_s = time.perf_counter() - started
         model = load_model(Path(folder))
     return System(
-        name=recipe,
+        name=name,
         fitted=Fitted(score=lambda asked: score(model, asked)),
         configuration=config.to_json(),
-        seed=seed,
+        seed=config.seed,
         training_s=training_s,
     )

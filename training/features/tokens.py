@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.contracts import UNKNOWN_INSTANT, Histories, Int32, Int64
+from training.contracts import UNKNOWN_INSTANT, Float64, Histories, Int32, Int64
 from training.features.items import ItemFeatures
 from training.features.requests import request_codes, request_numbers
 from training.features.spec import FeatureSpec
@@ -25,6 +25,8 @@ from training.tokens.targets import microseconds
 
 NUM_GAP_CODES = 1 + 24
 """Unknown, then powers of two of seconds: the last one holds everything above 97 days."""
+NUM_DURATION_CODES = 1 + 16
+"""Likewise: the last one holds everything above 9 hours."""
 
 NUM_OUTCOME_NUMBERS = 4
 """Beside the actions: is the time known, log duration, completed share, log events."""
@@ -44,6 +46,8 @@ class TokenFeatures:
     """float32[T+U, N]: what ``requests.request_numbers`` gives, 0 = unknown."""
     gap_T: Tensor
     """int32[T+U]: code of the time since the previous token, 0 = unknown."""
+    duration_T: Tensor
+    """int32[T]: code of the token's own duration, 0 = unknown; what heads are asked for."""
     known_at_T: Tensor
     """float64[T+1]: end of the token, seconds since 1970 UTC, NaN = unknown."""
     asked_at_T: Tensor
@@ -70,6 +74,7 @@ def build_token_features(
         request_TC=_with_unknown_rows(torch.from_numpy(request_TC), num_users),
         request_TN=_with_unknown_rows(torch.from_numpy(request_TN), num_users),
         gap_T=torch.from_numpy(_gap_codes(histories, as_of=as_of)),
+        duration_T=torch.from_numpy(_duration_codes(histories)),
         known_at_T=_seconds(np.append(histories.last_at, UNKNOWN_INSTANT)),
         asked_at_T=_seconds(np.append(histories.first_at, np.full(num_users, microseconds(as_of)))),
         offsets=histories.offsets,
@@ -112,5 +117,17 @@ def _gap_codes(histories: Histories, *, as_of: datetime) -> Int32:
     now = np.concatenate([histories.first_at, np.full(histories.num_users, microseconds(as_of))])
     is_known = (before != UNKNOWN_INSTANT) & (now != UNKNOWN_INSTANT)
     gap_s = np.where(is_known, np.maximum(now - np.where(is_known, before, 0), 0), 0) / 1e6
-    codes = 1 + np.minimum(np.log2(gap_s + 1.0).astype(np.int32), NUM_GAP_CODES - 2)
+    return np.where(is_known, _log_codes(gap_s, NUM_GAP_CODES), 0).astype(np.int32)
+
+
+def _duration_codes(histories: Histories) -> Int32:
+    # zero is what the durations of a token sum to that has none
+    is_known = histories.duration_ms > 0
+    codes = _log_codes(histories.duration_ms / 1000.0, NUM_DURATION_CODES)
     return np.where(is_known, codes, 0).astype(np.int32)
+
+
+def _log_codes(seconds: Float64, num_codes: int) -> Int32:
+    """Return 1 and up: powers of two, the last one without end."""
+    codes: Int32 = 1 + np.minimum(np.log2(seconds + 1.0).astype(np.int32), num_codes - 2)
+    return codes

@@ -37,6 +37,10 @@ class Batch:
             self, request_PC=self.request_PC * kept_P1, request_PN=self.request_PN * kept_P1
         )
 
+    def hide_gaps(self, hidden_P: Tensor) -> "Batch":
+        """Return the batch with the time since the token before unknown at some positions."""
+        return replace(self, gap_P=self.gap_P * ~hidden_P)
+
 
 def gather_batch(tokens: TokenFeatures, packed: Packed, layout: Layout | None = None) -> Batch:
     """Return the batch of packed windows."""

@@ -3,6 +3,7 @@
     user vector = [ W h, 1 ]        item vector = [ P e, bias ]        logit = user . item
 
 A tied output has no W and no P: the hidden state meets the very vectors that the input reads.
+What hierarchical heads say is part of the user vector, so whoever makes one has it.
 Legend: P positions, M items, R chosen positions, D model width, S score width.
 """
 
@@ -14,6 +15,7 @@ from training.features.spec import FeatureSpec
 from training.model.attention import Mix
 from training.model.backbone import Backbone
 from training.model.batch import Batch
+from training.model.heads import Heads
 from training.model.inputs import InputEmbedding
 from training.model.items import ItemEncoder
 from training.model.user_state import NewestStates, newest_of
@@ -37,6 +39,8 @@ class Recommender(nn.Module):
         self.pool = NewestStates(config) if config.user_state != "last" else None
         self.has_bias = config.item_bias
         self.user_out, self.item_out = _out(config), _out(config)
+        # last: what is drawn for them changes no other weight
+        self.heads = Heads(config, spec) if config.heads.names else None
 
     def hidden(
         self, encoding_MD: Tensor, batch: Batch, draw: torch.Generator | None = None
@@ -84,6 +88,8 @@ class Recommender(nn.Module):
 
     def user_vectors(self, hidden_RD: Tensor) -> Tensor:
         """Return ``[R, S + 1]``, or ``[R, S]`` of a model without biases."""
+        if self.heads is not None:
+            hidden_RD = self.heads.informed(hidden_RD)
         projected_RS: Tensor = self.user_out(hidden_RD)
         if not self.has_bias:
             return projected_RS

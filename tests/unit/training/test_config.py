@@ -4,14 +4,26 @@ from typing import Any
 
 import pytest
 
-from training.config import ModelConfig, OptimConfig, ReplayConfig, RunConfig, TargetConfig
+from training.config import (
+    HeadsConfig,
+    ModelConfig,
+    OptimConfig,
+    ReplayConfig,
+    RunConfig,
+    TargetConfig,
+    UtilityConfig,
+)
 from training.errors import ConfigError
 from training.recipes import demo
 
 
 def test_json_gives_the_config_back() -> None:
-    shape = ModelConfig(relative_bias=("position", "time"))
-    config = replace(demo(), model=shape)
+    shape = ModelConfig(
+        relative_bias=("position", "time"),
+        heads=HeadsConfig(names=("action", "genres"), hierarchical=True),
+    )
+    utility = UtilityConfig(actions=(("play", 2.0),), log_minutes=0.5)
+    config = replace(demo(), model=shape, targets=TargetConfig(utility=utility))
 
     assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
@@ -30,7 +42,9 @@ def test_a_config_of_the_first_release_opens() -> None:
         "request_facets",
         "request_numbers",
         "request_calendar",
+        "heads",
     }
+    del value["targets"]["utility"]
     value["model"] = {name: of for name, of in value["model"].items() if name not in later}
     for name in ("windows", "new_items"):
         del value[name]
@@ -64,9 +78,23 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (ModelConfig, {"item_gate": "age_and_count", "item_metadata": False}),
         (ModelConfig, {"request_numbers": "binned"}),
         (ModelConfig, {"request_calendar": True, "input_facets": False}),
+        (
+            ModelConfig,
+            {
+                "request_time_known": True,
+                "heads": HeadsConfig(names=("time_to_next",)),
+                "relative_bias": ("position", "time"),
+            },
+        ),
+        (HeadsConfig, {"names": ("action", "action")}),
+        (HeadsConfig, {"weight": -0.1}),
+        (HeadsConfig, {"hierarchical": True}),
         (TargetConfig, {"num_targets": 0}),
         (TargetConfig, {"decay": 0.0}),
         (TargetConfig, {"half_life_days": 0.0}),
+        (UtilityConfig, {"actions": (("play", 1.0), ("skip", -0.5))}),
+        (UtilityConfig, {"actions": (("play", 1.0), ("play", 2.0))}),
+        (UtilityConfig, {"log_minutes": -1.0}),
         (OptimConfig, {"learning_rate": 0.0}),
         (OptimConfig, {"warmup_share": -0.1}),
         (ReplayConfig, {"older_share": -1.0}),
@@ -86,7 +114,10 @@ def test_the_published_vector_has_one_dimension_more_than_the_scores() -> None:
     assert replace(ModelConfig(), score_dim=31).published_dim == 32
 
 
-@pytest.mark.parametrize("part", [ModelConfig, TargetConfig, OptimConfig, ReplayConfig, RunConfig])
+@pytest.mark.parametrize(
+    "part",
+    [HeadsConfig, ModelConfig, UtilityConfig, TargetConfig, OptimConfig, ReplayConfig, RunConfig],
+)
 def test_a_config_cannot_be_changed(part: type) -> None:
     config = part()
     with pytest.raises(AttributeError):

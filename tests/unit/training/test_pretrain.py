@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from lake.digests import digest_files
-from training.artifact import load_model
+from training.artifact import load_model, weights_digest
 from training.checkpoint import Checkpoints
-from training.config import GuardConfig
-from training.errors import NoDataError
+from training.config import GuardConfig, TargetConfig, UtilityConfig
+from training.errors import ConfigError, NoDataError
+from training.fine_tune import fine_tune
 from training.pretrain import pretrain
 from training.recipes import tiny
 from training.state import State
@@ -127,3 +128,29 @@ def test_windows_that_slide_give_other_weights(
         digests.add(digest_files(tmp_path / choice)["model.safetensors"])
 
     assert len(digests) == 2
+
+
+def test_what_targets_are_worth_changes_what_is_learned(
+    trained: Path, small_lake: Any, tmp_path: Path, tracker: Any
+) -> None:
+    base, tuned, plainly_tuned = (tmp_path / name for name in ("base", "tuned", "plainly"))
+    for folder in (base, tuned, plainly_tuned):
+        folder.mkdir()
+    config = replace(tiny(), targets=TargetConfig(utility=UtilityConfig(log_minutes=1.0)))
+    day, after = small_lake.days[4], small_lake.data(small_lake.days[4])
+
+    pretrain(small_lake.data(small_lake.days[3]), config, base, tracker)
+    fine_tune(trained, after, config, tuned, tracker, day=day)
+    fine_tune(trained, after, tiny(), plainly_tuned, tracker, day=day)
+
+    assert weights_digest(base) != weights_digest(trained)
+    assert weights_digest(tuned) != weights_digest(plainly_tuned)
+
+
+def test_an_action_that_the_log_has_not_is_refused(
+    small_lake: Any, tmp_path: Path, tracker: Any
+) -> None:
+    config = replace(tiny(), targets=TargetConfig(utility=UtilityConfig(actions=(("buy", 2.0),))))
+
+    with pytest.raises(ConfigError, match=r"utility: .* got 'buy'"):
+        pretrain(small_lake.data(small_lake.days[3]), config, tmp_path, tracker)

@@ -46,6 +46,8 @@ def test_what_is_learned_ends_before_the_day(log: DatedLog) -> None:
     assert log.last_day == FIRST + timedelta(days=NUM_DAYS - 1)
     assert learned.histories().last_at.max() < microseconds(start_of(day))
     assert f"m{NEW_FILM}" not in learned.vocabulary().item_ids
+    # of a catalogue of that day it has no description
+    assert f"m{NEW_FILM}" not in learned.histories().items
     assert f"m{NEW_FILM}" in log.before(day + timedelta(days=1)).vocabulary().item_ids
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.config import ModelConfig
+from training.config import HeadsConfig, ModelConfig
 from training.contracts import Histories
 from training.features.catalogue import Catalogue
 from training.features.items import ItemFeatures, build_item_features
@@ -32,6 +32,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "attention": {"user_state": "attention", "user_state_newest": 5, "layer_mix": True},
     "counted": {"item_gate": "age_and_count"},
     "time": {"relative_bias": ("position", "time")},
+    "heads": {"heads": HeadsConfig(names=("action", "genres", "device"), hierarchical=True)},
     "request time": {"relative_bias": ("position", "time"), "request_time_known": True},
     "facets": {"request_facets": "all", "request_numbers": "coded", "request_calendar": True},
     "waves": {"request_facets": "all", "request_numbers": "periodic"},

@@ -150,6 +150,8 @@ def test_the_inner_product_of_published_vectors_is_the_logit(
     hidden_TD = scorer.hidden_of_tokens(histories)
     with torch.no_grad():
         encoding_MD, bias_M = network.items(scorer.items)
+        if network.heads is not None:
+            hidden_TD = network.heads.informed(hidden_TD)
         logit_TM: Tensor = network.user_out(hidden_TD) @ network.item_out(encoding_MD).T + bias_M
 
     torch.testing.assert_close(scorer.scores_of_tokens(histories), logit_TM)

@@ -9,7 +9,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+from tests.unit.training.model.conftest import AS_OF, CONFIG
 from tests.unit.training.tokens.generated_logs import (
     NUM_CASES,
     SCHEMA,
@@ -17,7 +19,15 @@ from tests.unit.training.tokens.generated_logs import (
     events_of,
     histories_of,
 )
+from training.config import HeadsConfig
 from training.contracts import Histories
+from training.features.heads import NOT_ASKED
+from training.features.tokens import build_token_features
+from training.model.heads import Unread
+from training.objective import read_in_training
+from training.packing import newest_windows, pack
+from training.problem import Problem
+from training.shards import generator
 from training.tokens.config import TokenizerConfig
 from training.tokens.merge import merge
 
@@ -66,6 +76,91 @@ def test_outcomes_of_a_token_and_all_that_follows_change_no_score_up_to_it(
         assert moved[later].mean() > 0.9
 
     law()
+
+
+@pytest.mark.parametrize("num_cases", NUM_CASES)
+def test_a_head_reads_no_answer_that_it_is_asked_for(
+    num_cases: int, make_scorer: Callable[..., Any]
+) -> None:
+    some = _histories(LogShape(seed=0, num_events=10_000, num_users=1500, num_items=40, num_days=4,
+                               stay=0.5, tie=0.1))  # fmt: skip
+    names = ("action", "duration", "time_to_next", "genres", "device")
+    config = replace(CONFIG, heads=HeadsConfig(names=names), relative_bias=("position", "time"))
+    scorer = make_scorer(some, SCHEMA, ITEMS, config)
+
+    @settings(
+        max_examples=num_cases,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(shape=SHAPES)
+    def law(shape: LogShape) -> None:
+        histories = _histories(shape)
+        lengths = np.diff(histories.offsets)
+        draw = np.random.default_rng(shape.seed)
+        target = np.repeat(histories.offsets[:-1] + draw.integers(0, lengths), lengths)
+        is_target = torch.from_numpy(np.arange(histories.num_tokens) == target)
+
+        said, right, unread = _said(scorer, histories)
+
+        for source, later_us in (("request", 0), ("time_to_next", 50_000_000_000)):
+            # outcomes of the target, its request with them, and when it comes
+            changed = _moved(_changed(histories, target, draw), target, later_us)
+            other, others_right, _ = _said(scorer, changed)
+            is_blind = is_target & unread[source]
+            for head, before, after, answer, another in zip(
+                scorer.network.heads.chosen, said, other, right, others_right, strict=True
+            ):
+                assert torch.equal(before[is_blind], after[is_blind])
+                if head.source == source:
+                    is_asked = unread[source]
+                    assert (answer[~is_asked] == NOT_ASKED).all()
+                    assert (before[is_target & ~is_asked] != after[is_target & ~is_asked]).any()
+                if head.source == source or not head.is_of_request:
+                    assert (answer[is_blind] != another[is_blind]).any()
+
+    law()
+
+
+@torch.no_grad()
+def _said(scorer: Any, histories: Histories) -> tuple[list[Tensor], list[Tensor], Unread]:
+    """Return what each head says in training of every token, what is right, and what is unread."""
+    tokens = build_token_features(histories, scorer.spec, scorer.items, as_of=AS_OF)
+    packed = pack(newest_windows(tokens.offsets, max_len=16))
+    num_tokens = histories.num_tokens
+    problem = Problem(
+        items=scorer.items,
+        tokens=tokens,
+        windows=newest_windows(tokens.offsets, max_len=16),
+        target_TK=tokens.item_T[:-1, None],
+        weight_TK=torch.ones(num_tokens, 1),
+    )
+    network = scorer.network
+    batch, unread_P = read_in_training(problem, packed, network.config, generator(1))
+    encoding_MD, _ = network.items(scorer.items)
+    # positions in the order of the tokens: every one of them has one
+    place_T = torch.from_numpy(np.argsort(packed.current_P))
+    said = network.heads(network.hidden(encoding_MD, batch)[place_T])
+    every = torch.arange(num_tokens)
+    unread = {source: mask_P[place_T] for source, mask_P in unread_P.items()}
+    right = network.heads.answers(tokens, scorer.items, every, tokens.item_T[:-1], unread)
+    return said, right, unread
+
+
+def _moved(histories: Histories, target: np.ndarray, later_us: int) -> Histories:
+    """Change the devices of the targets too, and move them and all that follows."""
+    position = np.arange(histories.num_tokens)
+    values, device = histories.request_categories["device"]
+    moved_us = np.where(position >= target, later_us, 0)
+    device = np.where(position == target, (device + 1) % len(values), device)
+    return replace(
+        histories,
+        first_at=histories.first_at + moved_us,
+        last_at=histories.last_at + moved_us,
+        request_categories={"device": (values, device)},
+    )
 
 
 def _histories(shape: LogShape) -> Histories:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.artifact import load_model
-from training.config import RunConfig
+from training.config import HeadsConfig, RunConfig
 from training.fine_tune import fine_tune
 from training.inference import item_features, user_vectors
 from training.pretrain import pretrain
@@ -23,6 +23,7 @@ def everything(request: pytest.FixtureRequest) -> RunConfig:
         num_layers=2,
         relative_bias=("position", "time"),
         request_time_known=True,
+        heads=HeadsConfig(names=("action", "duration", "genres", "device"), hierarchical=True),
         attention_window=6,
         attention_global=2,
         user_state="attention",
@@ -60,7 +61,7 @@ def test_it_is_trained_saved_tuned_and_served(
         "inputs.waves.bias_ND",
     ):
         assert model.network.get_parameter(name).abs().max() > 0
-    for name in ("backbone.layer_mix", "pool.by_age"):
+    for name in ("backbone.layer_mix", "pool.by_age", "heads.told.weight"):
         assert base.network.get_parameter(name).abs().max() > 0
     assert base.network.items.log_count.max() > 0
     histories = after.histories()
@@ -69,3 +70,6 @@ def test_it_is_trained_saved_tuned_and_served(
     vectors = user_vectors(model, items, histories, users=users, as_of=model.as_of)
     assert np.isfinite(vectors).all()
     assert len(np.unique(vectors, axis=0)) > 15
+    model.network.heads.told.weight.data.zero_()
+    untold = user_vectors(model, items, histories, users=users, as_of=model.as_of)
+    assert (vectors != untold).any(axis=1).all()

@@ -1,0 +1,123 @@
+r"""What each head and each weight of targets changes in one recipe, on days before the last ones.
+
+    python -m benchmarks.quality.ablations --recipe demo --seeds 1,2,3 --actions thumb_up:2
+    python -m benchmarks.quality.ablations --workspace <folder> --recipe kuairand
+
+One thing at a time, then all heads together, beside the item and hierarchical. By default of the
+simulated world. Everything is learned from before the days that are asked, which are those before
+the last ``--days``. Prints Markdown; every difference is paired: the same users for both.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+from benchmarks.quality.logs import DatedLog, source_log, workspace_log
+from benchmarks.quality.report import answers, configurations, gains, processor
+from benchmarks.quality.systems import System, trained_as
+from benchmarks.quality.temporal import questions
+from training.config import HeadsConfig, RunConfig, UtilityConfig
+from training.evaluation.models import model_score
+from training.events.simulated import SimulatedWorld
+from training.events.world import WorldParameters
+from training.features.heads import heads_of
+from training.features.spec import build_spec
+from training.recipes import load_recipe
+
+LOG_MINUTES = 0.5
+"""A token of an hour counts three times as much as one of a moment."""
+
+Actions = tuple[tuple[str, float], ...]
+
+
+def variants(
+    config: RunConfig, heads: Sequence[str], actions: Actions = ()
+) -> dict[str, RunConfig]:
+    """Return the configs to compare by name; what changes nothing, the recipe, is the first."""
+    by_minutes = UtilityConfig(log_minutes=LOG_MINUTES)
+    by_actions = {"utility: actions": _worth(config, UtilityConfig(actions=actions))}
+    return {
+        "recipe": config,
+        "utility: minutes": _worth(config, by_minutes),
+        **(by_actions if actions else {}),
+        **{f"head: {name}": _with_heads(config, HeadsConfig(names=(name,))) for name in heads},
+        "all heads": _with_heads(config, HeadsConfig(names=tuple(heads))),
+        "all heads, hierarchical": _with_heads(
+            config, HeadsConfig(names=tuple(heads), hierarchical=True)
+        ),
+    }
+
+
+def _with_heads(config: RunConfig, heads: HeadsConfig) -> RunConfig:
+    return replace(config, model=replace(config.model, heads=heads))
+
+
+def _worth(config: RunConfig, utility: UtilityConfig) -> RunConfig:
+    return replace(config, targets=replace(config.targets, utility=utility))
+
+
+def known_heads(log: DatedLog, first: date) -> tuple[str, ...]:
+    """Return the heads that what was known before a day can answer, sorted."""
+    data = log.before(first)
+    spec = build_spec(data.schema(), data.histories(), data.catalogue())
+    return tuple(sorted(heads_of(spec)))
+
+
+def compared(
+    log: DatedLog, first: date, days: int, configs: dict[str, RunConfig], seeds: Sequence[int]
+) -> Iterator[str]:
+    """Return the lines to print."""
+    learned = log.before(first)
+    systems: list[System] = [
+        trained_as(name, replace(config, seed=seed), learned, model_score)
+        for name, config in configs.items()
+        for seed in seeds
+    ]
+    asked = questions(log, first, days)
+    yield f"# {log.name}: {days} days from {first}"
+    for rule, found in answers(asked, systems).items():
+        yield f"\n## Seen items {rule}\n"
+        yield f"{len(asked.candidates):,} items that are valid in these days, all of them"
+        yield "candidates; intervals: 95 %, over users; ±: over seeds; a difference of several"
+        yield f"seeds is of their means; trained on {processor()}."
+        yield from gains(asked, found, over=next(iter(configs)))
+    yield "\n## Configurations\n"
+    yield from configurations(systems)
+
+
+def _actions(text: str) -> Actions:
+    pairs = (one.rsplit(":", 1) for one in text.split(","))
+    return tuple((name, float(factor)) for name, factor in pairs)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workspace", type=Path, help="instead of the simulated world")
+    parser.add_argument("--users", type=int, default=WorldParameters().num_users)
+    parser.add_argument("--recipe", default="demo")
+    parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
+    parser.add_argument("--days", type=int, default=3)
+    parser.add_argument("--heads", type=lambda text: text.split(","), help="all by default")
+    parser.add_argument("--actions", type=_actions, default=(), help="such as thumb_up:2")
+    arguments = parser.parse_args(given)
+    if arguments.workspace:
+        log = workspace_log(arguments.workspace)
+    else:
+        world = SimulatedWorld(WorldParameters(num_users=arguments.users))
+        log = source_log(world.name, world)
+    days: int = arguments.days
+    first = log.last_day + timedelta(days=1 - 2 * days)
+    configs = variants(
+        load_recipe(arguments.recipe),
+        arguments.heads or known_heads(log, first),
+        arguments.actions,
+    )
+    for line in compared(log, first, days, configs, arguments.seeds):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
