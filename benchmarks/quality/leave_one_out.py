@@ -24,22 +24,27 @@ from training.evaluation.leave_one_out import Ask, leave_one_out
 from training.evaluation.models import model_score
 
 
-def systems_of(
-    data: MemoryData, ask: Ask, recipes: Sequence[str], seeds: Sequence[int], *, target_time: bool
-) -> list[System]:
+def systems_of(data: MemoryData, arguments: argparse.Namespace) -> list[System]:
     """Return the baselines and the trained recipes; nothing held out was learned from."""
+    ask: Ask = arguments.ask
     validation = leave_one_out(
         data.log, schema=data.schema(), catalogue=data.catalogue(), ask="validation"
     )
     asked = leave_one_out(data.log, schema=data.schema(), catalogue=data.catalogue(), ask=ask)
-    as_of = None if target_time else data.as_of
+    as_of = None if arguments.target_time else data.as_of
     learned = data.without_last(2)
     return [
         *(baseline(family, validation=validation, asked=asked) for family in FAMILIES),
         *(
-            trained(recipe, seed, learned, lambda model, of: model_score(model, of, as_of=as_of))
-            for recipe in recipes
-            for seed in seeds
+            trained(
+                recipe,
+                seed,
+                learned,
+                lambda model, of: model_score(model, of, as_of=as_of),
+                models=arguments.models,
+            )
+            for recipe in arguments.recipes
+            for seed in arguments.seeds
         ),
     ]
 
@@ -86,6 +91,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipes", type=lambda text: text.split(","), default=[])
     parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
     parser.add_argument("--ask", choices=["validation", "test"], default="validation")
+    parser.add_argument("--models", type=Path, help="folder that keeps trained models")
     parser.add_argument("--log", type=Path, help="JSON lines; needed to ask the test events")
     parser.add_argument("--target-time", action="store_true", help="models may know the hour")
     arguments = parser.parse_args(given)
@@ -94,9 +100,7 @@ def main(given: Sequence[str] | None = None) -> None:
     if arguments.target_time and arguments.variant == "sas":
         parser.error("--target-time: of the sas file only the order is known")
     data = read_movielens(arguments.data, arguments.variant)
-    systems = systems_of(
-        data, arguments.ask, arguments.recipes, arguments.seeds, target_time=arguments.target_time
-    )
+    systems = systems_of(data, arguments)
     for line in compared(data, systems, arguments):
         print(line, flush=True)
 

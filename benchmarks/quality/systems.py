@@ -1,6 +1,5 @@
 """The systems of a comparison: baselines with what was chosen for them, and recipes by seed."""
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -8,7 +7,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from training.artifact import Model, load_model
+from benchmarks.quality.kept import trained_model
+from training.artifact import Model
 from training.config import RunConfig
 from training.data import TrainingData
 from training.evaluation.asked import Asked, Sequences
@@ -18,9 +18,7 @@ from training.evaluation.baselines.markov import markov
 from training.evaluation.baselines.popularity import popularity
 from training.evaluation.comparison import NAMES
 from training.evaluation.ranking import Float32, Score
-from training.pretrain import pretrain
 from training.recipes import load_recipe
-from training.tracker import LoggingTracker
 
 CHOSEN_BY = "ndcg_at_10"
 """Of the validation questions, seen items removed."""
@@ -129,25 +127,35 @@ def _quality(fitted: Fitted, validation: Asked) -> float:
 
 
 def trained(
-    recipe: str, seed: int, data: TrainingData, score: Callable[[Model, Asked], Score]
+    recipe: str,
+    seed: int,
+    data: TrainingData,
+    score: Callable[[Model, Asked], Score],
+    *,
+    models: Path | None = None,
 ) -> System:
-    """Return a recipe's model, trained on ``data`` alone; ``score`` says how it is asked."""
-    return trained_as(recipe, replace(load_recipe(recipe), seed=seed), data, score)
+    """Return a recipe's model, trained on ``data`` alone; ``score`` says how it is asked.
+
+    ``models`` is where it is kept, or found.
+    """
+    config = replace(load_recipe(recipe), seed=seed)
+    return trained_as(recipe, config, data, score, models=models)
 
 
 def trained_as(
-    name: str, config: RunConfig, data: TrainingData, score: Callable[[Model, Asked], Score]
+    name: str,
+    config: RunConfig,
+    data: TrainingData,
+    score: Callable[[Model, Asked], Score],
+    *,
+    models: Path | None = None,
 ) -> System:
     """Return the model of a config that is no recipe."""
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        pretrain(data, config, Path(folder), LoggingTracker())
-        training_s = time.perf_counter() - started
-        model = load_model(Path(folder))
+    model, spent = trained_model(config, data, models)
     return System(
         name=name,
         fitted=Fitted(score=lambda asked: score(model, asked)),
         configuration=config.to_json(),
         seed=config.seed,
-        training_s=training_s,
+        training_s=spent["wall_s"],
     )

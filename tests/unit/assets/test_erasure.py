@@ -377,9 +377,7 @@ def test_a_killed_erasure_is_finished_by_running_again(world: Workspace, tmp_pat
     context.set_forkserver_preload([__name__])
     for writes in range(1, 100, 5):
         named = [] if world.lake.tombstones() else gone
-        process = context.Process(
-            target=killed_after, args=(world.root, named, writes)
-        )
+        process = context.Process(target=killed_after, args=(world.root, named, writes))
         process.start()
         process.join()
         for one in world.lake.built():

@@ -56,6 +56,29 @@ def test_every_system_gets_a_row_under_both_rules(
     assert "use 2 of" not in printed
 
 
+def test_a_model_is_trained_once_and_asked_often(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    command = ["--data", str(folder), "--variant", "sas", "--recipes", "tiny"]
+    command += ["--models", str(tmp_path / "models")]
+
+    def asked() -> list[str]:
+        main(command)
+        lines = capsys.readouterr().out.splitlines()
+        return [line for line in lines if line.startswith("| tiny |")]
+
+    with caplog.at_level("INFO"):
+        first = asked()
+        assert "trained before" not in caplog.text
+        assert asked() == first
+        assert "trained before" in caplog.text
+        main([*command, "--seeds", "2"])
+    assert len(list((tmp_path / "models").glob("*/model.safetensors"))) == 2
+
+
 def test_the_test_events_are_not_asked_without_a_log(folder: Path) -> None:
     with pytest.raises(SystemExit):
         main(["--data", str(folder), "--variant", "sas", "--ask", "test"])

@@ -1,0 +1,77 @@
+"""Models that are trained once and asked often; a training that is killed goes on where it was.
+
+::
+
+    <folder>/<digest of config, data and code>/    a model's folder
+    <folder>/<the same>.json                       what it cost
+    <folder>/checkpoints/                          of trainings that are not done
+
+What a training cost is summed over the processes that it took, but for those that were killed.
+"""
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lake.atomic import move_folder, replace_json, staged_folder
+from lake.digests import digest_json
+from training.artifact import Model, load_model
+from training.config import RunConfig
+from training.data import TrainingData
+from training.fingerprint import fingerprint, fingerprint_of_code
+from training.pretrain import pretrain
+from training.tracker import LoggingTracker
+
+logger = logging.getLogger(__name__)
+
+_DIGITS = 16
+
+
+def trained_model(
+    config: RunConfig, data: TrainingData, folder: Path | None
+) -> tuple[Model, dict[str, float]]:
+    """Return a model, trained unless ``folder`` has it, and the seconds that it took.
+
+    Without a folder nothing is kept.
+    """
+    if folder is None:
+        with tempfile.TemporaryDirectory() as thrown_away:
+            return trained_model(config, data, Path(thrown_away))
+    of = {
+        "config": config.to_json(),
+        "data": fingerprint(data.histories()),
+        "as_of": data.as_of.isoformat(),
+        "code": fingerprint_of_code(),
+    }
+    final = folder / digest_json(of)[:_DIGITS]
+    spent = final.with_suffix(".json")
+    if final.exists():
+        logger.info("%s: trained before", final)
+    else:
+        with _adding_to(spent), staged_folder(folder / "tmp") as staged:
+            pretrain(data, config, staged, LoggingTracker(), checkpoints_in=folder / "checkpoints")
+            move_folder(staged, final)
+    return load_model(final), json.loads(spent.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _adding_to(spent: Path) -> Iterator[None]:
+    """Add what is spent in here to what is written there, also when it is cut short."""
+    wall, processor = time.perf_counter(), time.process_time()
+    before = {"wall_s": 0.0, "processor_s": 0.0}
+    if spent.exists():
+        before = json.loads(spent.read_text(encoding="utf-8"))
+    try:
+        yield
+    finally:
+        replace_json(
+            spent,
+            {
+                "wall_s": before["wall_s"] + time.perf_counter() - wall,
+                "processor_s": before["processor_s"] + time.process_time() - processor,
+            },
+        )
