@@ -88,6 +88,10 @@ class ModelConfig:
     max_seq_len: int = 128
     """Positions of one user that the model sees, the newest ones; also the length of a row."""
 
+    row_norm: float = 1.0
+    """Length of items' weight rows before training; of tied ones it is also how far apart the first
+    logits are."""
+
     dropout: float = 0.1
     """Share of activations that is zeroed on the residual branches while training."""
 
@@ -177,6 +181,7 @@ class ModelConfig:
         for name in ("model_dim", "score_dim", "num_layers", "num_heads", "hidden_dim"):
             value = getattr(self, name)
             _require(holds=value >= 1, rule=f"{name}: want at least 1, got {value}")
+        _require(holds=self.row_norm > 0, rule=f"row_norm: want > 0, got {self.row_norm}")
         _require(holds=self.facet_dim >= 1, rule=f"facet_dim: want at least 1, {self.facet_dim=}")
         _require(
             holds=self.model_dim % (2 * self.num_heads) == 0,

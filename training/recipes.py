@@ -91,6 +91,7 @@ def sasrec() -> RunConfig:
         model=ModelConfig(
             model_dim=64,
             score_dim=64,
+            row_norm=0.2,
             num_layers=2,
             num_heads=1,
             hidden_dim=64,

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from training.config import NewItems
 from training.features.items import ItemFeatures
+from training.model.items import first_rows
 from training.model.recommender import Recommender
 
 NOISE_SHARE = 0.01
@@ -40,7 +41,8 @@ def grow(
     extra = items.num_vocabulary - len(rows_VD)
     bias = encoder.unknown_bias.detach() if new_items == "unknown" else bias_V.mean(dim=0)
     if new_items == "random":
-        added_ED = torch.randn(extra, rows_VD.shape[1], generator=draw) * rows_VD.shape[1] ** -0.5
+        norm = network.config.row_norm
+        added_ED = first_rows(extra, rows_VD.shape[1], norm=norm, draw=draw)
     else:
         row_D = encoder.unknown_row.detach() if new_items == "unknown" else rows_VD.mean(dim=0)
         start_ED = row_D.expand(extra, -1)

@@ -29,6 +29,14 @@ _COMMON = 8.0
 """Logarithm of a count of 3,000: that of a common item is about one, as the other numbers are."""
 
 
+def first_rows(
+    count: int, width: int, *, norm: float, draw: torch.Generator | None = None
+) -> Tensor:
+    """Return weight rows as they are before training, ``[count, width]``, about ``norm`` long."""
+    rows_VD: Tensor = torch.randn(count, width, generator=draw) * (norm * width**-0.5)
+    return rows_VD
+
+
 class ItemEncoder(nn.Module):
     """Encodings and biases of items."""
 
@@ -56,7 +64,7 @@ class ItemEncoder(nn.Module):
         if is_counted:
             self.gate_numbers = nn.Linear(1 + NUM_ITEM_NUMBERS - _AGE.start, width, bias=False)
             nn.init.zeros_(self.gate_numbers.weight)  # to begin with, it is told nothing
-        self.id_rows = nn.Parameter(torch.randn(vocabulary_size, width) * width**-0.5)
+        self.id_rows = nn.Parameter(first_rows(vocabulary_size, width, norm=config.row_norm))
         self.unknown_row = nn.Parameter(torch.zeros(width))
         self.id_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.unknown_bias = nn.Parameter(torch.zeros(()))

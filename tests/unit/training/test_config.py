@@ -33,6 +33,7 @@ def test_a_config_of_the_first_release_opens() -> None:
     later = {"block", "relative_bias", "request_time_known"}
     later |= {"attention_window", "attention_global"}
     later |= {
+        "row_norm",
         "user_state",
         "user_state_newest",
         "layer_mix",
@@ -74,6 +75,7 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (ModelConfig, {"attention_global": 1}),
         (ModelConfig, {"user_state_newest": 0}),
         (ModelConfig, {"layer_loss": -0.1}),
+        (ModelConfig, {"row_norm": 0.0}),
         (ModelConfig, {"item_text": "l2_supercat_256", "item_metadata": False}),
         (ModelConfig, {"item_gate": "age_and_count", "item_metadata": False}),
         (ModelConfig, {"request_numbers": "binned"}),

@@ -11,6 +11,7 @@ from tests.unit.training.model.conftest import CONFIG
 from training.contracts import Histories
 from training.features import text
 from training.model.growth import grow
+from training.model.items import ItemEncoder
 from training.schema import EventSchema
 
 
@@ -100,3 +101,15 @@ def test_a_text_moves_its_own_item_only(
 
     changed = (encodings(told) != before).any(dim=1)
     assert changed.nonzero().flatten().tolist() == [3]
+
+
+@pytest.mark.parametrize("row_norm", [1.0, 0.2])
+def test_rows_begin_as_long_as_the_config_says(
+    make_scorer: Callable[..., Any], histories: Histories, watching: EventSchema, row_norm: float
+) -> None:
+    scorer = make_scorer(histories, watching, [f"i{n}" for n in range(11)])
+    config = replace(CONFIG, row_norm=row_norm)
+    encoder = ItemEncoder(config, scorer.spec, vocabulary_size=500)
+
+    lengths = encoder.id_rows.detach().norm(dim=1)
+    assert lengths.mean() == pytest.approx(row_norm, rel=0.05)
