@@ -18,6 +18,7 @@ def demo() -> RunConfig:
         held_out_one_in=4,
         num_epochs=12,
         fine_tune_epochs=2,
+        new_items="unknown",
         batch_tokens=2048,
     )
 
@@ -32,6 +33,7 @@ def kuairand() -> RunConfig:
         held_out_one_in=4,
         num_epochs=3,
         fine_tune_epochs=2,
+        new_items="unknown",
         batch_tokens=4096,
     )
 
@@ -49,6 +51,7 @@ def own_log() -> RunConfig:
         held_out_one_in=4,
         num_epochs=24,
         fine_tune_epochs=2,
+        new_items="unknown",
         batch_tokens=2048,
     )
 
