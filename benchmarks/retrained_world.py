@@ -20,7 +20,7 @@ from embedding_store.staging import ActiveUsers, stage
 from embedding_store.store import EmbeddingStore
 from embedding_store.versions import Version
 from lake.days import end_of
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.data import TrainingData
 from training.events.artifacts import write_catalogue, write_prefix, write_raw, write_valid
 from training.events.simulated import SimulatedWorld

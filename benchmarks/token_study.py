@@ -23,7 +23,7 @@ from assets.io_manager import UNPARTITIONED
 from assets.token_plots import spoken
 from assets.workspace import Workspace
 from lake.days import end_of
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.contracts import Histories, Int64
 from training.schema import EventSchema
 from training.tokens.histories import read_histories

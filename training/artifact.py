@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save
 
 from lake.digests import digest_file, digest_files
 from lake.sealed import SEAL, json_object, sealed, unsealed
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.errors import ArtifactError, ConfigError
 from training.features.spec import FeatureSpec
 from training.model.recommender import Recommender

@@ -15,7 +15,7 @@ import torch
 from lake.days import end_of
 from lake.lake import Written
 from training.artifact import Model, load_model, weights_digest
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.contracts import Histories, Int64
 from training.data import TrainingData
 from training.errors import ArtifactError, ConfigError, NoDataError

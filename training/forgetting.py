@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.contracts import Int64
 from training.features.items import ItemFeatures
 from training.features.tokens import TokenFeatures

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from training.config import GuardConfig
+from training.config.optim import GuardConfig
 from training.errors import DivergedError
 from training.state import Snapshot, State
 

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.config import OptimConfig, RunConfig
+from training.config.optim import OptimConfig
+from training.config.run import RunConfig
 from training.contracts import Int64
 from training.errors import DivergedError, NoDataError
 from training.guard import fails, go_back

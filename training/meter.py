@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.packing import pack
 from training.problem import Problem
 from training.state import State

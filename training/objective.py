@@ -9,7 +9,8 @@ width.
 import torch
 from torch import Tensor
 
-from training.config import ModelConfig, RunConfig
+from training.config.model import ModelConfig
+from training.config.run import RunConfig
 from training.model.batch import Batch, gather_batch
 from training.model.heads import Unread
 from training.model.loss import cross_entropy

@@ -11,7 +11,7 @@ import torch
 from lake.digests import digest_json
 from lake.lake import Written
 from training.artifact import Model, save_model
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.contracts import Histories
 from training.data import TrainingData
 from training.errors import NoDataError

@@ -21,7 +21,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.config import TargetConfig, UtilityConfig, WindowChoice
+from training.config.run import WindowChoice
+from training.config.targets import TargetConfig, UtilityConfig
 from training.contracts import UNKNOWN_INSTANT, Histories, Int64
 from training.errors import ConfigError
 from training.features.instants import HOUR_US

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from training.config import ALWAYS, ModelConfig, OptimConfig, RunConfig, TargetConfig
+from training.config.model import ModelConfig
+from training.config.optim import OptimConfig
+from training.config.run import RunConfig
+from training.config.targets import ALWAYS, TargetConfig
 from training.errors import ConfigError
 
 

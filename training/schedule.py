@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from training.config import OptimConfig
+from training.config.optim import OptimConfig
 from training.model.recommender import Recommender
 
 

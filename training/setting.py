@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from training.checkpoint import Checkpoints
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.errors import ArtifactError
 from training.features.items import ItemFeatures
 from training.fingerprint import fingerprint_of_code, fingerprint_of_items

@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.contracts import Int64
 
 _MIB = 2**20

@@ -18,7 +18,9 @@ from benchmarks.quality.logs import DatedLog, source_log, workspace_log
 from benchmarks.quality.report import answers, configurations, gains, processor
 from benchmarks.quality.systems import System, trained_as
 from benchmarks.quality.temporal import questions
-from training.config import HeadsConfig, RunConfig, UtilityConfig
+from training.config.model import HeadsConfig
+from training.config.run import RunConfig
+from training.config.targets import UtilityConfig
 from training.evaluation.models import model_score
 from training.events.simulated import SimulatedWorld
 from training.events.world import WorldParameters

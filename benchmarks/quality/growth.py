@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks.retrained_world import Calendar, RetrainedWorld
-from training.config import NewItems, RunConfig
+from training.config.run import NewItems, RunConfig
 from training.evaluation.evaluate import evaluate_next_day
 from training.events.world import WorldParameters
 from training.fine_tune import fine_tune

@@ -20,7 +20,7 @@ from pathlib import Path
 from lake.atomic import move_folder, replace_json, staged_folder
 from lake.digests import digest_json
 from training.artifact import Model, load_model
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.data import TrainingData
 from training.fingerprint import fingerprint, fingerprint_of_code
 from training.pretrain import pretrain

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.quality.kept import trained_model
 from training.artifact import Model
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.data import TrainingData
 from training.evaluation.asked import Asked, Sequences
 from training.evaluation.baselines.als import AlsConfig, als

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.recipes import tiny
 
 

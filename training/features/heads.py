@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.errors import ConfigError
 from training.features.items import ItemFeatures
 from training.features.spec import FeatureSpec

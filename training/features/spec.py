@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.contracts import UNKNOWN_INSTANT, Float64, Histories, Int32
 from training.errors import ConfigError
 from training.features.catalogue import Catalogue

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.model.bias import RelativeBias
 from training.model.jagged import Group
 from training.model.sight import Sight

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.model.attention import Mix, rotary
 from training.model.hstu import HstuBlock
 from training.model.jagged import Layout

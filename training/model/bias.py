@@ -8,7 +8,7 @@ arXiv:1910.10683, sec. 2.1 (added to scores); arXiv:2402.17152, sec. 3 (time, lo
 import torch
 from torch import Tensor, nn
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.model.sight import NUM_ELAPSED_CODES, Sight
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.errors import TrainingError
 from training.model.attention import Attention
 from training.model.batch import Batch

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.config import NewItems
+from training.config.run import NewItems
 from training.features.items import ItemFeatures
 from training.model.items import first_rows
 from training.model.recommender import Recommender

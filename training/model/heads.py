@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.features.heads import NOT_ASKED, Source, answer_of, chosen_heads
 from training.features.items import ItemFeatures
 from training.features.spec import FeatureSpec

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.model.attention import Angles, Attention, Mix, rotate_queries_and_keys
 from training.model.dropout import drop
 from training.model.norm import norm_of

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.features.spec import MAX_SET_VALUES, FeatureSpec
 from training.features.tokens import NUM_GAP_CODES, NUM_OUTCOME_NUMBERS
 from training.model.batch import Batch

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.features.items import NUM_ITEM_NUMBERS, ItemFeatures
 from training.features.spec import FeatureSpec
 from training.features.text import TEXT_DIM, text_vectors

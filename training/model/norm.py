@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 
 
 def norm_of(config: ModelConfig) -> nn.Module:

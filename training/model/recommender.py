@@ -10,7 +10,7 @@ Legend: P positions, M items, R chosen positions, D model width, S score width.
 import torch
 from torch import Tensor, nn
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.features.spec import FeatureSpec
 from training.model.attention import Mix
 from training.model.backbone import Backbone

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.config import LossConfig
+from training.config.loss import LossConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.model.jagged import Group
 from training.model.reach import Reach
 

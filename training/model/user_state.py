@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 
 
 def newest_of(state_PD: Tensor, count: int) -> Tensor:

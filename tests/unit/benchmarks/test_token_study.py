@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.token_study import attention_flop, held
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.contracts import Histories
 from training.schema import Action, ActionRole, EventSchema
 

@@ -4,15 +4,10 @@ from typing import Any
 
 import pytest
 
-from training.config import (
-    HeadsConfig,
-    ModelConfig,
-    OptimConfig,
-    ReplayConfig,
-    RunConfig,
-    TargetConfig,
-    UtilityConfig,
-)
+from training.config.model import HeadsConfig, ModelConfig
+from training.config.optim import OptimConfig
+from training.config.run import ReplayConfig, RunConfig
+from training.config.targets import TargetConfig, UtilityConfig
 from training.errors import ConfigError
 from training.recipes import demo
 

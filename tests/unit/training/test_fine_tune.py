@@ -10,7 +10,7 @@ import pytest
 
 from lake.digests import digest_files
 from training.artifact import load_model, weights_digest
-from training.config import ReplayConfig
+from training.config.run import ReplayConfig
 from training.contracts import Histories
 from training.errors import ArtifactError, ConfigError, NoDataError
 from training.fine_tune import choose_targets, fine_tune

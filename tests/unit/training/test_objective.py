@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.config import HeadsConfig, RunConfig
+from training.config.model import HeadsConfig
+from training.config.run import RunConfig
 from training.features.heads import heads_of
 from training.features.items import build_item_features
 from training.features.spec import build_spec

@@ -9,7 +9,8 @@ import pytest
 from lake.digests import digest_files
 from training.artifact import load_model, weights_digest
 from training.checkpoint import Checkpoints
-from training.config import GuardConfig, TargetConfig, UtilityConfig
+from training.config.optim import GuardConfig
+from training.config.targets import TargetConfig, UtilityConfig
 from training.errors import ConfigError, NoDataError
 from training.fine_tune import fine_tune
 from training.pretrain import pretrain

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from training.config import TargetConfig, UtilityConfig
+from training.config.targets import TargetConfig, UtilityConfig
 from training.contracts import Histories
 from training.errors import ConfigError
 from training.problem import age_weights, ask, worth

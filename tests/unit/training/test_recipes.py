@@ -1,6 +1,6 @@
 import pytest
 
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.errors import ConfigError
 from training.recipes import load_recipe, tiny
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.quality.ablations import main, variants
-from training.config import HeadsConfig, UtilityConfig
+from training.config.model import HeadsConfig
+from training.config.targets import UtilityConfig
 from training.recipes import tiny
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import HeadsConfig, ModelConfig
+from training.config.model import HeadsConfig, ModelConfig
 from training.contracts import Histories
 from training.errors import ConfigError
 from training.features.catalogue import Catalogue

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.contracts import UNKNOWN_INSTANT, Histories
 from training.features.catalogue import Catalogue
 from training.features.requests import request_codes, request_numbers

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.contracts import Histories
 from training.errors import ConfigError
 from training.features import spec as spec_module

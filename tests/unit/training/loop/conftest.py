@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.contracts import Histories
 from training.features.catalogue import Catalogue
 from training.features.items import build_item_features

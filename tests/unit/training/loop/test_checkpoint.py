@@ -14,7 +14,7 @@ import torch
 from tests.unit.training.conftest import SilentTracker
 from tests.unit.training.loop.conftest import Learnable, are_equal, run, weights_of
 from training.checkpoint import Checkpoints
-from training.config import GuardConfig
+from training.config.optim import GuardConfig
 from training.setting import Setting
 from training.stopping import keep_back, newest_targets
 

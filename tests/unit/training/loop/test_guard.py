@@ -9,7 +9,7 @@ import torch
 
 from tests.unit.training.loop.conftest import Learnable, are_equal, run, weights_of
 from training import loop
-from training.config import GuardConfig
+from training.config.optim import GuardConfig
 from training.errors import DivergedError
 from training.guard import fails
 from training.setting import Setting

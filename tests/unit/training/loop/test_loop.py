@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from tests.unit.training.loop.conftest import make_problem, run
-from training.config import LossConfig, ModelConfig, OptimConfig
+from training.config.loss import LossConfig
+from training.config.model import ModelConfig
+from training.config.optim import OptimConfig
 from training.contracts import Histories
 from training.errors import DivergedError, NoDataError
 from training.features.catalogue import Catalogue

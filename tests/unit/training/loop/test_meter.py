@@ -12,7 +12,7 @@ from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.unit.training.loop.conftest import Learnable, run
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.model.backbone import Backbone
 from training.model.jagged import Layout
 from training.model.sight import Instants

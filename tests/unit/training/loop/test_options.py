@@ -12,7 +12,7 @@ import torch
 
 from tests.unit.training.loop.conftest import Learnable, are_equal, run, weights_of
 from training import pretrain
-from training.config import OptimConfig, StoppingConfig
+from training.config.optim import OptimConfig, StoppingConfig
 from training.errors import ConfigError
 from training.model.batch import gather_batch
 from training.model.recommender import Recommender

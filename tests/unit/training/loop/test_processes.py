@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from training.artifact import load_model
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.pretrain import pretrain
 from training.recipes import tiny
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.config import HeadsConfig, ModelConfig
+from training.config.model import HeadsConfig, ModelConfig
 from training.contracts import Histories
 from training.features.catalogue import Catalogue
 from training.features.items import ItemFeatures, build_item_features

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.model.attention import rotary, rotate
 from training.model.backbone import Backbone
 from training.model.jagged import Layout

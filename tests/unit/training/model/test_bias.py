@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.contracts import Histories
 from training.model.backbone import Backbone
 from training.model.jagged import Layout

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.unit.training.model.conftest import AS_OF, CONFIG
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.contracts import Histories
 from training.features.tokens import TokenFeatures, build_token_features
 from training.model.batch import Batch, gather_batch, gather_queries, gather_steps

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.unit.training.model.conftest import AS_OF, CONFIG
-from training.config import HeadsConfig, ModelConfig
+from training.config.model import HeadsConfig, ModelConfig
 from training.contracts import Histories
 from training.errors import ConfigError
 from training.features.heads import NOT_ASKED

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.model.backbone import Backbone
 from training.model.hstu import HstuBlock
 from training.model.jagged import Layout

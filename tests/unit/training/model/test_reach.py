@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.model.backbone import Backbone
 from training.model.jagged import Layout
 from training.model.reach import Reach

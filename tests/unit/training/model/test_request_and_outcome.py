@@ -19,7 +19,7 @@ from tests.unit.training.tokens.generated_logs import (
     events_of,
     histories_of,
 )
-from training.config import HeadsConfig
+from training.config.model import HeadsConfig
 from training.contracts import Histories
 from training.features.heads import NOT_ASKED
 from training.features.tokens import build_token_features

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.config import LossConfig
+from training.config.loss import LossConfig
 from training.errors import ConfigError
 from training.model.loss import cross_entropy
 from training.model.sampled import (

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from training.artifact import load_model
-from training.config import HeadsConfig, RunConfig
+from training.config.model import HeadsConfig
+from training.config.run import RunConfig
 from training.fine_tune import fine_tune
 from training.inference import item_features, user_vectors
 from training.pretrain import pretrain

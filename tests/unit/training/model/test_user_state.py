@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from tests.unit.training.model.conftest import AS_OF, CONFIG
-from training.config import ModelConfig
+from training.config.model import ModelConfig
 from training.contracts import Histories
 from training.features.tokens import build_token_features
 from training.model.batch import gather_batch
