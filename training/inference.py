@@ -15,11 +15,12 @@ from training.features.items import ItemFeatures, build_item_features
 from training.features.tokens import TokenFeatures, build_token_features
 from training.model.batch import gather_batch
 from training.packing import NOTHING, pack, query_windows
+from training.shards import threads
 
 Float32 = npt.NDArray[np.float32]
 
 POSITIONS_PER_FORWARD = 8192
-"""Bounds memory: so many positions of a model of 64 dimensions peak at about 150 MB."""
+"""Bounds memory: of a model of 64 dimensions so many positions peak at about 150 MB a thread."""
 
 
 def item_features(model: Model, catalogue: Catalogue) -> ItemFeatures:
@@ -80,21 +81,29 @@ def _no_history(like: Histories) -> Histories:
     )
 
 
-@torch.inference_mode()
 def _query(
     model: Model, items: ItemFeatures, tokens: TokenFeatures, users: npt.NDArray[np.int64]
 ) -> Float32:
-    """Return the vector at the query that ends each user's history."""
-    max_len = model.config.model.max_seq_len
+    """Return the vector at the query that ends each user's history.
+
+    Each forward has a thread of its own, so their number changes no bit.
+    """
+    network, max_len = model.network, model.config.model.max_seq_len
     windows = query_windows(tokens.offsets, max_len=max_len, users=users)
-    encoding_MD, _ = model.network.items(items)
+    with torch.inference_mode():
+        encoding_MD, _ = network.items(items)
     vectors = np.empty((len(users), model.config.model.published_dim), dtype=np.float32)
+
+    def forward(chosen: npt.NDArray[np.int64]) -> None:
+        packed = pack(windows, chosen)
+        with torch.inference_mode():  # a thread has its own
+            hidden_PD = network.hidden(encoding_MD, gather_batch(tokens, packed))
+            of_queries = network.user_vectors(hidden_PD[torch.from_numpy(packed.lasts)])
+        vectors[packed.window_W] = of_queries.numpy()
+
     # users of similar histories go together: little of a forward is padding then
     order = np.argsort(windows.lengths, kind="stable")
     share = np.cumsum(windows.lengths[order]) // POSITIONS_PER_FORWARD
-    for chosen in np.split(order, np.flatnonzero(np.diff(share)) + 1):
-        packed = pack(windows, chosen)
-        hidden_PD = model.network.hidden(encoding_MD, gather_batch(tokens, packed))
-        of_queries = model.network.user_vectors(hidden_PD[torch.from_numpy(packed.lasts)])
-        vectors[packed.window_W] = of_queries.numpy()
+    with threads(model.config.num_threads) as each:
+        each(forward, np.split(order, np.flatnonzero(np.diff(share)) + 1))
     return vectors

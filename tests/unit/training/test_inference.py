@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from training import inference
 from training.artifact import Model, load_model
 from training.contracts import Histories
 from training.features.items import ItemFeatures
@@ -30,6 +32,19 @@ def test_a_vector_does_not_depend_on_who_else_is_asked(case: Any) -> None:
     )
 
     np.testing.assert_allclose(everyone, alone, rtol=0, atol=1e-5)
+
+
+def test_the_number_of_threads_changes_no_bit(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, items, histories = case
+    monkeypatch.setattr(inference, "POSITIONS_PER_FORWARD", 100)  # many forwards
+
+    def on(num_threads: int) -> Any:
+        same = replace(model, config=replace(model.config, num_threads=num_threads))
+        return user_vectors(same, items, histories, users=histories.user_ids, as_of=model.as_of)
+
+    one = on(1)
+    assert np.array_equal(on(2), one)
+    assert np.array_equal(on(3), one)
 
 
 def test_time_passing_changes_a_vector(case: Any) -> None:
