@@ -1,14 +1,19 @@
-r"""What each head and each weight of targets changes in one recipe, on days before the last ones.
+r"""What one change does to a recipe, on days before the last ones.
 
     python -m benchmarks.quality.ablations --recipe demo --seeds 1,2,3 --actions thumb_up:2
+    python -m benchmarks.quality.ablations --recipe demo --change model.input_facets=false \
+        --change 'model.block="hstu" model.relative_bias=["position","time"]'
     python -m benchmarks.quality.ablations --workspace <folder> --recipe kuairand
 
-One thing at a time, then all heads together, beside the item and hierarchical. By default of the
-simulated world. Everything is learned from before the days that are asked, which are those before
-the last ``--days``. Prints Markdown; every difference is paired: the same users for both.
+Each ``--change`` is one row: values of the config in JSON by their path, several with a space
+between. Without any, each head and each weight of targets is one, then all heads together, beside
+the item and hierarchical. By default of the simulated world. Everything is learned from before the
+days that are asked, which are those before the last ``--days``. Prints Markdown; every difference
+is paired: the same users for both.
 """
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -50,6 +55,25 @@ def variants(
             config, HeadsConfig(names=tuple(heads), hierarchical=True)
         ),
     }
+
+
+def changed(config: RunConfig, changes: Sequence[str]) -> dict[str, RunConfig]:
+    """Return the config and one with each change, by its text; raises ValueError for none."""
+    return {"recipe": config, **{change: _changed(config, change) for change in changes}}
+
+
+def _changed(config: RunConfig, change: str) -> RunConfig:
+    value = config.to_json()
+    for one in change.split():
+        path, is_given, text = one.partition("=")
+        *parents, name = path.split(".")
+        part = value
+        for parent in parents:
+            part = part.get(parent, {})
+        if not is_given or name not in part:
+            raise ValueError(f"want path=value such as model.num_layers=3, got {one!r}")
+        part[name] = json.loads(text)
+    return RunConfig.from_json(value)
 
 
 def _with_heads(config: RunConfig, heads: HeadsConfig) -> RunConfig:
@@ -102,6 +126,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
     parser.add_argument("--days", type=int, default=3)
+    parser.add_argument("--change", action="append", help="instead of heads and weights of targets")
     parser.add_argument("--heads", type=lambda text: text.split(","), help="all by default")
     parser.add_argument("--actions", type=_actions, default=(), help="such as thumb_up:2")
     arguments = parser.parse_args(given)
@@ -112,11 +137,12 @@ def main(given: Sequence[str] | None = None) -> None:
         log = source_log(world.name, world)
     days: int = arguments.days
     first = log.last_day + timedelta(days=1 - 2 * days)
-    configs = variants(
-        load_recipe(arguments.recipe),
-        arguments.heads or known_heads(log, first),
-        arguments.actions,
-    )
+    recipe = load_recipe(arguments.recipe)
+    if arguments.change:
+        configs = changed(recipe, arguments.change)
+    else:
+        heads = arguments.heads or known_heads(log, first)
+        configs = variants(recipe, heads, arguments.actions)
     for line in compared(log, first, days, configs, arguments.seeds):
         print(line, flush=True)
 
