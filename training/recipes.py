@@ -91,7 +91,8 @@ def sasrec() -> RunConfig:
 
     Items alone, learned positions, two layers of 64 (Kang & McAuley 2018, arXiv:1808.09781), with
     the loss over the whole catalogue that makes it strong (Klenitskiy & Vasilev 2023,
-    arXiv:2309.07602).
+    arXiv:2309.07602). On the validation events of MovieLens-1M HR@10 is .309 after 24 passes; with
+    rows of unit length it ended at .288 after 60.
     """
     return RunConfig(
         model=ModelConfig(
@@ -117,9 +118,9 @@ def sasrec() -> RunConfig:
             num_targets=1, half_life_days=ALWAYS, window_hours=ALWAYS, prefix_weight=1.0
         ),
         optim=OptimConfig(
-            learning_rate=1e-3, weight_decay=0.0, warmup_share=0.02, final_share=0.1, clip_norm=5.0
+            learning_rate=3e-3, weight_decay=0.0, warmup_share=0.02, final_share=0.1, clip_norm=5.0
         ),
-        num_epochs=80,
+        num_epochs=32,
         batch_tokens=12_800,
     )
 
@@ -127,9 +128,8 @@ def sasrec() -> RunConfig:
 def ordered() -> RunConfig:
     """Return the run for a log of which only items and their order are read.
 
-    What ``sasrec`` reads, through rotary positions, RMS norm and SwiGLU, at three times its rate:
-    on the validation events of MovieLens-1M HR@10 is .325 after 24 passes, where that shape ends at
-    .288 after 60.
+    What ``sasrec`` reads, through rotary positions, RMS norm and SwiGLU: on the validation events
+    of MovieLens-1M HR@10 is .324 after 24 passes.
     """
     base = sasrec()
     return replace(
@@ -142,8 +142,7 @@ def ordered() -> RunConfig:
             norm="rms",
             feed_forward="gated",
         ),
-        optim=replace(base.optim, learning_rate=3e-3),
-        num_epochs=32,
+        num_epochs=24,
     )
 
 
