@@ -11,6 +11,7 @@ nobody took up again for a week are removed.
 """
 
 import logging
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ FORMAT_VERSION = 1
 _KEPT = 2
 _DIGITS = 16
 _FORGOTTEN_S = 7 * 24 * 3600.0
+_OURS = re.compile(r"\.?\d{8}\.(json|safetensors)(\..*\.tmp)?")
+"""Files of a checkpoint, also unfinished ones."""
 
 
 class Checkpoints:
@@ -101,9 +104,12 @@ class Checkpoints:
 
 
 def _sweep(root: Path, *, but: Path) -> None:
-    """Remove what runs left behind that nobody took up again."""
+    """Remove what runs left behind that nobody took up again; nothing that is not ours."""
     before = time.time() - _FORGOTTEN_S
-    for folder in root.glob("[0-9a-f]*"):
-        newest = max((path.stat().st_mtime for path in folder.glob("*")), default=before)
-        if folder != but and newest < before:
+    for folder in root.glob("*"):
+        if folder == but or not re.fullmatch(rf"[0-9a-f]{{{_DIGITS}}}", folder.name):
+            continue
+        paths = list(folder.glob("*"))
+        is_ours = all(_OURS.fullmatch(path.name) for path in paths)
+        if is_ours and paths and max(path.stat().st_mtime for path in paths) < before:
             shutil.rmtree(folder, ignore_errors=True)

@@ -147,3 +147,17 @@ def test_what_nobody_took_up_again_is_removed_after_a_week(
     assert forgotten.exists(), "its own run takes it up"
     checkpoints(tmp_path, seed=2)
     assert not forgotten.exists()
+
+
+@pytest.mark.parametrize("name", ["data", "0123456789abcdef"])
+def test_what_is_no_checkpoint_stays_however_old(tmp_path: Path, name: str) -> None:
+    """A folder that a person names may hold anything."""
+    other = tmp_path / name / "thesis.json"
+    other.parent.mkdir()
+    other.write_text("{}")
+    os.utime(other, (0, 0))
+    (tmp_path / "empty").mkdir()
+    checkpoints(tmp_path)
+
+    assert other.exists()
+    assert (tmp_path / "empty").exists()
