@@ -53,9 +53,15 @@ class Checkpoints:
         _sweep(root, but=self.folder)
 
     def offer(self, snapshot: Snapshot) -> None:
-        """Write the snapshot if the last one is old enough."""
+        """Write the snapshot if the last one is old enough.
+
+        A run does not end because its disk is full: it is warned, and tries again next time.
+        """
         if time.monotonic() - self._written_at >= self._every_s:
-            self.write(snapshot)
+            try:
+                self.write(snapshot)
+            except OSError as error:
+                logger.warning("no checkpoint of step %d: %s", snapshot.step, error)
 
     def write(self, snapshot: Snapshot) -> None:
         """Write the snapshot, whole or not at all."""

@@ -1,5 +1,6 @@
 """A run that is killed and goes on ends where an undisturbed one does, to the last bit."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ import torch
 
 from tests.unit.training.conftest import SilentTracker
 from tests.unit.training.loop.conftest import Learnable, are_equal, run, weights_of
+from training import checkpoint
 from training.checkpoint import Checkpoints
 from training.config.optim import GuardConfig
 from training.setting import Setting
@@ -147,6 +149,25 @@ def test_what_nobody_took_up_again_is_removed_after_a_week(
     assert forgotten.exists(), "its own run takes it up"
     checkpoints(tmp_path, seed=2)
     assert not forgotten.exists()
+
+
+def test_a_full_disk_ends_no_run(
+    make: Callable[[], Learnable],
+    tracker: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(checkpoint, "replace_file", full)
+    problem, undisturbed = make(), make()
+    run(problem, Setting(tracker=tracker, checkpoints=checkpoints(tmp_path)), **CHANGES)
+    run(undisturbed, Setting(tracker=tracker), **CHANGES)
+
+    assert "no checkpoint of step 3: [Errno 28] No space left on device" in caplog.text
+    assert are_equal(weights_of(problem[0]), weights_of(undisturbed[0]))
 
 
 @pytest.mark.parametrize("name", ["data", "0123456789abcdef"])
