@@ -5,6 +5,8 @@ r"""Recipes against baselines on MovieLens-1M, leave-one-out over all items.
 
 Prints Markdown: quality, lists and slices with seen items removed and kept. Everything is chosen on
 the validation questions; ``--ask test`` appends each use of the test questions to ``--log``.
+With ``--learn-validation`` what was chosen learns from the validation events, too, before it is
+asked for the test events, as HSTU's published rows do.
 """
 
 import argparse
@@ -27,12 +29,12 @@ from training.evaluation.models import model_score
 def systems_of(data: MemoryData, arguments: argparse.Namespace) -> list[System]:
     """Return the baselines and the trained recipes; nothing held out was learned from."""
     ask: Ask = arguments.ask
-    validation = leave_one_out(
-        data.log, schema=data.schema(), catalogue=data.catalogue(), ask="validation"
-    )
-    asked = leave_one_out(data.log, schema=data.schema(), catalogue=data.catalogue(), ask=ask)
+    held_out = _held_out(arguments)
+    of = {"schema": data.schema(), "catalogue": data.catalogue()}
+    validation = leave_one_out(data.log, **of, ask="validation")
+    asked = leave_one_out(data.log, **of, ask=ask, held_out=held_out)
     as_of = None if arguments.target_time else data.as_of
-    learned = data.without_last(2)
+    learned = data.without_last(held_out)
     return [
         *(baseline(family, validation=validation, asked=asked) for family in FAMILIES),
         *(
@@ -49,6 +51,10 @@ def systems_of(data: MemoryData, arguments: argparse.Namespace) -> list[System]:
     ]
 
 
+def _held_out(arguments: argparse.Namespace) -> int:
+    return 1 if arguments.learn_validation else 2
+
+
 def compared(
     data: MemoryData,
     systems: Sequence[System],
@@ -60,14 +66,17 @@ def compared(
         schema=data.schema(),
         catalogue=data.catalogue(),
         ask=arguments.ask,
+        held_out=_held_out(arguments),
         groups=user_groups(arguments.data, arguments.variant),
     )
     visible = "visible, to the hour" if arguments.target_time else "not visible"
+    learned = "all but the last" if arguments.learn_validation else "all but the last two"
     yield f"# MovieLens-1M, {arguments.variant}: the {arguments.ask} event of each user"
     for rule, found in answers(asked, systems).items():
         yield f"\n## Seen items {rule}\n"
         yield f"{len(asked.candidates):,} items, all of them candidates; equal scores in the"
         yield "expectation over their orders; intervals: 95 %, over users; ±: over seeds;"
+        yield f"learned from {learned} events of a user;"
         yield f"the target's time: {visible}; trained and chosen on {processor()}."
         yield from report(asked, found)
         if arguments.ask == "test":
@@ -76,6 +85,7 @@ def compared(
                 "data": f"movielens-1m {arguments.variant}",
                 "seen_items": rule,
                 "target_time": visible,
+                "learned": learned,
             }
             yield "\nUses:\n"
             yield from log_uses(arguments.log, found, about)
@@ -91,12 +101,17 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipes", type=lambda text: text.split(","), default=[])
     parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
     parser.add_argument("--ask", choices=["validation", "test"], default="validation")
+    parser.add_argument(
+        "--learn-validation", action="store_true", help="as well, before the test events are asked"
+    )
     parser.add_argument("--models", type=Path, help="folder that keeps trained models")
     parser.add_argument("--log", type=Path, help="JSON lines; needed to ask the test events")
     parser.add_argument("--target-time", action="store_true", help="models may know the hour")
     arguments = parser.parse_args(given)
     if arguments.ask == "test" and arguments.log is None:
         parser.error("--ask test wants --log: every use of the test events is written down")
+    if arguments.learn_validation and arguments.ask != "test":
+        parser.error("--learn-validation: only who is asked for the test events may learn from it")
     if arguments.target_time and arguments.variant == "sas":
         parser.error("--target-time: of the sas file only the order is known")
     data = read_movielens(arguments.data, arguments.variant)

@@ -6,7 +6,8 @@
                        learned from  | validation  | test
 
 Both questions are asked of models that learned from the first n - 2 tokens alone; the history of
-the test question holds the validation token. Source: Kang and McAuley, ICDM 2018, arXiv:1808.09781,
+the test question holds the validation token. Some published rows learn from it as well once all is
+chosen: from the first n - 1 tokens. Source: Kang and McAuley, ICDM 2018, arXiv:1808.09781,
 sec. IV, but for its sampled negatives: Krichene and Rendle, KDD 2020, show that they order models
 wrongly. The test question is asked once per recipe and seed, never to choose by.
 """
@@ -36,13 +37,29 @@ def leave_one_out(
     schema: EventSchema,
     catalogue: Catalogue,
     ask: Ask,
+    held_out: int = 2,
     groups: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Asked:
     """Return the validation or the test questions of everybody with ``MIN_TOKENS`` tokens.
 
-    Candidates are the items of ``log``, all of them. ``groups``: by attribute, of users by id.
-    Raises ContractError unless every token is a target: what is held out must be one.
+    Candidates are the items of ``log``, all of them.
+
+    Args:
+        log: all tokens.
+        schema: of ``log``.
+        catalogue: of the items of ``log``.
+        ask: which question.
+        held_out: newest tokens of a user that nothing is learned from: 2, or for the test question
+            also 1, where the validation token taught the model after it was chosen by.
+        groups: by attribute, of users by id.
+
+    Raises:
+        ContractError: a token is no target, and what is held out must be one; or the answer would
+            be learned from.
+        NoDataError: nobody has so many tokens.
     """
+    if held_out < (least := 2 if ask == "validation" else 1):
+        raise ContractError(f"leave-one-out, {ask}: want {least} held out, got {held_out}")
     if not is_target(log, schema).all():
         raise ContractError("leave-one-out: want a log of targets alone, got other tokens as well")
     long = with_at_least(log, MIN_TOKENS)
@@ -54,7 +71,7 @@ def leave_one_out(
     return Asked(
         schema=schema,
         catalogue=catalogue,
-        learned=without_last(long, 2),
+        learned=without_last(long, held_out),
         histories=without_last(through_target, 1),
         candidates=candidates,
         target_Q=candidate_of_token(through_target, candidates)[target_rows],

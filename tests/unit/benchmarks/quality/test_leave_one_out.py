@@ -84,6 +84,18 @@ def test_the_test_events_are_not_asked_without_a_log(folder: Path) -> None:
         main(["--data", str(folder), "--variant", "sas", "--ask", "test"])
 
 
+def test_what_was_chosen_by_may_teach_before_the_test(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--data", str(folder), "--variant", "sas", "--learn-validation"]
+
+    main([*command, "--ask", "test", "--log", str(tmp_path / "uses.jsonl")])
+
+    assert "learned from all but the last events" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(command)
+
+
 def test_the_time_of_a_target_is_no_use_where_only_the_order_is_known(folder: Path) -> None:
     with pytest.raises(SystemExit):
         main(["--data", str(folder), "--variant", "sas", "--target-time"])

@@ -60,6 +60,23 @@ def test_the_validation_question_is_the_token_before_and_learns_from_the_same(
     assert items(validation, validation.learned) == {"ann": ["c", "a"], "bob": ["d"]}
 
 
+def test_what_was_chosen_by_can_teach_who_is_asked_for_the_test_token(
+    make_histories: Callable[..., Histories],
+    make_catalogue: Callable[..., Catalogue],
+    watching: EventSchema,
+) -> None:
+    films = make_catalogue([{"item_id": one} for one in "abcd"])
+    log = make_histories({"ann": [(one, float(at)) for at, one in enumerate("abcd")]})
+    of = {"schema": watching, "catalogue": films}
+
+    test = leave_one_out(log, **of, ask="test", held_out=1)
+
+    assert items(test, test.learned) == {"ann": ["a", "b", "c"]}
+    assert items(test, test.learned) == items(test, test.histories)
+    with pytest.raises(ContractError, match="want 2 held out, got 1"):
+        leave_one_out(log, **of, ask="validation", held_out=1)
+
+
 def test_the_metrics_are_those_of_a_hand_counted_ranking(asked: Callable[[Ask], Asked]) -> None:
     test = asked("test")
     # ann is asked for d: c, a and e are above it, c and a seen; bob for a: all are tied
