@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from training.artifact import Model
-from training.contracts import Histories
+from training.contracts import Histories, Int64
 from training.features.catalogue import Catalogue
 from training.features.items import ItemFeatures, build_item_features
 from training.features.tokens import TokenFeatures, build_token_features
@@ -55,6 +55,12 @@ def user_vectors(
     if not is_known.all():
         vectors[~is_known] = default_vector(model, items, histories, as_of=as_of)
     return vectors
+
+
+def vectors_at(model: Model, items: ItemFeatures, histories: Histories, at_U: Int64) -> Float32:
+    """Return ``[U, dim]``: of each history, also an empty one, at an instant of its own, µs UTC."""
+    tokens = build_token_features(histories, model.spec, items, as_of=at_U)
+    return _query(model, items, tokens, np.arange(histories.num_users))
 
 
 def default_vector(

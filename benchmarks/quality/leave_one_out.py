@@ -69,7 +69,7 @@ def compared(
         held_out=_held_out(arguments),
         groups=user_groups(arguments.data, arguments.variant),
     )
-    visible = "visible, to the hour" if arguments.target_time else "not visible"
+    visible = "visible" if arguments.target_time else "not visible"
     learned = "all but the last" if arguments.learn_validation else "all but the last two"
     yield f"# MovieLens-1M, {arguments.variant}: the {arguments.ask} event of each user"
     for rule, found in answers(asked, systems).items():
@@ -106,7 +106,7 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--models", type=Path, help="folder that keeps trained models")
     parser.add_argument("--log", type=Path, help="JSON lines; needed to ask the test events")
-    parser.add_argument("--target-time", action="store_true", help="models may know the hour")
+    parser.add_argument("--target-time", action="store_true", help="models may know it")
     arguments = parser.parse_args(given)
     if arguments.ask == "test" and arguments.log is None:
         parser.error("--ask test wants --log: every use of the test events is written down")

@@ -89,7 +89,7 @@ def compared(
         yield f"\n## Seen items {rule}\n"
         yield f"{len(asked.candidates):,} items that are valid in these days, all of them"
         yield "candidates; equal scores in the expectation over their orders; intervals: 95 %,"
-        yield "over users; ±: over seeds; models know the hour of a question and nothing else of"
+        yield "over users; ±: over seeds; models know the instant of a question and nothing else of"
         yield f"it; trained and chosen on {processor()}."
         yield from report(asked, of_rule[0])
         yield ""

@@ -62,9 +62,13 @@ class TokenFeatures:
 
 
 def build_token_features(
-    histories: Histories, spec: FeatureSpec, items: ItemFeatures, *, as_of: datetime
+    histories: Histories, spec: FeatureSpec, items: ItemFeatures, *, as_of: datetime | Int64
 ) -> TokenFeatures:
-    """Return the features of every token, and of one query per user at ``as_of``."""
+    """Return the features of every token, and of one query per user.
+
+    ``as_of``: when they ask, all at once or, int64[U] in µs UTC, each at an instant of its own.
+    """
+    at_U = as_of if isinstance(as_of, np.ndarray) else microseconds(as_of)
     item_rows = items.rows(histories.items).numpy()[histories.item_code]
     request_TC, request_TN = request_codes(histories, spec), request_numbers(histories, spec)
     num_users = histories.num_users
@@ -73,10 +77,10 @@ def build_token_features(
         outcome_TA=torch.from_numpy(_outcomes(histories, items.runtime_s[item_rows])),
         request_TC=_with_unknown_rows(torch.from_numpy(request_TC), num_users),
         request_TN=_with_unknown_rows(torch.from_numpy(request_TN), num_users),
-        gap_T=torch.from_numpy(_gap_codes(histories, as_of=as_of)),
+        gap_T=torch.from_numpy(_gap_codes(histories, at_U)),
         duration_T=torch.from_numpy(_duration_codes(histories)),
         known_at_T=_seconds(np.append(histories.last_at, UNKNOWN_INSTANT)),
-        asked_at_T=_seconds(np.append(histories.first_at, np.full(num_users, microseconds(as_of)))),
+        asked_at_T=_seconds(np.append(histories.first_at, np.broadcast_to(at_U, num_users))),
         offsets=histories.offsets,
     )
 
@@ -106,15 +110,15 @@ def _outcomes(histories: Histories, runtime_s: npt.NDArray[np.float64]) -> npt.N
     return np.concatenate([outcomes, np.zeros_like(outcomes[:1], shape=(1, outcomes.shape[1]))])
 
 
-def _gap_codes(histories: Histories, *, as_of: datetime) -> Int32:
-    """Return codes of every token's and every user's time since the token before it."""
+def _gap_codes(histories: Histories, at_U: Int64 | int) -> Int32:
+    """Return codes of every token's and every query's time since the token before it."""
     offsets = histories.offsets
     previous_at = np.append(UNKNOWN_INSTANT, histories.last_at)[:-1]
     previous_at[offsets[:-1][offsets[:-1] < histories.num_tokens]] = UNKNOWN_INSTANT
     newest_at = np.append(histories.last_at, UNKNOWN_INSTANT)[offsets[1:] - 1]
     newest_at = np.where(np.diff(offsets) > 0, newest_at, UNKNOWN_INSTANT)
     before = np.concatenate([previous_at, newest_at])
-    now = np.concatenate([histories.first_at, np.full(histories.num_users, microseconds(as_of))])
+    now = np.concatenate([histories.first_at, np.broadcast_to(at_U, histories.num_users)])
     is_known = (before != UNKNOWN_INSTANT) & (now != UNKNOWN_INSTANT)
     gap_s = np.where(is_known, np.maximum(now - np.where(is_known, before, 0), 0), 0) / 1e6
     return np.where(is_known, _log_codes(gap_s, NUM_GAP_CODES), 0).astype(np.int32)

@@ -58,7 +58,7 @@ def test_a_score_is_the_product_of_the_published_vectors(
     np.testing.assert_allclose(scores, users @ item_vectors(model, items)[rows].T, atol=1e-5)
 
 
-def test_each_question_is_encoded_at_its_own_hour(
+def test_each_question_is_encoded_at_its_own_instant(
     trained: Path, asked: Callable[[int], Asked]
 ) -> None:
     model = load_model(trained)
