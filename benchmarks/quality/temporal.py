@@ -2,9 +2,11 @@ r"""Recipes against baselines on the last days of a log, at once and with servin
 
     python -m benchmarks.quality.temporal --source movietweetings --data <folder> --days 7
     python -m benchmarks.quality.temporal --workspace <folder> --recipes kuairand --seeds 1,2,3
+    python -m benchmarks.quality.temporal --simulated 4000 --recipes demo
 
 Everything is learned from before the days that are asked: the last ``--days``, or, to choose by,
 those before them. Prints Markdown; ``--ask test`` appends each use of the last days to ``--log``.
+Of the simulated world, the true worth of titles is asked as well: the ceiling.
 """
 
 import argparse
@@ -12,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-from benchmarks.quality.logs import DatedLog, published_log, workspace_log
+from benchmarks.quality.logs import DatedLog, published_log, source_log, workspace_log
+from benchmarks.quality.oracle import oracle
 from benchmarks.quality.report import (
     Answered,
     answers,
@@ -29,6 +32,8 @@ from training.evaluation.baselines.popularity import recent_popularity
 from training.evaluation.delay import DELAYS_HOURS, delayed
 from training.evaluation.models import model_score
 from training.evaluation.temporal import temporal
+from training.events.simulated import SimulatedWorld
+from training.events.world import WorldParameters
 
 RULES = ("removed", "kept")
 
@@ -116,6 +121,7 @@ def main(given: Sequence[str] | None = None) -> None:
     place = parser.add_mutually_exclusive_group(required=True)
     place.add_argument("--workspace", type=Path)
     place.add_argument("--data", type=Path)
+    place.add_argument("--simulated", type=int, metavar="USERS")
     parser.add_argument("--source", choices=["kuairand", "movietweetings"], help="of --data")
     parser.add_argument("--days", type=int, default=3)
     parser.add_argument("--recipes", type=lambda text: text.split(","), default=[])
@@ -128,7 +134,11 @@ def main(given: Sequence[str] | None = None) -> None:
     if arguments.data and not arguments.source:
         parser.error("--data wants --source")
     days: int = arguments.days
-    if arguments.data:
+    truth = None
+    if arguments.simulated:
+        world = SimulatedWorld(WorldParameters(num_users=arguments.simulated))
+        log, truth = source_log(world.name, world), world.truth
+    elif arguments.data:
         log = published_log(arguments.source, arguments.data)
     else:
         log = workspace_log(arguments.workspace)
@@ -136,6 +146,9 @@ def main(given: Sequence[str] | None = None) -> None:
     is_test = arguments.ask == "test"
     first = first if is_test else _earlier(first, days)
     systems = systems_of(log, first, days, arguments.recipes, arguments.seeds)
+    if truth is not None:
+        told = log.before(first + timedelta(days=days)).histories()
+        systems.append(oracle(truth, questions(log, first, days), told))
     for line in compared(log, first, days, systems, arguments.log if is_test else None):
         print(line, flush=True)
 
