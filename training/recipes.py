@@ -128,21 +128,25 @@ def sasrec() -> RunConfig:
 def ordered() -> RunConfig:
     """Return the run for a log of which only items and their order are read.
 
-    What ``sasrec`` reads, through rotary positions, RMS norm and SwiGLU: on the validation events
-    of MovieLens-1M HR@10 is .324 after 24 passes.
+    What ``sasrec`` reads, through rotary positions, RMS norm and SwiGLU, twice as wide, from
+    windows that slide over long histories: on the validation events of MovieLens-1M HR@10 is .336
+    after its 16 passes. With 64 dimensions it is .306 after 12 and .327 after 24 passes.
     """
     base = sasrec()
     return replace(
         base,
         model=replace(
             base.model,
-            num_heads=2,
-            hidden_dim=128,
+            model_dim=128,
+            score_dim=128,
+            num_heads=4,
+            hidden_dim=256,
             positions="rotary",
             norm="rms",
             feed_forward="gated",
         ),
-        num_epochs=24,
+        windows="mixed",
+        num_epochs=16,
     )
 
 

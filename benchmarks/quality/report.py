@@ -138,11 +138,12 @@ def _best_baseline(means: Mapping[str, Float64]) -> str:
 
 
 def _pairs(names: Sequence[str], best: str) -> list[tuple[str, str]]:
-    """Return each baseline with the best one, and each recipe with every baseline."""
+    """Return each baseline with the best one, each recipe with all of them, the first with all."""
     baselines = [name for name in names if name in BASELINES]
     of_baselines = [(name, best) for name in baselines if name != best]
     recipes = [name for name in names if name not in BASELINES]
-    return [*of_baselines, *((one, other) for one in recipes for other in baselines)]
+    of_recipes = [(recipes[0], other) for other in recipes[1:]]
+    return [*of_baselines, *((one, other) for one in recipes for other in baselines), *of_recipes]
 
 
 def delays(asked: Asked, found: Mapping[int, Sequence[Answered]]) -> Iterator[str]:

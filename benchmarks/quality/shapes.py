@@ -8,7 +8,7 @@ from dataclasses import replace
 from training.config.model import ModelConfig
 from training.config.run import RunConfig
 from training.config.targets import ALWAYS, TargetConfig
-from training.recipes import demo, kuairand, releases, sasrec
+from training.recipes import demo, kuairand, ordered, releases, sasrec
 
 
 def as_sasrec(base: RunConfig) -> RunConfig:
@@ -47,6 +47,13 @@ def _next_alone() -> TargetConfig:
 
 def _ids_alone(base: RunConfig) -> RunConfig:
     return replace(base, model=replace(base.model, item_metadata=False), new_items="mean")
+
+
+def ordered_and_timed() -> RunConfig:
+    """Return ``ordered`` for where the instant of the request is known: it reads the gaps, too."""
+    base = ordered()
+    model = replace(base.model, input_facets=True, request_dropout=0.0)
+    return replace(base, model=model)
 
 
 def demo_sasrec() -> RunConfig:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.catalogue [--items 10000,100000,1000000] [--seconds 20]
 
-The ``ordered`` recipe on a made-up log of 4,000 users with 50 events each, whose items follow a
+The ``sasrec`` recipe on a made-up log of 4,000 users with 50 events each, whose items follow a
 power law; a step has 1,024 positions. Every contender is a fresh process; memory is its largest
 resident set, imports and data included. Time is the process's own, of one thread.
 """
@@ -21,7 +21,7 @@ from training.config.loss import LossConfig
 from training.config.run import RunConfig
 from training.contracts import UNKNOWN_INSTANT, Histories
 from training.features.catalogue import ITEM_CATEGORIES, Catalogue
-from training.recipes import ordered
+from training.recipes import sasrec
 
 NUM_USERS, LENGTH, POSITIONS = 4_000, 50, 1_024
 
@@ -62,7 +62,7 @@ def log_of(num_items: int) -> MemoryData:
 
 def config_of(contender: str) -> RunConfig:
     """Return what a contender trains."""
-    config = replace(ordered(), batch_tokens=POSITIONS, windows="newest")
+    config = replace(sasrec(), batch_tokens=POSITIONS, windows="newest")
     if contender == "full":
         return config
     config = replace(config, loss=LossConfig(kind="sampled", num_negatives=512))

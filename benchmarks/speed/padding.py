@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.padding --source movietweetings --data <folder> [--rounds 3]
 
-The ``ordered`` recipe reads the newest 128 events of every user, first as they lie, then with each
+The ``sasrec`` recipe reads the newest 128 events of every user, first as they lie, then with each
 history filled up to 128 positions, as libraries do it; nobody is asked at what fills them up. A
 step has as many users in both. Contenders are fresh processes that take turns; one thread each.
 """
@@ -22,7 +22,7 @@ from benchmarks.quality.movielens import AS_OF, MemoryData, read_movielens
 from benchmarks.speed.__main__ import measure, processor
 from benchmarks.speed.contender import timed
 from training.contracts import UNKNOWN_INSTANT, Histories
-from training.recipes import ordered
+from training.recipes import sasrec
 from training.schema import Action, ActionRole, EventSchema
 
 MAX_LEN, USERS_A_STEP = 128, 96
@@ -97,7 +97,7 @@ def main() -> None:
         if given.contender == "padded":
             log = filled(log, length=MAX_LEN)
         data = Filled(log=log, films=whole.catalogue(), as_of=AS_OF)
-        base = ordered()
+        base = sasrec()
         config = replace(
             base,
             model=replace(base.model, max_seq_len=MAX_LEN),

@@ -38,6 +38,10 @@ class InputEmbedding(nn.Module):
             self.outcome_in = nn.Linear(len(spec.actions) + NUM_OUTCOME_NUMBERS, width)
             self.item_in = nn.Linear(width, width, bias=False)
             self.outcome_gate = nn.Linear(width, width)
+            # to begin with, what a token says is its item, as where nothing else is read
+            nn.init.eye_(self.item_in.weight)
+            nn.init.zeros_(self.outcome_gate.weight)
+            nn.init.constant_(self.outcome_gate.bias, math.atanh(0.5))
             self.request = CategoryEmbedding(sizes, config.facet_dim)
             self.request_in = nn.Linear(num_vectors * config.facet_dim + num_numbers, width)
             self.gap = nn.Embedding(NUM_GAP_CODES, width)
@@ -54,11 +58,9 @@ class InputEmbedding(nn.Module):
         self, encoding_MD: Tensor, batch: Batch, draw: torch.Generator | None = None
     ) -> Tensor:
         """Return ``[P, D]`` from the encodings of all items."""
-        item_PD = F.embedding(batch.item_P, encoding_MD)
-        if self.config.input_facets:
-            before_PD = self._received(item_PD, batch)
-        else:  # rows of unit length: the blocks want coordinates near one
-            before_PD = item_PD * math.sqrt(self.config.model_dim)
+        # the blocks want coordinates near one, items' rows are at most about one long as a whole
+        item_PD = F.embedding(batch.item_P, encoding_MD) * math.sqrt(self.config.model_dim)
+        before_PD = self._received(item_PD, batch) if self.config.input_facets else item_PD
         x_PD = torch.where(batch.has_previous_P[:, None], before_PD, self.start)
         if self.config.input_facets:
             x_PD = x_PD + self.request_in(self._requested(batch)) + self.gap(batch.gap_P)
