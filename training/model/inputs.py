@@ -38,10 +38,11 @@ class InputEmbedding(nn.Module):
             self.outcome_in = nn.Linear(len(spec.actions) + NUM_OUTCOME_NUMBERS, width)
             self.item_in = nn.Linear(width, width, bias=False)
             self.outcome_gate = nn.Linear(width, width)
-            # to begin with, what a token says is its item, as where nothing else is read
-            nn.init.eye_(self.item_in.weight)
-            nn.init.zeros_(self.outcome_gate.weight)
-            nn.init.constant_(self.outcome_gate.bias, math.atanh(0.5))
+            if config.tied_output:
+                # scores meet the rows themselves: to begin with, a token says its item as it is
+                nn.init.eye_(self.item_in.weight)
+                nn.init.zeros_(self.outcome_gate.weight)
+                nn.init.constant_(self.outcome_gate.bias, math.atanh(0.5))
             self.request = CategoryEmbedding(sizes, config.facet_dim)
             self.request_in = nn.Linear(num_vectors * config.facet_dim + num_numbers, width)
             self.gap = nn.Embedding(NUM_GAP_CODES, width)
@@ -58,8 +59,10 @@ class InputEmbedding(nn.Module):
         self, encoding_MD: Tensor, batch: Batch, draw: torch.Generator | None = None
     ) -> Tensor:
         """Return ``[P, D]`` from the encodings of all items."""
-        # the blocks want coordinates near one, items' rows are at most about one long as a whole
-        item_PD = F.embedding(batch.item_P, encoding_MD) * math.sqrt(self.config.model_dim)
+        item_PD = F.embedding(batch.item_P, encoding_MD)
+        if self.config.tied_output or not self.config.input_facets:
+            # the blocks want coordinates near one, a row is at most about one long as a whole
+            item_PD = item_PD * math.sqrt(self.config.model_dim)
         before_PD = self._received(item_PD, batch) if self.config.input_facets else item_PD
         x_PD = torch.where(batch.has_previous_P[:, None], before_PD, self.start)
         if self.config.input_facets:
