@@ -103,8 +103,8 @@ def _query(
     def forward(chosen: npt.NDArray[np.int64]) -> None:
         packed = pack(windows, chosen)
         with torch.inference_mode():  # a thread has its own
-            hidden_PD = network.hidden(encoding_MD, gather_batch(tokens, packed))
-            of_queries = network.user_vectors(hidden_PD[torch.from_numpy(packed.lasts)])
+            hidden_WD = network.at_the_ends(encoding_MD, gather_batch(tokens, packed))
+            of_queries = network.user_vectors(hidden_WD)
         vectors[packed.window_W] = of_queries.numpy()
 
     # users of similar histories go together: little of a forward is padding then

@@ -45,8 +45,7 @@ class KeptBack:
             packed = pack(self.windows, np.arange(start, end))
             batch = gather_batch(self.tokens, packed)
             batch = batch.hide_requests(torch.ones(len(batch.item_P), dtype=torch.bool))
-            hidden_PD = network.hidden(encoding_MD, batch)
-            user_AS = network.user_vectors(hidden_PD[torch.from_numpy(packed.lasts)])
+            user_AS = network.user_vectors(network.at_the_ends(encoding_MD, batch))
             score_AM = user_AS @ item_MS.T
             own_A1 = score_AM.gather(1, torch.from_numpy(self.item_A[packed.window_W])[:, None])
             rank_A = (score_AM >= own_A1).sum(dim=1)  # 1 = first

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from training.config.model import ModelConfig
 from training.model.attention import Mix, rotary
+from training.model.ends import mix_at_the_ends
 from training.model.hstu import HstuBlock
 from training.model.jagged import Layout
 from training.model.norm import norm_of
@@ -74,6 +75,21 @@ class Backbone(nn.Module):
             x_PD = block(x_PD, mix, angles, draw)
             given.append(x_PD)
         return given
+
+    def at_the_ends(self, x_PD: Tensor, layout: Layout, instants: Instants) -> Tensor:
+        """Return hidden states at the last position of each window, ``[W, D]``.
+
+        The last block answers there alone: of the others it takes keys and values.
+        """
+        last_W = layout.lasts
+        angles = rotary(layout.position_P, self.head_dim) if self.is_rotary else None
+        mix, given = self._within(layout, instants), []
+        *blocks, last = self.blocks
+        for block in blocks:
+            x_PD = block(x_PD, mix, angles, None)
+            given.append(x_PD[last_W])
+        mix = mix_at_the_ends(self.config, layout, instants)
+        return self.served([*given, last(x_PD, mix, angles, None, last_W)])
 
     def sights(self, layout: Layout, instants: Instants) -> list[Sight | None]:
         """Return what each group of the layout sees, None being all before without a bias."""

@@ -35,13 +35,24 @@ class HstuBlock(nn.Module):
         self.project_out = nn.Linear(width, width, bias=False)
 
     def forward(
-        self, x_PD: Tensor, mix: Mix, angles: Angles | None, draw: torch.Generator | None
+        self,
+        x_PD: Tensor,
+        mix: Mix,
+        angles: Angles | None,
+        draw: torch.Generator | None,
+        asked_P: Tensor | None = None,
     ) -> Tensor:
-        """Return ``x`` plus what each position gathered from those before, gated."""
+        """Return ``x`` plus what each position gathered from those before, gated.
+
+        ``asked_P``: the positions that ``mix`` answers for, where these are not all.
+        """
         width = x_PD.shape[1]
         projected_PX = F.silu(self.project_in(self.norm(x_PD)))
         qkv_PX, gate_PD = torch.split(projected_PX, [3 * width, width], dim=1)
         qkv_PX = rotate_queries_and_keys(qkv_PX, angles, self.attention.num_heads)
-        gated_PD = self.mixed_norm(mix(self.attention, qkv_PX)) * gate_PD
+        mixed_PD = mix(self.attention, qkv_PX)
+        if asked_P is not None:
+            x_PD, gate_PD = x_PD[asked_P], gate_PD[asked_P]
+        gated_PD = self.mixed_norm(mixed_PD) * gate_PD
         out_PD: Tensor = x_PD + self.project_out(drop(gated_PD, self.dropout, draw))
         return out_PD

@@ -36,6 +36,12 @@ class Group:
     real_S: Tensor
     """int64: where each position lies in the flattened rows."""
 
+    @property
+    def lengths(self) -> Tensor:
+        """Return the positions of each window, int64."""
+        B, L = self.place_BL.shape
+        return torch.bincount(self.real_S // L, minlength=B)
+
     def rows(self, x_SD: Tensor) -> Tensor:
         """Return ``[B, L, D]``; padding holds the group's first position."""
         B, L = self.place_BL.shape
@@ -56,10 +62,15 @@ class Layout:
     """int64: position within the window."""
     groups: tuple[Group, ...]
 
+    @property
+    def lasts(self) -> Tensor:
+        """Return the last position of each window, int64."""
+        return torch.cat([group.lengths for group in self.groups]).cumsum(0) - 1
+
     def in_groups(
         self, x_PD: Tensor, work: Callable[..., Tensor], *beside: Sequence[Any]
     ) -> Tensor:
-        """Return what ``work`` makes of each group's ``[S, D]``, flat again.
+        """Return what ``work`` makes of each group's ``[S, D]``, one behind the other.
 
         ``work`` gets the part, its group, and the group's entry of each of ``beside``.
         """

@@ -48,6 +48,16 @@ class Recommender(nn.Module):
         """Return hidden states ``[P, D]``; dropout draws from ``draw``, where there is one."""
         return self._pooled(self.states(encoding_MD, batch, draw), batch)
 
+    def at_the_ends(self, encoding_MD: Tensor, batch: Batch) -> Tensor:
+        """Return the hidden states of each window's last position, ``[W, D]``, without dropout.
+
+        They are those of ``hidden`` but for rounding, for about two thirds of the work.
+        """
+        if self.pool is not None:
+            return self.hidden(encoding_MD, batch)[batch.layout.lasts]
+        x_PD = self.inputs(encoding_MD, batch)
+        return self.backbone.at_the_ends(x_PD, batch.layout, batch.instants)
+
     def states(
         self,
         encoding_MD: Tensor,

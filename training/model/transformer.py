@@ -34,12 +34,22 @@ class TransformerBlock(nn.Module):
         self.hidden_out = nn.Linear(hidden, width, bias=not self.is_gated)
 
     def forward(
-        self, x_PD: Tensor, mix: Mix, angles: Angles | None, draw: torch.Generator | None
+        self,
+        x_PD: Tensor,
+        mix: Mix,
+        angles: Angles | None,
+        draw: torch.Generator | None,
+        asked_P: Tensor | None = None,
     ) -> Tensor:
-        """Return ``x`` plus what each position gathered from those before, then transformed."""
+        """Return ``x`` plus what each position gathered from those before, then transformed.
+
+        ``asked_P``: the positions that ``mix`` answers for, where these are not all.
+        """
         qkv_PX = self.project_in(self.attention_norm(x_PD))
         qkv_PX = rotate_queries_and_keys(qkv_PX, angles, self.attention.num_heads)
         mixed_PD = mix(self.attention, qkv_PX)
+        if asked_P is not None:
+            x_PD = x_PD[asked_P]
         x_PD = x_PD + drop(self.project_out(mixed_PD), self.dropout, draw)
         return x_PD + drop(self._transform(self.hidden_norm(x_PD), draw), self.dropout, draw)
 
