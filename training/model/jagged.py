@@ -42,14 +42,23 @@ class Group:
         B, L = self.place_BL.shape
         return torch.bincount(self.real_S // L, minlength=B)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no padding: the flat form is that of rows then, and nothing moves."""
+        return len(self.real_S) == self.place_BL.numel()
+
     def rows(self, x_SD: Tensor) -> Tensor:
         """Return ``[B, L, D]``; padding holds the group's first position."""
         B, L = self.place_BL.shape
+        if self.is_full:
+            return x_SD.view(B, L, -1)
         rows: Tensor = _ToRows.apply(x_SD, self.place_BL.flatten(), self.real_S)  # type: ignore[no-untyped-call]
         return rows.view(B, L, -1)
 
     def flat(self, x_BLD: Tensor) -> Tensor:
         """Return ``[S, D]`` of rows, without their padding."""
+        if self.is_full:
+            return x_BLD.flatten(0, 1)
         flat: Tensor = _ToFlat.apply(x_BLD.flatten(0, 1), self.real_S)  # type: ignore[no-untyped-call]
         return flat
 

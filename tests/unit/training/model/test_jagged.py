@@ -49,6 +49,17 @@ def test_windows_of_similar_length_share_a_group() -> None:
     assert [tuple(g.place_BL.shape) for g in together] == [(3, 200)]
 
 
+def test_rows_without_padding_are_not_copied() -> None:
+    full, padded = (Layout.of(np.array(lengths)).groups[0] for lengths in ([4, 4, 4], [3, 4]))
+    x_SD = torch.randn(12, 2)
+
+    rows_BLD = full.rows(x_SD)
+
+    assert rows_BLD.shape == (3, 4, 2)
+    assert rows_BLD.data_ptr() == full.flat(rows_BLD).data_ptr() == x_SD.data_ptr()
+    assert padded.rows(x_SD[:7]).shape == (2, 4, 2)
+
+
 def test_the_gradient_of_padding_reaches_nothing() -> None:
     layout = Layout.of(np.array([2, 3]))
     x_PD = torch.randn(5, 1, requires_grad=True)
