@@ -1,6 +1,7 @@
 """``python -m training RECIPE --data FOLDER --out FOLDER``: pretraining without any platform.
 
-On several processes: ``torchrun --nproc-per-node 2 -m training RECIPE --data FOLDER --out FOLDER``.
+On several processes: ``torchrun --nproc-per-node 2 -m training RECIPE --data FOLDER --out FOLDER``,
+with ``--sharded`` where the weights are to be shared out to them (docs/training.md).
 
 ``--data`` holds folders in the layout of a lake's artifacts, one per day or one that every asset
 shares::
@@ -57,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--checkpoints", type=Path, help="folder in which a run that was killed finds its state"
     )
     parser.add_argument("--through", type=date.fromisoformat, help="last day to read, YYYY-MM-DD")
+    parser.add_argument(
+        "--sharded", action="store_true", help="each of torchrun's processes keeps some weight rows"
+    )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.out.exists():
             parser.error(f"--out {given.out} exists already")
         with (
-            joined() as processes,
+            joined(is_sharded=given.sharded) as processes,
             _tracker(processes) as tracker,
             # whole or not at all: a killed run leaves nothing at --out
             staged_folder(given.out.parent / "tmp") as staged,

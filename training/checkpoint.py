@@ -52,16 +52,19 @@ class Checkpoints:
         self._written_at = time.monotonic()
         _sweep(root, but=self.folder)
 
+    def is_due(self) -> bool:
+        """Return whether the last one that was written is old enough for another."""
+        return time.monotonic() - self._written_at >= self._every_s
+
     def offer(self, snapshot: Snapshot) -> None:
-        """Write the snapshot if the last one is old enough.
+        """Write the snapshot if the disk has room for it.
 
         A run does not end because its disk is full: it is warned, and tries again next time.
         """
-        if time.monotonic() - self._written_at >= self._every_s:
-            try:
-                self.write(snapshot)
-            except OSError as error:
-                logger.warning("no checkpoint of step %d: %s", snapshot.step, error)
+        try:
+            self.write(snapshot)
+        except OSError as error:
+            logger.warning("no checkpoint of step %d: %s", snapshot.step, error)
 
     def write(self, snapshot: Snapshot) -> None:
         """Write the snapshot, whole or not at all."""

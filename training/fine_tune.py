@@ -83,7 +83,7 @@ def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
         weight_TK=weight_TK,
     )
     lineage = {"kind": "fine_tuned", "base": weights_digest(base), "day": day.isoformat()}
-    run = {**lineage, "data": fingerprint(histories), "processes": processes.count}
+    run = {**lineage, "data": fingerprint(histories)}
     checkpoints = checkpoints_of(checkpoints_in, run, config, items)
     setting = Setting(tracker=tracker, processes=processes, checkpoints=checkpoints)
     tracker.log_parameters(config.to_json())

@@ -25,11 +25,12 @@ from training.model.recommender import Recommender
 from training.objective import loss_of
 from training.packing import Windows, pack
 from training.problem import Problem
-from training.processes import Processes
 from training.schedule import make_optimizer, step_size
 from training.setting import Setting
+from training.sharded import weights_of
 from training.shards import SharedOut, generator, shares, threads
 from training.state import State
+from training.weights import Weights
 
 REPORT_EVERY = 10
 """Steps between two points of a curve."""
@@ -94,18 +95,23 @@ def train(
     num_epochs: int,
     setting: Setting,
 ) -> Trained:
-    """Fit ``network`` in place; raises DivergedError and NoDataError."""
+    """Fit ``network`` in place; raises DivergedError and NoDataError.
+
+    Sharded weights leave the network until it is fitted; they want one thread of each process, and
+    ConfigError is raised for more.
+    """
     windows, tracker = problem.windows, setting.tracker
     if problem.num_targets == 0:
         raise NoDataError("training: no token of the data is a target")
     per_epoch = math.ceil(windows.lengths.sum() / config.batch_tokens)
     num_steps = num_epochs * per_epoch
+    weights = weights_of(network, setting.processes, num_threads=config.num_threads)
     state = State(
-        network=network,
-        optimizer=make_optimizer(network, optim),
+        weights=weights.named,
+        optimizer=make_optimizer(weights.named.values(), optim),
         average_decay=optim.average_decay,
     )
-    setting.take_up(state, num_steps)
+    setting.take_up(state, weights, num_steps)
     meter = Meter(problem, config, num_epochs=num_epochs, num_steps=num_steps, first=state.step)
     plan = functools.lru_cache(maxsize=2)(
         functools.partial(steps_of, windows, batch_tokens=config.batch_tokens, seed=config.seed)
@@ -113,7 +119,7 @@ def train(
     # windows are as long in every epoch, and with them the steps are as many
     of_epoch = functools.lru_cache(maxsize=2)(functools.partial(problem.of_epoch, seed=config.seed))
     snapshot = state.snapshot()
-    network.train()
+    weights.network.train()
 
     with threads(config.num_threads) as each:
         while state.step < num_steps and not is_over(state, config):
@@ -121,17 +127,17 @@ def train(
             # 1. what a failed step goes back to, and a killed run; always at the same steps
             if state.step % config.guard.snapshot_steps == 0:
                 snapshot = state.snapshot()
-                setting.keep(snapshot)
+                setting.keep(snapshot, weights)
 
             # 2. the loss of the step's windows and its gradient, on every thread
             learned = None
             if state.step not in state.skipped:
                 chosen = plan(epoch=epoch)[at]
-                learned = learn(state, of_epoch(epoch), config, chosen, each, setting.processes)
+                learned = learn(state.step, of_epoch(epoch), config, chosen, each, weights)
 
             # 3. the step, unless it has failed or asks for nothing
             if learned is not None:
-                norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm))
+                norm = weights.clip(optim.clip_norm)
                 if fails(learned, norm, state.losses, config.guard):
                     tracker.log_line(f"step {state.step} failed, loss {learned}: it is skipped")
                     go_back(state, snapshot, config.guard, loss=learned)
@@ -145,14 +151,16 @@ def train(
             # 4. how good it is by now
             is_due = state.step % (config.stopping.every_epochs * per_epoch) == 0
             if problem.kept_back is not None and is_due:
+                ask = functools.partial(problem.kept_back.ask, weights.network.eval())
                 with state.averaged():
-                    state.take_in_score(problem.kept_back.ask(network.eval()))
-                network.train()
+                    state.take_in_score(weights.read(ask))
+                weights.network.train()
                 tracker.log_metrics({"validation": state.scores[-1]}, step=state.step)
 
     if not state.losses:
         raise DivergedError(f"training: none of {num_steps} steps had a finite loss")
     state.finish()
+    weights.give_back()
     network.eval()
     tenth = max(1, len(state.losses) // 10)
     return Trained(
@@ -171,47 +179,41 @@ def is_over(state: State, config: RunConfig) -> bool:
 
 
 def learn(
-    state: State,
+    step: int,
     problem: Problem,
     config: RunConfig,
     chosen: Int64,
     each: SharedOut,
-    processes: Processes,
+    weights: Weights,
 ) -> float | None:
     """Leave the gradient of the mean loss of windows on the weights; return the loss.
 
     Returns None where the windows ask for nothing.
     """
-    network, step, windows = state.network, state.step, problem.windows
+    processes, windows = weights.processes, problem.windows
     # every process cuts the step alike and takes a part of its own
     own = config.num_threads * config.accumulate
     parts = shares(chosen, windows.lengths, count=own * processes.count)
     mine = range(own * processes.rank, min(own * (processes.rank + 1), len(parts)))
-    packed = {part: pack(windows, parts[part]) for part in mine}
+    packed = functools.cache(lambda part: pack(windows, parts[part]))
     (weight,) = processes.total(
-        sum(float(problem.weight_TK[one.current_P].sum()) for one in packed.values())
+        sum(float(problem.weight_TK[packed(part).current_P].sum()) for part in mine)
     )
     if weight == 0.0:
         return None
-    parameters = list(network.parameters())
     # the item ids that are hidden in this step, the same ones on all threads
     hidden_M = (
         torch.rand(len(problem.items.ids), generator=generator(config.seed, step))
         < config.model.id_dropout
     )
 
-    def of_part(part: int) -> tuple[float, tuple[Tensor, ...]]:
+    def loss_of_part(part: int) -> Tensor:
         draw = generator(config.seed, step, part)
-        loss = loss_of(network, problem, packed[part], config, hidden_M, draw)
-        gradients = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
-        return loss.item(), gradients
+        return loss_of(weights.network, problem, packed(part), config, hidden_M, draw)
 
-    total, sums = 0.0, [torch.zeros_like(parameter) for parameter in parameters]
-    for first in range(0, len(mine), config.num_threads):
-        for loss, gradients in each(of_part, mine[first : first + config.num_threads]):
-            total += loss
-            sums = [torch.add(a, b) for a, b in zip(sums, gradients, strict=True)]
-    for parameter, gradient in zip(parameters, processes.add(sums), strict=True):
-        parameter.grad = gradient / weight
+    total = weights.add_gradients(loss_of_part, mine, each)
+    for parameter in weights.named.values():
+        assert parameter.grad is not None
+        parameter.grad = parameter.grad / weight
     (total,) = processes.total(total)
     return total / weight

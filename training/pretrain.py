@@ -75,7 +75,6 @@ def pretrain(
         "kind": "pretrained",
         "as_of": data.as_of.isoformat(),
         "data": fingerprint(histories),
-        "processes": processes.count,
     }
     checkpoints = checkpoints_of(checkpoints_in, run, config, items)
     setting = Setting(tracker=tracker, processes=processes, checkpoints=checkpoints)

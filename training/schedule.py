@@ -1,11 +1,12 @@
 """The step size over a run, and the optimizer that it drives."""
 
 import math
+from collections.abc import Collection
 
 import torch
+from torch import nn
 
 from training.config.optim import OptimConfig
-from training.model.recommender import Recommender
 
 
 def step_size(step: int, num_steps: int, optim: OptimConfig) -> float:
@@ -22,10 +23,10 @@ def step_size(step: int, num_steps: int, optim: OptimConfig) -> float:
     return optim.learning_rate * (optim.final_share + (1.0 - optim.final_share) * cosine)
 
 
-def make_optimizer(network: Recommender, optim: OptimConfig) -> torch.optim.AdamW:
+def make_optimizer(weights: Collection[nn.Parameter], optim: OptimConfig) -> torch.optim.AdamW:
     """Return AdamW that decays matrices only."""
-    matrices = [p for p in network.parameters() if p.ndim >= 2]
-    others = [p for p in network.parameters() if p.ndim < 2]
+    matrices = [weight for weight in weights if weight.ndim >= 2]
+    others = [weight for weight in weights if weight.ndim < 2]
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": optim.weight_decay},

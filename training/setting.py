@@ -1,7 +1,7 @@
 """Where a run takes place; nothing of it changes the result."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from training.fingerprint import fingerprint_of_code, fingerprint_of_items
 from training.processes import ALONE, Processes
 from training.state import Snapshot, State
 from training.tracker import Tracker
+from training.weights import Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +26,20 @@ class Setting:
     checkpoints: Checkpoints | None = None
     """Where a run that was killed finds its state."""
 
-    def take_up(self, state: State, num_steps: int) -> None:
+    def take_up(self, state: State, weights: Weights, num_steps: int) -> None:
         """Go on from the newest checkpoint, where there is one; all processes from the same.
 
-        Raises ArtifactError where they do not share their folder of checkpoints.
+        It may be of another number of processes, which kept their weights in another way. Raises
+        ArtifactError where they do not share their folder of checkpoints.
         """
         if self.checkpoints is not None and (found := self.checkpoints.newest()) is not None:
-            state.restore(found)
+            state.restore(replace(found, tensors=weights.own(found.tensors)))
             self.tracker.log_line(f"going on at step {state.step} of {num_steps}")
+            if (before := found.facts["processes"]) != self.processes.count:
+                self.tracker.log_line(
+                    f"the checkpoint is of {before} processes, now there are "
+                    f"{self.processes.count}: what comes out is the model of neither number"
+                )
         (steps,) = self.processes.total(state.step)
         if steps != state.step * self.processes.count:
             raise ArtifactError(
@@ -40,10 +47,18 @@ class Setting:
                 "let all of them see the same folder of checkpoints"
             )
 
-    def keep(self, snapshot: Snapshot) -> None:
-        """Write a checkpoint if it is time to; one process does it for all."""
-        if self.checkpoints is not None and self.processes.is_first:
-            self.checkpoints.offer(snapshot)
+    def keep(self, snapshot: Snapshot, weights: Weights) -> None:
+        """Write a checkpoint if it is time to; one process does it for all, with whole weights."""
+        if self.checkpoints is None:
+            return
+        # by the clock of the one that writes, since all take part in putting weights together
+        is_due = self.processes.is_first and self.checkpoints.is_due()
+        if not self.processes.most(is_due):
+            return
+        whole = weights.whole(snapshot.tensors)
+        if self.processes.is_first:
+            facts = {**snapshot.facts, "processes": self.processes.count}
+            self.checkpoints.offer(Snapshot(tensors=whole, facts=facts))
 
     def forget(self) -> None:
         """Remove the checkpoints of a run whose model is written."""

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from training.model.recommender import Recommender
+from torch import Tensor, nn
 
 _AVERAGE, _BEST, _MOMENTS, _WEIGHTS = "average", "best", "moments", "weights"
 
@@ -36,7 +34,9 @@ class Snapshot:
 class State:
     """A run between two steps."""
 
-    network: Recommender
+    weights: Mapping[str, nn.Parameter]
+    """What this process keeps of each, by name; moved in place."""
+
     optimizer: torch.optim.Optimizer
     average_decay: float
     step: int = 0
@@ -60,7 +60,7 @@ class State:
     def __post_init__(self) -> None:
         """Begin the average at the weights."""
         if self.average_decay:
-            self.average = _copies(self._weights())
+            self.average = _copies(self.weights)
 
     def take_step(self, loss: float, *, step_size: float) -> None:
         """Move the weights along the gradients that are on them, and the average after them."""
@@ -72,12 +72,12 @@ class State:
         age = len(self.losses)
         share = 1.0 - min(self.average_decay, (1 + age) / (10 + age))
         for name, average in self.average.items():
-            average.lerp_(self.network.get_parameter(name).detach(), share)
+            average.lerp_(self.weights[name].detach(), share)
 
     def take_in_score(self, score: float) -> None:
         """Keep the weights, or their average, if no score was better."""
         if score > max(self.scores, default=float("-inf")):
-            self.best = _copies(self.average or self._weights())
+            self.best = _copies(self.average or self.weights)
         self.scores.append(score)
 
     def num_worse(self) -> int:
@@ -86,8 +86,8 @@ class State:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Give the network its average for a while, where there is one."""
-        weights = _copies(self._weights())
+        """Make the weights their average for a while, where there is one."""
+        weights = _copies(self.weights)
         self._load(self.average)
         try:
             yield
@@ -95,13 +95,13 @@ class State:
             self._load(weights)
 
     def finish(self) -> None:
-        """Give the network the weights that the run is for: the best, the average or the last."""
+        """Make the weights what the run is for: the best, the average or the last."""
         self._load(self.best or self.average)
 
     def snapshot(self) -> Snapshot:
         """Return a copy of everything."""
         parts = {
-            _WEIGHTS: self._weights(),
+            _WEIGHTS: self.weights,
             _AVERAGE: self.average,
             _BEST: self.best,
             _MOMENTS: self._moments(),
@@ -143,9 +143,6 @@ class State:
         self.skipped = list(snapshot.facts["skipped"])
         self.scores = list(snapshot.facts["scores"])
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: weight.detach() for name, weight in self.network.named_parameters()}
-
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
@@ -157,10 +154,9 @@ class State:
         }
 
     def _load(self, weights: Mapping[str, Tensor]) -> None:
-        own = self._weights()
         with torch.no_grad():
             for name, weight in weights.items():
-                own[name].copy_(weight)
+                self.weights[name].copy_(weight)
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

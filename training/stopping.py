@@ -34,9 +34,12 @@ class KeptBack:
     item_A: Int64
     """Rows of ``items``."""
 
-    @torch.inference_mode()
     def ask(self, network: Recommender) -> float:
-        """Return the mean NDCG@10 over all items, ties against the model."""
+        """Return the mean NDCG@10 over all items, ties against the model.
+
+        Asked without a gradient, but not in inference mode: what sharded weights are put together
+        in is used again to learn.
+        """
         encoding_MD, bias_M = network.items(self.items)
         item_MS = network.item_vectors(encoding_MD, bias_M)
         total = 0.0

@@ -42,3 +42,15 @@ def test_a_folder_without_tokens_is_named(tmp_path: Path, caplog: pytest.LogCapt
 def test_what_stands_is_never_replaced(small_lake: Any, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         main(["tiny", "--data", str(small_lake.root), "--out", str(tmp_path)])
+
+
+def test_weights_are_shared_with_nobody(
+    small_lake: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "model"
+
+    status = main(["tiny", "--data", str(small_lake.root), "--out", str(out), "--sharded"])
+
+    assert status == 1
+    assert "sharded weights want several processes, got one: start them with torch" in caplog.text
+    assert not out.exists()

@@ -33,7 +33,7 @@ def make_problem(
     vocabulary: Sequence[str],
     config: RunConfig,
 ) -> tuple[Recommender, Problem]:
-    spec = build_spec(schema, histories, catalogue)
+    spec = build_spec(schema, histories, catalogue, config.model)
     items = build_item_features(vocabulary, catalogue, spec)
     tokens = build_token_features(histories, spec, items, as_of=AS_OF)
     weights = age_weights(histories, config.targets, as_of=AS_OF)
@@ -47,12 +47,13 @@ def make_problem(
     )
 
 
-def small_problem(lake: Any) -> Learnable:
+def small_problem(lake: Any, config: RunConfig | None = None) -> Learnable:
+    config = config or tiny()
     data = lake.data(lake.days[1])
     vocabulary = data.vocabulary().item_ids
     return (
-        *make_problem(data.histories(), data.catalogue(), data.schema(), vocabulary, tiny()),
-        tiny(),
+        *make_problem(data.histories(), data.catalogue(), data.schema(), vocabulary, config),
+        config,
     )
 
 

@@ -22,12 +22,13 @@ def spoiled_at(monkeypatch: pytest.MonkeyPatch, *steps: int, by: float) -> list[
     """Multiply the loss of steps by ``by``, and their gradients; return the steps asked for."""
     plain, asked = loop.learn, []
 
-    def learn(state: Any, *given: Any) -> float | None:
-        asked.append(state.step)
-        loss = plain(state, *given)
-        if state.step not in steps or loss is None:
+    def learn(step: int, *given: Any) -> float | None:
+        asked.append(step)
+        loss = plain(step, *given)
+        if step not in steps or loss is None:
             return loss
-        for parameter in state.network.parameters():
+        *_, weights = given
+        for parameter in weights.named.values():
             parameter.grad *= by
         return loss * by
 
@@ -52,7 +53,7 @@ def test_a_failed_step_leaves_no_trace(
     monkeypatch.undo()
     plain = loop.learn
     monkeypatch.setattr(
-        loop, "learn", lambda state, *given: None if state.step == 22 else plain(state, *given)
+        loop, "learn", lambda step, *given: None if step == 22 else plain(step, *given)
     )
     without = make()
     run(without, Setting(tracker=tracker), **CHANGES)
@@ -86,7 +87,9 @@ def test_a_state_gives_back_what_was_taken_of_it(make: Callable[[], Learnable]) 
 
     network, _, config = make()
     state = State(
-        network=network, optimizer=make_optimizer(network, config.optim), average_decay=0.5
+        weights=dict(network.named_parameters()),
+        optimizer=make_optimizer(list(network.parameters()), config.optim),
+        average_decay=0.5,
     )
 
     def step(loss: float) -> None:

@@ -192,7 +192,8 @@ def test_the_step_size_rises_then_falls() -> None:
 
 def test_only_matrices_decay(problem: Any) -> None:
     network = problem[0]
-    matrices, others = make_optimizer(network, OptimConfig(weight_decay=0.5)).param_groups
+    optim = OptimConfig(weight_decay=0.5)
+    matrices, others = make_optimizer(list(network.parameters()), optim).param_groups
 
     assert matrices["weight_decay"] == 0.5
     assert others["weight_decay"] == 0.0
