@@ -24,6 +24,10 @@ from training import loop
 from training.checkpoint import Checkpoints
 from training.config.model import HeadsConfig
 from training.config.optim import GuardConfig, StoppingConfig
+from training.model.batch import gather_batch
+from training.model.recommender import Recommender
+from training.packing import Packed
+from training.problem import Problem
 from training.processes import ALONE, Processes, joined
 from training.recipes import tiny
 from training.setting import Setting
@@ -55,6 +59,7 @@ RUNS: dict[str, dict[str, Any]] = {
     # a step has 5 to 13 windows: the second process has few of them, or none
     "few windows": {"accumulate": 8, "batch_tokens": 32, "num_epochs": 2},
     "every part": {"model": EVERY_PART},
+    "unreached": {},
     "averaged": {**AVERAGED, "num_epochs": 6},
     "spike": {"num_epochs": 6, "guard": GuardConfig(snapshot_steps=4)},
     "killed": {**AVERAGED, "guard": GuardConfig(snapshot_steps=3)},
@@ -99,6 +104,8 @@ def take_part(lake: SmallLake, job: Job, processes: Processes = ALONE, **more: A
         kept = _watch(patch, job.killed_at if processes.rank == 1 else -1)
         if job.name == "spike":
             _spoil(patch, SPIKE)
+        if job.name == "unreached":
+            patch.setattr(loop, "loss_of", _of_users_alone)
         trained = run(problem, setting, **{**BASE, **RUNS[job.name], **more})
     out = Path(job.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -143,6 +150,15 @@ def _spoil(patch: pytest.MonkeyPatch, at: int) -> None:
         return loss * 100 if loss is not None and step == at else loss
 
     patch.setattr(loop, "learn", learn)
+
+
+def _of_users_alone(
+    network: Recommender, problem: Problem, packed: Packed, *_: object
+) -> torch.Tensor:
+    """Return a loss that reaches no bias and no output map; their weights decay all the same."""
+    encoding_MD, _ = network.items(problem.items)
+    batch = gather_batch(problem.tokens, packed)
+    return network.hidden(encoding_MD, batch).sub(1.0).square().mean(dim=1).sum()
 
 
 def write_jobs(path: Path, lake: SmallLake, *jobs: Job) -> None:
