@@ -1,7 +1,8 @@
 """``python -m training RECIPE --data FOLDER --out FOLDER``: pretraining without any platform.
 
 On several processes: ``torchrun --nproc-per-node 2 -m training RECIPE --data FOLDER --out FOLDER``,
-with ``--sharded`` where the weights are to be shared out to them (docs/training.md).
+with ``--sharded`` where the weights are to be shared out to them, or on Ray's workers:
+``python -m training RECIPE --ray-workers 2 ...`` (docs/training.md).
 
 ``--data`` holds folders in the layout of a lake's artifacts, one per day or one that every asset
 shares::
@@ -19,13 +20,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lake.atomic import move_folder, staged_folder
 from lake.days import end_of
 from training.data import TrainingData
 from training.errors import NoDataError, TrainingError
-from training.pretrain import pretrain
 from training.processes import Processes, joined
+from training.ray_train import pretrain_on_ray
 from training.recipes import load_recipe
+from training.run import Run, take_part
 from training.terminal import terminal_tracker
 from training.tracker import LoggingTracker, SilentTracker, Tracker
 
@@ -61,29 +62,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sharded", action="store_true", help="each of torchrun's processes keeps some weight rows"
     )
+    parser.add_argument("--ray-workers", type=int, help="workers that Ray Train starts")
+    parser.add_argument("--ray-address", help="of Ray's cluster; by default they are started here")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         config = load_recipe(given.recipe)
-        data = find_data(given.data, through=given.through)
+        data = find_data(given.data.absolute(), through=given.through)
         if given.out.exists():
             parser.error(f"--out {given.out} exists already")
-        with (
-            joined(is_sharded=given.sharded) as processes,
-            _tracker(processes) as tracker,
-            # whole or not at all: a killed run leaves nothing at --out
-            staged_folder(given.out.parent / "tmp") as staged,
-        ):
-            written = pretrain(
-                data,
-                config,
-                staged,
-                tracker,
-                checkpoints_in=given.checkpoints,
-                processes=processes,
-            )
-            if processes.is_first:
-                move_folder(staged, given.out)
+        run = Run(
+            data=data,
+            config=config,
+            out=given.out.absolute(),  # Ray's workers are in folders of their own
+            checkpoints=given.checkpoints and given.checkpoints.absolute(),
+            is_sharded=given.sharded,
+        )
+        if given.ray_workers is not None:
+            made = pretrain_on_ray(run, num_workers=given.ray_workers, address=given.ray_address)
+            logger.info("%s", made)
+            return 0
+        with joined(is_sharded=run.is_sharded) as processes, _tracker(processes) as tracker:
+            written = take_part(run, tracker, processes)
     except TrainingError as error:
         logger.error("%s", error)  # noqa: TRY400 - the message says it all
         return 1

@@ -31,7 +31,7 @@ def on_ray(address: str | None = None, *, num_cpus: int | None = None) -> Bucket
         import ray
 
         if not ray.is_initialized():
-            _start(ray, address, num_cpus)
+            start(ray, address, num_cpus)
         task: Any = ray.remote(function_of_bucket)
         shared = ray.put(function)  # sent once to each machine, not with every bucket
         waiting, running, done = iter(range(num_buckets)), dict[Any, int](), dict[int, Result]()
@@ -74,7 +74,11 @@ def _let_end(ray: Any, running: Collection[object]) -> None:
         ray.wait(list(running), num_returns=len(running))
 
 
-def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:
+def start(ray: Any, address: str | None, num_cpus: int | None) -> None:
+    """Join the cluster at ``address``, or start workers on this machine.
+
+    Raises EngineError where no cluster answers.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing here phones home
     if address:
         try:

@@ -17,7 +17,7 @@ from training.events.artifacts import write_catalogue, write_quarantined, write_
 from training.events.parts import part_file
 from training.events.simulated import SimulatedWorld
 from training.events.world import WorldParameters
-from training.ray_buckets import _start, on_ray
+from training.ray_buckets import on_ray, start
 from training.tokens.config import TokenizerConfig
 from training.tokens.storage import write_tokens
 
@@ -144,4 +144,4 @@ def test_a_cluster_that_does_not_answer_is_named(fault: Exception) -> None:
     with pytest.raises(
         EngineError, match=r"no cluster answers at ray://nowhere:1 \(.*\): start it"
     ):
-        _start(Unreachable(), "ray://nowhere:1", None)
+        start(Unreachable(), "ray://nowhere:1", None)
