@@ -97,7 +97,8 @@ class Sharded:
         gradients = [weight.grad for weight in self.named.values() if weight.grad is not None]
         # a number that all processes have is of the first one
         counted = [one for one in gradients if one.ndim or self.processes.is_first]
-        own = sum(float(one.double().square().sum()) for one in counted)
+        norms = [torch.linalg.vector_norm(one, dtype=torch.float64) for one in counted]
+        own = sum(float(one.square()) for one in norms)
         before = math.sqrt(self.processes.total(own)[0])
         # torch's own: the millionth keeps a norm of zero from being divided by
         scale = min(1.0, norm / (before + 1e-6))

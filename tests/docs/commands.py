@@ -12,7 +12,7 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELLS = {"sh", "bash", "shell", "console"}
 _INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
 _INLINE = re.compile(r"`([^`]+)`")
-_STARTS = ("make ", "marquee ", ".venv/bin/", "python ")
+_STARTS = ("make ", "marquee ", ".venv/bin/", "python ", "torchrun ")
 _TARGET = re.compile(r"^([a-z-]+):.*## ", re.MULTILINE)
 _VARIABLE = re.compile(r"^(?:export )?([A-Z_]+) \?=", re.MULTILINE)
 
@@ -68,6 +68,8 @@ class Module:
 
     name: str
     arguments: tuple[str, ...]
+    launcher: "Module | None" = None
+    """What starts it on several processes."""
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -99,6 +101,10 @@ def parsed(command: str) -> Make | Module:
             return Module(name, tuple(words[1:]))
         case ["python", "-m", name]:
             return Module(name, tuple(words[3:]))
+        case ["torchrun", *_] if "-m" in words[1:-1]:
+            at = words.index("-m")
+            launcher = Module("torch.distributed.run", tuple(words[1:at]))
+            return Module(words[at + 1], tuple(words[at + 2 :]), launcher)
     raise UnknownCommandError(
         f"{command!r}: teach tests/docs/commands.py how to prove it, or leave it out of the page"
     )

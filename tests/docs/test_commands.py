@@ -66,9 +66,10 @@ def test_a_shown_command_exists(command: str) -> None:
         case Make() as make:
             assert make.missing((ROOT / "Makefile").read_text()) == set()
         case Module() as module:
-            done = told(module.name, module.command)
-            assert done.returncode == 0, done.stderr
-            assert [one for one in module.options if one not in done.stdout] == []
+            for called in filter(None, (module, module.launcher)):
+                done = told(called.name, called.command)
+                assert done.returncode == 0, done.stderr
+                assert [one for one in called.options if one not in done.stdout] == []
 
 
 @pytest.mark.parametrize("command", [one for one in SHOWN if is_read_only(one)])
