@@ -5,14 +5,17 @@ r"""Recipes against baselines on MovieLens-1M, leave-one-out over all items.
 
 Prints Markdown: quality, lists and slices with seen items removed and kept. Everything is chosen on
 the validation questions; ``--ask test`` appends each use of the test questions to ``--log``.
+Each ``--change`` is one more row of each recipe: values of its config, as ``ablations`` has them.
 With ``--learn-validation`` what was chosen learns from the validation events, too, before it is
 asked for the test events, as HSTU's published rows do.
 """
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.quality.ablations import changed
 from benchmarks.quality.movielens import MemoryData, read_movielens, user_groups
 from benchmarks.quality.report import (
     answers,
@@ -20,10 +23,12 @@ from benchmarks.quality.report import (
     processor,
     report,
 )
-from benchmarks.quality.systems import FAMILIES, System, baseline, trained
+from benchmarks.quality.systems import FAMILIES, System, baseline, trained_as
 from benchmarks.quality.uses import log_uses
+from training.config.run import RunConfig
 from training.evaluation.leave_one_out import Ask, leave_one_out
 from training.evaluation.models import model_score
+from training.recipes import load_recipe
 
 
 def systems_of(data: MemoryData, arguments: argparse.Namespace) -> list[System]:
@@ -38,17 +43,26 @@ def systems_of(data: MemoryData, arguments: argparse.Namespace) -> list[System]:
     return [
         *(baseline(family, validation=validation, asked=asked) for family in FAMILIES),
         *(
-            trained(
-                recipe,
-                seed,
+            trained_as(
+                name,
+                replace(config, seed=seed),
                 learned,
                 lambda model, of: model_score(model, of, as_of=as_of),
                 models=arguments.models,
             )
-            for recipe in arguments.recipes
+            for name, config in configs_of(arguments.recipes, arguments.change).items()
             for seed in arguments.seeds
         ),
     ]
+
+
+def configs_of(recipes: Sequence[str], changes: Sequence[str]) -> dict[str, RunConfig]:
+    """Return the config of each recipe by its name, and those with a change beside it."""
+    return {
+        recipe if change == "recipe" else f"{recipe} {change}": config
+        for recipe in recipes
+        for change, config in changed(load_recipe(recipe), changes).items()
+    }
 
 
 def _held_out(arguments: argparse.Namespace) -> int:
@@ -99,6 +113,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--variant", choices=["sas", "full"], required=True)
     parser.add_argument("--recipes", type=lambda text: text.split(","), default=[])
+    parser.add_argument("--change", action="append", default=[], help="of every recipe")
     parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
     parser.add_argument("--ask", choices=["validation", "test"], default="validation")
     parser.add_argument(

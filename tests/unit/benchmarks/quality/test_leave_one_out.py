@@ -89,9 +89,12 @@ def test_what_was_chosen_by_may_teach_before_the_test(
 ) -> None:
     command = ["--data", str(folder), "--variant", "sas", "--learn-validation"]
 
+    command += ["--recipes", "tiny", "--change", "num_epochs=1"]
     main([*command, "--ask", "test", "--log", str(tmp_path / "uses.jsonl")])
 
-    assert "learned from all but the last events" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| tiny num_epochs=1 | 1 |" in printed
+    assert "learned from all but the last events" in printed
     with pytest.raises(SystemExit):
         main(command)
 
