@@ -13,10 +13,19 @@ from training.errors import ConfigError
 
 
 def demo() -> RunConfig:
-    """Return the run for the simulated world: 50 k tokens of 4,000 users, 1,200 items."""
+    """Return the run for the simulated world: 50 k tokens of 4,000 users, 1,200 items.
+
+    Scores meet the rows that the input reads. With a projection of their own, and four targets a
+    position, NDCG@10 of unseen titles was .070 instead of .077 on days before the last ones.
+    """
     return RunConfig(
-        model=ModelConfig(),
-        optim=OptimConfig(learning_rate=1e-2),
+        model=ModelConfig(
+            score_dim=64, tied_output=True, row_norm=0.2, dropout=0.2, input_dropout=0.2
+        ),
+        targets=TargetConfig(num_targets=1),
+        optim=OptimConfig(
+            learning_rate=3e-3, warmup_share=0.02, weight_decay=0.0, final_share=0.1, clip_norm=5.0
+        ),
         fine_tune_optim=OptimConfig(learning_rate=1e-3),
         held_out_one_in=4,
         num_epochs=12,
