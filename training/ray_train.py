@@ -3,7 +3,7 @@
 ::
 
     TorchTrainer ─ starts N workers, makes their group (gloo) ─ each takes part as under torchrun
-         '─ a worker dies: starts all of them again, from the newest checkpoint
+         '─ a worker dies: all end, and the same call goes on from the newest checkpoint
 
 Nothing of the training is Ray's: what a worker does is ``take_part``, as a process of torchrun
 does. Ray carries the call to its workers in its own way. Workers open the paths that they are
@@ -22,9 +22,6 @@ from training.processes import joined
 from training.ray_buckets import start
 from training.run import Run, take_part
 from training.tracker import LoggingTracker, SilentTracker, Tracker
-
-_RESTARTS = 3
-"""Times that workers are started again, where there is a checkpoint to go on from."""
 
 
 def pretrain_on_ray(
@@ -63,13 +60,7 @@ def pretrain_on_ray(
                 num_workers=num_workers,
                 resources_per_worker={"CPU": run.config.num_threads},
             ),
-            run_config=train.RunConfig(
-                storage_path=storage,
-                callbacks=list(callbacks),
-                failure_config=train.FailureConfig(
-                    max_failures=_RESTARTS if run.checkpoints else 0
-                ),
-            ),
+            run_config=train.RunConfig(storage_path=storage, callbacks=list(callbacks)),
         )
         try:
             trainer.fit()

@@ -1,11 +1,9 @@
 """Two real workers of Ray Train make the model that two processes of torchrun make."""
 
 import json
-import os
-import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,6 @@ import pytest
 from lake.digests import digest_files
 from tests.unit.training.loop.test_processes import one_thread, torchrun
 from training.__main__ import main
-from training.contracts import Histories
-from training.data import TrainingData
 from training.errors import ConfigError
 from training.ray_buckets import start
 from training.ray_train import pretrain_on_ray
@@ -29,19 +25,6 @@ pytestmark = [
     # ray 2.60 sets old options of its own; drop with the release that does not
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnceDeadly(TrainingData):
-    """Data whose first reader dies of it."""
-
-    mark: Path
-
-    def histories(self, **given: Any) -> Histories:
-        if not self.mark.exists():
-            self.mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return TrainingData.histories(self, **given)
 
 
 def reports_in(path: Path) -> Any:
@@ -91,19 +74,6 @@ def test_two_workers_make_the_model_of_two_processes(
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"model", "torchrun", "reports.jsonl", "tmp"}
     assert list((tmp_path / "tmp").iterdir()) == []
-
-
-@pytest.mark.usefixtures("workers")
-def test_workers_are_started_again(a_run: Run, tmp_path: Path) -> None:
-    given = {field.name: getattr(a_run.data, field.name) for field in fields(TrainingData)}
-    deadly = OnceDeadly(**given, mark=tmp_path / "mark")
-
-    made = pretrain_on_ray(
-        replace(a_run, data=deadly, checkpoints=tmp_path / "checkpoints"), num_workers=2
-    )
-
-    assert (tmp_path / "mark").exists()
-    assert (made / "model.safetensors").exists()
 
 
 @pytest.mark.usefixtures("workers")
