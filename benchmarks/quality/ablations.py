@@ -13,12 +13,12 @@ is paired: the same users for both.
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+from benchmarks.quality.changes import changed
 from benchmarks.quality.logs import DatedLog, source_log, workspace_log
 from benchmarks.quality.report import answers, configurations, gains, processor
 from benchmarks.quality.systems import System, trained_as
@@ -55,25 +55,6 @@ def variants(
             config, HeadsConfig(names=tuple(heads), hierarchical=True)
         ),
     }
-
-
-def changed(config: RunConfig, changes: Sequence[str]) -> dict[str, RunConfig]:
-    """Return the config and one with each change, by its text; raises ValueError for none."""
-    return {"recipe": config, **{change: _changed(config, change) for change in changes}}
-
-
-def _changed(config: RunConfig, change: str) -> RunConfig:
-    value = config.to_json()
-    for one in change.split():
-        path, is_given, text = one.partition("=")
-        *parents, name = path.split(".")
-        part = value
-        for parent in parents:
-            part = part.get(parent, {})
-        if not is_given or name not in part:
-            raise ValueError(f"want path=value such as model.num_layers=3, got {one!r}")
-        part[name] = json.loads(text)
-    return RunConfig.from_json(value)
 
 
 def _with_heads(config: RunConfig, heads: HeadsConfig) -> RunConfig:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.quality.ablations import changed
+from benchmarks.quality.changes import configs_of
 from benchmarks.quality.movielens import MemoryData, read_movielens, user_groups
 from benchmarks.quality.report import (
     answers,
@@ -25,10 +25,8 @@ from benchmarks.quality.report import (
 )
 from benchmarks.quality.systems import FAMILIES, System, baseline, trained_as
 from benchmarks.quality.uses import log_uses
-from training.config.run import RunConfig
 from training.evaluation.leave_one_out import Ask, leave_one_out
 from training.evaluation.models import model_score
-from training.recipes import load_recipe
 
 
 def systems_of(data: MemoryData, arguments: argparse.Namespace) -> list[System]:
@@ -54,15 +52,6 @@ def systems_of(data: MemoryData, arguments: argparse.Namespace) -> list[System]:
             for seed in arguments.seeds
         ),
     ]
-
-
-def configs_of(recipes: Sequence[str], changes: Sequence[str]) -> dict[str, RunConfig]:
-    """Return the config of each recipe by its name, and those with a change beside it."""
-    return {
-        recipe if change == "recipe" else f"{recipe} {change}": config
-        for recipe in recipes
-        for change, config in changed(load_recipe(recipe), changes).items()
-    }
 
 
 def _held_out(arguments: argparse.Namespace) -> int:

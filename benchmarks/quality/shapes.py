@@ -66,9 +66,9 @@ def demo_hstu() -> RunConfig:
     return as_hstu(demo())
 
 
-def demo_next_item() -> RunConfig:
-    """Return ``demo`` with one target a position instead of several."""
-    return replace(demo(), targets=replace(demo().targets, num_targets=1))
+def demo_several_targets() -> RunConfig:
+    """Return ``demo`` with the next four targets a position instead of one."""
+    return replace(demo(), targets=replace(demo().targets, num_targets=4))
 
 
 def demo_ids() -> RunConfig:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from training.evaluation.baselines.markov import markov
 from training.evaluation.baselines.popularity import popularity
 from training.evaluation.comparison import NAMES
 from training.evaluation.ranking import Float32, Score
-from training.recipes import load_recipe
 
 CHOSEN_BY = "ndcg_at_10"
 """Of the validation questions, seen items removed."""
@@ -126,22 +125,6 @@ def _quality(fitted: Fitted, validation: Asked) -> float:
     return float(validation.metrics(ranks)[:, NAMES.index(CHOSEN_BY)].mean())
 
 
-def trained(
-    recipe: str,
-    seed: int,
-    data: TrainingData,
-    score: Callable[[Model, Asked], Score],
-    *,
-    models: Path | None = None,
-) -> System:
-    """Return a recipe's model, trained on ``data`` alone; ``score`` says how it is asked.
-
-    ``models`` is where it is kept, or found.
-    """
-    config = replace(load_recipe(recipe), seed=seed)
-    return trained_as(recipe, config, data, score, models=models)
-
-
 def trained_as(
     name: str,
     config: RunConfig,
@@ -150,7 +133,10 @@ def trained_as(
     *,
     models: Path | None = None,
 ) -> System:
-    """Return the model of a config that is no recipe."""
+    """Return the model of a config, trained on ``data`` alone; ``score`` says how it is asked.
+
+    ``models`` is where it is kept, or found.
+    """
     model, spent = trained_model(config, data, models)
     return System(
         name=name,

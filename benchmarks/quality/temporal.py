@@ -5,15 +5,18 @@ r"""Recipes against baselines on the last days of a log, at once and with servin
     python -m benchmarks.quality.temporal --simulated 4000 --recipes demo
 
 Everything is learned from before the days that are asked: the last ``--days``, or, to choose by,
-those before them. Prints Markdown; ``--ask test`` appends each use of the last days to ``--log``.
+those before them. Each ``--change`` is one more row of each recipe. Prints Markdown; ``--ask test``
+appends each use of the last days to ``--log``.
 Of the simulated world, the true worth of titles is asked as well: the ceiling.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+from benchmarks.quality.changes import configs_of
 from benchmarks.quality.logs import DatedLog, published_log, source_log, workspace_log
 from benchmarks.quality.oracle import oracle
 from benchmarks.quality.report import (
@@ -24,9 +27,10 @@ from benchmarks.quality.report import (
     processor,
     report,
 )
-from benchmarks.quality.systems import FAMILIES, Family, Fitted, System, baseline, trained
+from benchmarks.quality.systems import FAMILIES, Family, Fitted, System, baseline, trained_as
 from benchmarks.quality.uses import log_uses
 from lake.days import start_of
+from training.config.run import RunConfig
 from training.evaluation.asked import Asked
 from training.evaluation.baselines.popularity import recent_popularity
 from training.evaluation.delay import DELAYS_HOURS, delayed
@@ -53,11 +57,17 @@ def questions(log: DatedLog, first: date, days: int) -> Asked:
 
 
 def systems_of(
-    log: DatedLog, first: date, days: int, recipes: Sequence[str], seeds: Sequence[int]
+    log: DatedLog,
+    first: date,
+    days: int,
+    configs: Iterable[tuple[str, RunConfig]],
+    *,
+    models: Path | None = None,
 ) -> list[System]:
-    """Return the baselines and the trained recipes, of what was known before a day.
+    """Return the baselines and the trained configs, of what was known before a day.
 
-    Baselines are chosen by the same number of days before it.
+    Baselines are chosen by the same number of days before it. ``models`` is where models are kept,
+    or found.
     """
     asked, validation = questions(log, first, days), questions(log, _earlier(first, days), days)
     recent = Family(
@@ -70,9 +80,8 @@ def systems_of(
     return [
         *(baseline(one, validation=validation, asked=asked) for one in (recent, *FAMILIES)),
         *(
-            trained(recipe, seed, log.before(first), model_score)
-            for recipe in recipes
-            for seed in seeds
+            trained_as(name, config, log.before(first), model_score, models=models)
+            for name, config in configs
         ),
     ]
 
@@ -125,8 +134,10 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--source", choices=["kuairand", "movietweetings"], help="of --data")
     parser.add_argument("--days", type=int, default=3)
     parser.add_argument("--recipes", type=lambda text: text.split(","), default=[])
+    parser.add_argument("--change", action="append", default=[], help="of every recipe")
     parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
     parser.add_argument("--ask", choices=["validation", "test"], default="validation")
+    parser.add_argument("--models", type=Path, help="folder that keeps trained models")
     parser.add_argument("--log", type=Path, help="JSON lines; needed to ask the last days")
     arguments = parser.parse_args(given)
     if arguments.ask == "test" and arguments.log is None:
@@ -145,7 +156,12 @@ def main(given: Sequence[str] | None = None) -> None:
     first = _earlier(log.last_day + timedelta(days=1), days)
     is_test = arguments.ask == "test"
     first = first if is_test else _earlier(first, days)
-    systems = systems_of(log, first, days, arguments.recipes, arguments.seeds)
+    configs = [
+        (name, replace(config, seed=seed))
+        for name, config in configs_of(arguments.recipes, arguments.change).items()
+        for seed in arguments.seeds
+    ]
+    systems = systems_of(log, first, days, configs, models=arguments.models)
     if truth is not None:
         told = log.before(first + timedelta(days=days)).histories()
         systems.append(oracle(truth, questions(log, first, days), told))

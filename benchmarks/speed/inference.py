@@ -44,15 +44,13 @@ _AT_ONCE = 512
 _CACHED = (1, 16, 128)
 
 
-def model_after_a_step(data: MemoryData, num_threads: int) -> Model:
-    """Return a model of the shape, hardly trained."""
+def train_a_step(data: MemoryData, num_threads: int, folder: Path) -> None:
+    """Leave a model of the shape, hardly trained."""
     lengths = data.log.offsets[1:] - data.log.offsets[:-1]
     num_positions = int(lengths.clip(max=sasrec().model.max_seq_len).sum())
     of_a_step = {"num_epochs": 1, "batch_tokens": num_positions, "accumulate": 100}
     config = replace(sasrec(), num_threads=num_threads, **of_a_step)
-    with tempfile.TemporaryDirectory() as folder:
-        pretrain(data, config, Path(folder), SilentTracker())
-        return load_model(Path(folder))
+    pretrain(data, config, folder, SilentTracker())
 
 
 def ours(data: MemoryData, model: Model) -> dict[str, float]:
@@ -136,23 +134,30 @@ def evaluated_s(data: MemoryData, model: Model) -> float:
 
 
 def main() -> None:
-    """Measure and print tables; with ``--alone``, our figures as a line of JSON."""
+    """Measure and print tables; with ``--alone MODEL``, our figures as a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path.home() / ".cache/marquee-peers")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     data = read_movielens(given.data, "sas")
     if given.alone:
-        model = model_after_a_step(data.without_last(2), given.threads)
-        print(json.dumps(ours(data.without_last(2), model)))
+        print(json.dumps(ours(data.without_last(2), load_model(given.alone))))
         return
+    with tempfile.TemporaryDirectory() as folder:
+        train_a_step(data.without_last(2), given.threads, Path(folder))
+        compare(given, data, Path(folder))
+
+
+def compare(given: argparse.Namespace, data: MemoryData, folder: Path) -> None:
+    """Print the tables, for the model in ``folder``."""
     options = ["--data", str(given.data.resolve()), "--threads", str(given.threads)]
+    ours_alone = "benchmarks.speed.inference"
     python = install_into(given.folder / "rectools", peers.PACKAGES["rectools"])
     commands = {
-        "ours": [sys.executable, "-m", "benchmarks.speed.inference", "--alone", *options],
+        "ours": [sys.executable, "-m", ours_alone, "--alone", str(folder), *options],
         "rectools 0.19": [str(python), peers.__file__, "rectools_recommend", *options],
     }
     found: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
@@ -168,7 +173,7 @@ def main() -> None:
         ]
         memory = max(one["peak_mib"] for one in runs)
         print(f"| {name} | {columns[0]} | {columns[1]} | {memory:,.0f} |")
-    model = model_after_a_step(data.without_last(2), given.threads)
+    model = load_model(folder)
     print(f"\nEvaluating all users: {evaluated_s(data, model):.1f} s\n")
     print("| users at once | 200 positions again, ms | one more, ms | ratio |\n|---|---|---|---|")
     for count, (again_s, step_s) in cached(data.without_last(2), model).items():

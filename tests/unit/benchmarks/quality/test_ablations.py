@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.quality.ablations import changed, main, variants
+from benchmarks.quality.ablations import main, variants
 from training.config.model import HeadsConfig
 from training.config.targets import UtilityConfig
 from training.recipes import tiny
@@ -31,23 +31,6 @@ def test_one_thing_changes_at_a_time() -> None:
         )
         assert config != as_before == tiny(), name
     assert configs["all heads, hierarchical"].model.heads.hierarchical
-
-
-def test_a_change_is_a_value_by_its_path() -> None:
-    texts = ['windows="slide"', 'model.num_layers=2 model.relative_bias=["position","time"]']
-    configs = changed(tiny(), texts)
-
-    assert list(configs) == ["recipe", *texts]
-    assert configs["recipe"] == tiny()
-    assert configs[texts[0]] == replace(tiny(), windows="slide")
-    two = replace(tiny().model, num_layers=2, relative_bias=("position", "time"))
-    assert configs[texts[1]] == replace(tiny(), model=two)
-
-
-@pytest.mark.parametrize("text", ["windows", "model.nothing=1", "nothing.num_layers=1"])
-def test_a_change_of_nothing_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="want path=value such as"):
-        changed(tiny(), [text])
 
 
 def test_a_small_world_gives_a_table_and_paired_differences(

@@ -1,0 +1,36 @@
+"""Values of a config, changed by their path."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.quality.changes import changed, configs_of
+from training.recipes import sasrec, tiny
+
+
+def test_a_change_is_a_value_by_its_path() -> None:
+    texts = ['windows="slide"', 'model.num_layers=2 model.relative_bias=["position","time"]']
+    configs = changed(tiny(), texts)
+
+    assert list(configs) == ["recipe", *texts]
+    assert configs["recipe"] == tiny()
+    assert configs[texts[0]] == replace(tiny(), windows="slide")
+    two = replace(tiny().model, num_layers=2, relative_bias=("position", "time"))
+    assert configs[texts[1]] == replace(tiny(), model=two)
+
+
+@pytest.mark.parametrize("text", ["windows", "model.nothing=1", "nothing.num_layers=1"])
+def test_a_change_of_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="want path=value such as"):
+        changed(tiny(), [text])
+
+
+def test_every_recipe_has_a_row_of_its_own_for_every_change() -> None:
+    configs = configs_of(["tiny", "sasrec"], ["seed=7"])
+
+    assert configs == {
+        "tiny": tiny(),
+        "tiny seed=7": replace(tiny(), seed=7),
+        "sasrec": sasrec(),
+        "sasrec seed=7": replace(sasrec(), seed=7),
+    }
