@@ -3,13 +3,15 @@ r"""What one change does to a recipe, on days before the last ones.
     python -m benchmarks.quality.ablations --recipe demo --seeds 1,2,3 --actions thumb_up:2
     python -m benchmarks.quality.ablations --recipe demo --change model.input_facets=false \
         --change 'model.block="hstu" model.relative_bias=["position","time"]'
+    python -m benchmarks.quality.ablations --recipe demo --facets all
     python -m benchmarks.quality.ablations --workspace <folder> --recipe kuairand
 
 Each ``--change`` is one row: values of the config in JSON by their path, several with a space
-between. Without any, each head and each weight of targets is one, then all heads together, beside
-the item and hierarchical. By default of the simulated world. Everything is learned from before the
-days that are asked, which are those before the last ``--days``. Prints Markdown; every difference
-is paired: the same users for both.
+between. With ``--facets`` each facet is one: the recipe trained and asked on data in which it is
+always missing. Without either, each head and each weight of targets is one, then all heads
+together, beside the item and hierarchical. By default of the simulated world. Everything is
+learned from before the days that are asked, which are those before the last ``--days``. Prints
+Markdown; every difference is paired: the same users for both.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+from benchmarks.quality.blanks import Without, known_facets, of_questions
 from benchmarks.quality.changes import changed
 from benchmarks.quality.logs import DatedLog, source_log, workspace_log
 from benchmarks.quality.report import answers, configurations, gains, processor
@@ -26,6 +29,7 @@ from benchmarks.quality.temporal import questions
 from training.config.model import HeadsConfig
 from training.config.run import RunConfig
 from training.config.targets import UtilityConfig
+from training.data import TrainingData
 from training.evaluation.models import model_score
 from training.events.simulated import SimulatedWorld
 from training.events.world import WorldParameters
@@ -72,15 +76,35 @@ def known_heads(log: DatedLog, first: date) -> tuple[str, ...]:
     return tuple(sorted(heads_of(spec)))
 
 
+def blinded(config: RunConfig, learned: TrainingData, facet: str) -> System:
+    """Return a config's model that was trained, and is asked, without a facet."""
+    return trained_as(
+        f"without {facet}",
+        config,
+        Without(data=learned, facet=facet),
+        lambda model, asked: model_score(model, of_questions(asked, facet)),
+    )
+
+
 def compared(
-    log: DatedLog, first: date, days: int, configs: dict[str, RunConfig], seeds: Sequence[int]
+    log: DatedLog,
+    first: date,
+    days: int,
+    configs: dict[str, RunConfig],
+    seeds: Sequence[int],
+    *,
+    facets: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Return the lines to print."""
+    """Return the lines to print; ``facets`` are left out of the first config's data in turn."""
     learned = log.before(first)
+    recipe = next(iter(configs.values()))
     systems: list[System] = [
-        trained_as(name, replace(config, seed=seed), learned, model_score)
-        for name, config in configs.items()
-        for seed in seeds
+        *(
+            trained_as(name, replace(config, seed=seed), learned, model_score)
+            for name, config in configs.items()
+            for seed in seeds
+        ),
+        *(blinded(replace(recipe, seed=seed), learned, one) for one in facets for seed in seeds),
     ]
     asked = questions(log, first, days)
     yield f"# {log.name}: {days} days from {first}"
@@ -108,6 +132,9 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
     parser.add_argument("--days", type=int, default=3)
     parser.add_argument("--change", action="append", help="instead of heads and weights of targets")
+    parser.add_argument(
+        "--facets", type=lambda text: text.split(","), default=[], help="to leave out, or: all"
+    )
     parser.add_argument("--heads", type=lambda text: text.split(","), help="all by default")
     parser.add_argument("--actions", type=_actions, default=(), help="such as thumb_up:2")
     arguments = parser.parse_args(given)
@@ -119,12 +146,13 @@ def main(given: Sequence[str] | None = None) -> None:
     days: int = arguments.days
     first = log.last_day + timedelta(days=1 - 2 * days)
     recipe = load_recipe(arguments.recipe)
-    if arguments.change:
-        configs = changed(recipe, arguments.change)
+    facets = known_facets(log.before(first)) if arguments.facets == ["all"] else arguments.facets
+    if arguments.change or facets:
+        configs = changed(recipe, arguments.change or [])
     else:
         heads = arguments.heads or known_heads(log, first)
         configs = variants(recipe, heads, arguments.actions)
-    for line in compared(log, first, days, configs, arguments.seeds):
+    for line in compared(log, first, days, configs, arguments.seeds, facets=facets):
         print(line, flush=True)
 
 
