@@ -31,7 +31,8 @@ def model_flops(model: ModelConfig, lengths: Int64, *, num_asked: int, num_items
     if model.block == "hstu":
         of_matrices = 5 * width * width
     else:
-        of_feed_forward = (3 if model.feed_forward == "gated" else 2) * width * hidden
+        is_gated = model.block == "transformer" and model.feed_forward == "gated"
+        of_feed_forward = (3 if is_gated else 2) * width * hidden
         of_matrices = 4 * width * width + of_feed_forward
     of_pairs = width * float((lengths * (lengths + 1)).sum())  # scores and sums, half of L squared
     forward = model.num_layers * (of_matrices * float(lengths.sum()) + of_pairs)

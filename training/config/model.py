@@ -6,7 +6,7 @@ from typing import Literal
 from training.config.rules import require, require_share
 
 _CHOICES = {
-    "block": ("transformer", "hstu"),
+    "block": ("transformer", "sasrec", "hstu"),
     "positions": ("rotary", "learned"),
     "relative_bias": ((), ("position",), ("position", "time")),
     "norm": ("rms", "layer"),
@@ -86,9 +86,10 @@ class ModelConfig:
     id_dropout: float = 0.05
     """Share of items whose id is hidden in a step, so that metadata alone gives a vector."""
 
-    block: Literal["transformer", "hstu"] = "transformer"
-    """What a layer is: softmax attention and a feed-forward part, or gated pointwise attention,
-    which has no feed-forward part (``hidden_dim`` and ``feed_forward`` say nothing then)."""
+    block: Literal["transformer", "sasrec", "hstu"] = "transformer"
+    """What a layer is: softmax attention and a feed-forward part; the same as SASRec's public
+    implementations have it (``feed_forward`` says nothing then: it is plain); or gated pointwise
+    attention, which has no feed-forward part (nor does ``hidden_dim`` say anything)."""
 
     positions: Literal["rotary", "learned"] = "rotary"
     """How a position is known: by the angle between two, or by a weight row of each."""

@@ -15,8 +15,15 @@ from training.model.ends import mix_at_the_ends
 from training.model.hstu import HstuBlock
 from training.model.jagged import Layout
 from training.model.norm import norm_of
+from training.model.sasrec import SasrecBlock
 from training.model.sight import Instants, Sight, sights_of
 from training.model.transformer import TransformerBlock
+
+_BLOCKS: dict[str, type[nn.Module]] = {
+    "transformer": TransformerBlock,
+    "sasrec": SasrecBlock,
+    "hstu": HstuBlock,
+}
 
 
 class Backbone(nn.Module):
@@ -27,7 +34,7 @@ class Backbone(nn.Module):
         self.config = config
         self.head_dim = config.head_dim
         self.is_rotary = config.positions == "rotary"
-        block = HstuBlock if config.block == "hstu" else TransformerBlock
+        block = _BLOCKS[config.block]
         self.blocks = nn.ModuleList(block(config) for _ in range(config.num_layers))
         self.norm = norm_of(config)
         self.layer_mix = nn.Parameter(torch.zeros(config.num_layers)) if config.layer_mix else None

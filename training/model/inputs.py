@@ -28,8 +28,8 @@ class InputEmbedding(nn.Module):
         self.start = nn.Parameter(torch.zeros(width))
         if config.positions == "learned":
             self.position = nn.Embedding(config.max_seq_len, width)
-            # against the items' coordinates as Glorot's start of both tables would have it
-            nn.init.normal_(self.position.weight, std=0.45 * config.row_norm)
+            # coordinates as items' rows have them, which are scaled up where they are read
+            nn.init.normal_(self.position.weight, std=config.row_norm / math.sqrt(width))
         if config.input_facets:
             sizes = spec.code_sizes
             self.num_waves = len(spec.request_numbers) * (config.request_numbers == "periodic")

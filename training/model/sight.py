@@ -99,7 +99,7 @@ def sight_of_newest(
 
 
 def _is_dense(config: ModelConfig, reach: Reach) -> bool:
-    return config.block == "transformer" and not config.relative_bias and not reach.window
+    return config.block != "hstu" and not config.relative_bias and not reach.window
 
 
 def codes_of(seconds: Tensor) -> Tensor:

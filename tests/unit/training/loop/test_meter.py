@@ -22,7 +22,9 @@ from training.tracker import Progress
 from training.utilisation import matmul_flops_per_s, model_flops, peak_memory_mib
 
 
-@pytest.mark.parametrize("changes", [{}, {"feed_forward": "plain"}, {"block": "hstu"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"feed_forward": "plain"}, {"block": "sasrec"}, {"block": "hstu"}]
+)
 def test_the_operations_are_those_that_torch_counts(changes: dict[str, Any]) -> None:
     model = replace(ModelConfig(), model_dim=64, num_layers=3, hidden_dim=96, **changes)
     lengths = np.full(7, 40)

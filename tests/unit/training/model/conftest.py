@@ -26,6 +26,7 @@ CONFIG = ModelConfig(
 )
 SHAPES: dict[str, dict[str, Any]] = {
     "default": {},
+    "sasrec": {"block": "sasrec"},
     "hstu": {"block": "hstu"},
     "window": {"attention_window": 4, "attention_global": 2, "relative_bias": ("position",)},
     "mean": {"user_state": "mean", "user_state_newest": 3},

@@ -21,6 +21,7 @@ INSTANTS = Instants(_SECONDS, _SECONDS + 2)
 SHAPES: dict[str, dict[str, Any]] = {
     "default": {},
     "plain": {"norm": "layer", "feed_forward": "plain", "positions": "learned"},
+    "sasrec": {"block": "sasrec", "norm": "layer", "positions": "learned"},
     "hstu": {"block": "hstu"},
     "positions": {"relative_bias": ("position",)},
     "time": {"relative_bias": ("position", "time")},

@@ -61,7 +61,7 @@ def test_scores_are_those_of_a_mask_written_out(*, is_known: bool) -> None:
     torch.testing.assert_close(found, expected.transpose(0, 1).flatten(1), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("block", ["transformer", "hstu"])
+@pytest.mark.parametrize("block", ["transformer", "sasrec", "hstu"])
 def test_a_model_begins_as_the_one_without_a_bias(block: str) -> None:
     plain = Backbone(replace(CONFIG, block=block, relative_bias=()))
     biased = Backbone(replace(CONFIG, block=block))
@@ -105,7 +105,7 @@ def scores(
     return of
 
 
-@pytest.mark.parametrize("block", ["transformer", "hstu"])
+@pytest.mark.parametrize("block", ["transformer", "sasrec", "hstu"])
 def test_history_only_says_nothing_of_when_a_token_begins(
     scores: Callable[..., tuple[Tensor, Tensor]], block: str
 ) -> None:
@@ -117,7 +117,7 @@ def test_history_only_says_nothing_of_when_a_token_begins(
     assert not torch.equal(before[TOKEN + 1], after[TOKEN + 1])
 
 
-@pytest.mark.parametrize("block", ["transformer", "hstu"])
+@pytest.mark.parametrize("block", ["transformer", "sasrec", "hstu"])
 def test_a_known_request_tells_when_its_own_token_begins_and_no_later_one(
     scores: Callable[..., tuple[Tensor, Tensor]], block: str
 ) -> None:

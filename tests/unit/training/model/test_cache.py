@@ -69,7 +69,7 @@ def make_case(
     return make
 
 
-@pytest.mark.parametrize("block", ["transformer", "hstu"])
+@pytest.mark.parametrize("block", ["transformer", "sasrec", "hstu"])
 @pytest.mark.parametrize("shape", BIASES)
 def test_appended_tokens_give_what_a_whole_forward_gives(
     make_case: Callable[..., Case], block: str, shape: dict[str, Any]

@@ -16,7 +16,7 @@ from training.packing import pack, query_windows
 from training.schema import EventSchema
 
 
-@pytest.mark.parametrize("block", ["transformer", "hstu"])
+@pytest.mark.parametrize("block", ["transformer", "sasrec", "hstu"])
 @pytest.mark.parametrize("switched", SHAPES)
 @torch.inference_mode()
 def test_the_ends_of_windows_are_those_of_a_whole_forward(
@@ -38,4 +38,4 @@ def test_the_ends_of_windows_are_those_of_a_whole_forward(
     hidden_PD = scorer.network.hidden(encoding_MD, batch)
     expected_WD = hidden_PD[torch.from_numpy(packed.lasts)]
     torch.testing.assert_close(found_WD, expected_WD, rtol=0, atol=1e-5)
-    assert expected_WD.std(dim=0).max() > 0.1
+    assert expected_WD.std(dim=0).max() > 0.01  # they differ by more than the tolerance

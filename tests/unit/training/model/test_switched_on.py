@@ -16,7 +16,7 @@ from training.pretrain import pretrain
 from training.recipes import tiny
 
 
-@pytest.fixture(params=["transformer", "hstu"])
+@pytest.fixture(params=["transformer", "sasrec", "hstu"])
 def everything(request: pytest.FixtureRequest) -> RunConfig:
     shape = replace(
         tiny().model,
