@@ -142,7 +142,7 @@ def sasrec() -> RunConfig:
             num_targets=1, half_life_days=ALWAYS, window_hours=ALWAYS, prefix_weight=1.0
         ),
         optim=_of_tied(),
-        num_epochs=32,
+        num_epochs=36,
         batch_tokens=12_800,
     )
 
