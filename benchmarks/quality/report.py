@@ -24,6 +24,9 @@ from training.evaluation.intervals import Estimate
 
 BASELINES = {"recent_popularity", *(family.name for family in FAMILIES)}
 
+SLICED_BY = (CHOSEN_BY, "hr_at_200")
+"""What slices are told by: of items that training saw little of, none is among the first ten."""
+
 LEAST_USERS = 30
 """Of a slice with figures: a bootstrap over fewer says less than its interval pretends."""
 
@@ -83,8 +86,9 @@ def report(asked: Asked, found: Sequence[Answered]) -> Iterator[str]:
     yield ""
     yield from _difference_table([pair for pair in pairs if pair[0] not in BASELINES], whole)
     yield from _list_table(named)
-    yield ""
-    yield from _slice_table(asked, compared, list(means))
+    for metric in SLICED_BY:
+        yield ""
+        yield from _slice_table(asked, compared, list(means), metric)
 
 
 def gains(asked: Asked, found: Sequence[Answered], *, over: str) -> Iterator[str]:
@@ -169,9 +173,9 @@ def delays(asked: Asked, found: Mapping[int, Sequence[Answered]]) -> Iterator[st
 
 
 def _slice_table(
-    asked: Asked, compared: Mapping[str, Float64], names: Sequence[str]
+    asked: Asked, compared: Mapping[str, Float64], names: Sequence[str], metric: str
 ) -> Iterator[str]:
-    yield from _row(f"{CHOSEN_BY} of", "questions", "users", *compared, header=True)
+    yield from _row(f"{metric} of", "questions", "users", *compared, header=True)
     for title, where in slices(asked).items():
         part = estimated(asked, compared, where)
         if part.num_users < LEAST_USERS:
@@ -180,7 +184,7 @@ def _slice_table(
             continue
         cells = [
             f"{one.value:.4f}" if name in names else _signed(one)
-            for name, one in ((name, part.means[name][CHOSEN_BY]) for name in compared)
+            for name, one in ((name, part.means[name][metric]) for name in compared)
         ]
         yield from _row(title, f"{part.num_questions:,}", f"{part.num_users:,}", *cells)
 
