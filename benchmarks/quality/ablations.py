@@ -76,36 +76,47 @@ def known_heads(log: DatedLog, first: date) -> tuple[str, ...]:
     return tuple(sorted(heads_of(spec)))
 
 
-def blinded(config: RunConfig, learned: TrainingData, facet: str) -> System:
+def blinded(
+    config: RunConfig, learned: TrainingData, facet: str, *, models: Path | None = None
+) -> System:
     """Return a config's model that was trained, and is asked, without a facet."""
     return trained_as(
         f"without {facet}",
         config,
         Without(data=learned, facet=facet),
         lambda model, asked: model_score(model, of_questions(asked, facet)),
+        models=models,
     )
 
 
-def compared(
-    log: DatedLog,
-    first: date,
-    days: int,
+def systems_of(
+    learned: TrainingData,
     configs: dict[str, RunConfig],
     seeds: Sequence[int],
     *,
     facets: Sequence[str] = (),
-) -> Iterator[str]:
-    """Return the lines to print; ``facets`` are left out of the first config's data in turn."""
-    learned = log.before(first)
+    models: Path | None = None,
+) -> list[System]:
+    """Return each config's models; ``facets`` are left out of the first one's data in turn."""
     recipe = next(iter(configs.values()))
-    systems: list[System] = [
+    return [
         *(
-            trained_as(name, replace(config, seed=seed), learned, model_score)
+            trained_as(name, replace(config, seed=seed), learned, model_score, models=models)
             for name, config in configs.items()
             for seed in seeds
         ),
-        *(blinded(replace(recipe, seed=seed), learned, one) for one in facets for seed in seeds),
+        *(
+            blinded(replace(recipe, seed=seed), learned, facet, models=models)
+            for facet in facets
+            for seed in seeds
+        ),
     ]
+
+
+def compared(
+    log: DatedLog, first: date, days: int, systems: Sequence[System], over: str
+) -> Iterator[str]:
+    """Return the lines to print: every system, and what it gains over one of them."""
     asked = questions(log, first, days)
     yield f"# {log.name}: {days} days from {first}"
     for rule, found in answers(asked, systems).items():
@@ -113,7 +124,7 @@ def compared(
         yield f"{len(asked.candidates):,} items that are valid in these days, all of them"
         yield "candidates; intervals: 95 %, over users; ±: over seeds; a difference of several"
         yield f"seeds is of their means; trained on {processor()}."
-        yield from gains(asked, found, over=next(iter(configs)))
+        yield from gains(asked, found, over=over)
     yield "\n## Configurations\n"
     yield from configurations(systems)
 
@@ -135,6 +146,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--facets", type=lambda text: text.split(","), default=[], help="to leave out, or: all"
     )
+    parser.add_argument("--models", type=Path, help="folder that keeps trained models")
     parser.add_argument("--heads", type=lambda text: text.split(","), help="all by default")
     parser.add_argument("--actions", type=_actions, default=(), help="such as thumb_up:2")
     arguments = parser.parse_args(given)
@@ -152,7 +164,10 @@ def main(given: Sequence[str] | None = None) -> None:
     else:
         heads = arguments.heads or known_heads(log, first)
         configs = variants(recipe, heads, arguments.actions)
-    for line in compared(log, first, days, configs, arguments.seeds, facets=facets):
+    systems = systems_of(
+        log.before(first), configs, arguments.seeds, facets=facets, models=arguments.models
+    )
+    for line in compared(log, first, days, systems, next(iter(configs))):
         print(line, flush=True)
 
 

@@ -22,7 +22,9 @@ from lake.digests import digest_json
 from training.artifact import Model, load_model
 from training.config.run import RunConfig
 from training.data import TrainingData
-from training.fingerprint import fingerprint, fingerprint_of_code
+from training.features.items import ItemFeatures, build_item_features
+from training.features.spec import build_spec
+from training.fingerprint import fingerprint, fingerprint_of_code, fingerprint_of_items
 from training.pretrain import pretrain
 from training.tracker import LoggingTracker
 
@@ -44,6 +46,7 @@ def trained_model(
     of = {
         "config": config.to_json(),
         "data": fingerprint(data.histories()),
+        "items": fingerprint_of_items(_items(data)),
         "as_of": data.as_of.isoformat(),
         "code": fingerprint_of_code(),
     }
@@ -56,6 +59,12 @@ def trained_model(
             pretrain(data, config, staged, LoggingTracker(), checkpoints_in=folder / "checkpoints")
             move_folder(staged, final)
     return load_model(final), json.loads(spent.read_text(encoding="utf-8"))
+
+
+def _items(data: TrainingData) -> ItemFeatures:
+    catalogue = data.catalogue()
+    spec = build_spec(data.schema(), data.histories(), catalogue)
+    return build_item_features(data.vocabulary().item_ids, catalogue, spec)
 
 
 @contextmanager

@@ -37,6 +37,14 @@ def first_rows(
     return rows_VD
 
 
+class _Genres(nn.Linear):
+    """A layer that may have no input: torch warns of one that has nothing to begin with."""
+
+    def reset_parameters(self) -> None:
+        if self.in_features:
+            super().reset_parameters()
+
+
 class ItemEncoder(nn.Module):
     """Encodings and biases of items."""
 
@@ -48,7 +56,7 @@ class ItemEncoder(nn.Module):
         if self.has_metadata:
             sizes = [len(values) + 1 for values in spec.item_categories.values()]
             self.categories = CategoryEmbedding(sizes, config.facet_dim)
-            self.genres = nn.Linear(len(spec.genres), config.facet_dim, bias=False)
+            self.genres = _Genres(len(spec.genres), config.facet_dim, bias=False)
             mixed = (len(sizes) + 1) * config.facet_dim + NUM_ITEM_NUMBERS
             self.text: nn.Linear | None = None
             if config.item_text != "none":
