@@ -10,12 +10,14 @@ import torch
 
 from training.artifact import Model
 from training.contracts import Histories, Int64
+from training.cuts import newest_of_users
 from training.features.catalogue import Catalogue
 from training.features.items import ItemFeatures, build_item_features
-from training.features.tokens import TokenFeatures, build_token_features
+from training.features.tokens import build_token_features
 from training.model.batch import gather_batch
 from training.packing import NOTHING, pack, query_windows
 from training.shards import threads
+from training.tokens.targets import microseconds
 
 Float32 = npt.NDArray[np.float32]
 
@@ -47,11 +49,11 @@ def user_vectors(
     """Return ``[len(users), dim]``: each user at ``as_of``; one without history has the default."""
     position = {user: at for at, user in enumerate(histories.user_ids)}
     chosen = np.array([position.get(user, NOTHING) for user in users], dtype=np.int64)
-    tokens = build_token_features(histories, model.spec, items, as_of=as_of)
     vectors = np.empty((len(users), model.config.model.published_dim), dtype=np.float32)
     is_known = chosen != NOTHING
     if is_known.any():
-        vectors[is_known] = _query(model, items, tokens, chosen[is_known])
+        at_U = np.full(is_known.sum(), microseconds(as_of))
+        vectors[is_known] = _query(model, items, histories, chosen[is_known], at_U)
     if not is_known.all():
         vectors[~is_known] = default_vector(model, items, histories, as_of=as_of)
     return vectors
@@ -59,16 +61,15 @@ def user_vectors(
 
 def vectors_at(model: Model, items: ItemFeatures, histories: Histories, at_U: Int64) -> Float32:
     """Return ``[U, dim]``: of each history, also an empty one, at an instant of its own, µs UTC."""
-    tokens = build_token_features(histories, model.spec, items, as_of=at_U)
-    return _query(model, items, tokens, np.arange(histories.num_users))
+    return _query(model, items, histories, np.arange(histories.num_users), at_U)
 
 
 def default_vector(
     model: Model, items: ItemFeatures, like: Histories, *, as_of: datetime
 ) -> Float32:
     """Return ``[dim]``: the vector of a user without history; ``like`` fixes the columns."""
-    tokens = build_token_features(_no_history(like), model.spec, items, as_of=as_of)
-    vector: Float32 = _query(model, items, tokens, np.zeros(1, dtype=np.int64))[0]
+    at_U = np.array([microseconds(as_of)])
+    vector: Float32 = vectors_at(model, items, _no_history(like), at_U)[0]
     return vector
 
 
@@ -88,28 +89,34 @@ def _no_history(like: Histories) -> Histories:
 
 
 def _query(
-    model: Model, items: ItemFeatures, tokens: TokenFeatures, users: npt.NDArray[np.int64]
+    model: Model, items: ItemFeatures, histories: Histories, users: Int64, at_U: Int64
 ) -> Float32:
-    """Return the vector at the query that ends each user's history.
+    """Return the vector at the query that ends each user's history, at that user's instant.
 
     Each forward has a thread of its own, so their number changes no bit.
     """
     network, max_len = model.network, model.config.model.max_seq_len
-    windows = query_windows(tokens.offsets, max_len=max_len, users=users)
     with torch.inference_mode():
         encoding_MD, _ = network.items(items)
+    rows = items.rows(histories.items).numpy().astype(np.int32)
+    histories = replace(histories, items=items.ids, item_code=rows[histories.item_code])
     vectors = np.empty((len(users), model.config.model.published_dim), dtype=np.float32)
 
-    def forward(chosen: npt.NDArray[np.int64]) -> None:
-        packed = pack(windows, chosen)
+    def forward(chosen: Int64) -> None:
+        # the first position reads the outcome of the token before, and nothing of those before that
+        newest = newest_of_users(histories, users[chosen], max_len)
+        tokens = build_token_features(newest, model.spec, items, as_of=at_U[chosen])
+        windows = query_windows(tokens.offsets, max_len=max_len, users=np.arange(len(chosen)))
+        packed = pack(windows)
         with torch.inference_mode():  # a thread has its own
             hidden_WD = network.at_the_ends(encoding_MD, gather_batch(tokens, packed))
             of_queries = network.user_vectors(hidden_WD)
-        vectors[packed.window_W] = of_queries.numpy()
+        vectors[chosen[packed.window_W]] = of_queries.numpy()
 
     # users of similar histories go together: little of a forward is padding then
-    order = np.argsort(windows.lengths, kind="stable")
-    share = np.cumsum(windows.lengths[order]) // POSITIONS_PER_FORWARD
+    lengths = np.minimum(np.diff(histories.offsets)[users] + 1, max_len)
+    order = np.argsort(lengths, kind="stable")
+    share = np.cumsum(lengths[order]) // POSITIONS_PER_FORWARD
     with threads(model.config.num_threads) as each:
         each(forward, np.split(order, np.flatnonzero(np.diff(share)) + 1))
     return vectors

@@ -13,9 +13,9 @@ from assets.workspace import Workspace
 from benchmarks.recipes import data_before
 from lake.days import end_of, start_of
 from training.contracts import UNKNOWN_INSTANT, Histories
+from training.cuts import kept
 from training.data import TrainingData
 from training.errors import NoDataError
-from training.evaluation.cuts import kept
 from training.events.artifacts import write_catalogue, write_prefix
 from training.events.kuairand import KuaiRand
 from training.events.own_log import OwnLog

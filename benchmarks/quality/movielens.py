@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from training.contracts import UNKNOWN_INSTANT, Histories, Int64
-from training.evaluation.cuts import without_last
+from training.cuts import without_last
 from training.features.catalogue import ITEM_CATEGORIES, Catalogue
 from training.schema import Action, ActionRole, EventSchema
 from training.vocabulary import Vocabulary

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.contracts import Float64
+from training.cuts import Bool
 from training.evaluation.asked import CUTS, Asked, candidate_of_token
-from training.evaluation.cuts import Bool
 from training.evaluation.intervals import Estimate, estimates
 from training.evaluation.lists import diversity, genre_shares, miscalibration, novelty
 from training.evaluation.ranking import Float32, Ranks, coverage, metric_names

@@ -12,9 +12,9 @@ up to 48 hours.
 from dataclasses import replace
 
 from training.contracts import UNKNOWN_INSTANT
+from training.cuts import ended_before
 from training.errors import ContractError
 from training.evaluation.asked import Asked
-from training.evaluation.cuts import ended_before
 from training.features.instants import HOUR_US
 
 DELAYS_HOURS = (0, 1, 24, 48)

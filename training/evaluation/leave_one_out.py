@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 
 from training.contracts import Histories
+from training.cuts import with_at_least, without_last
 from training.errors import ContractError, NoDataError
 from training.evaluation.asked import Asked, candidate_of_token
-from training.evaluation.cuts import with_at_least, without_last
 from training.features.catalogue import Catalogue
 from training.schema import EventSchema
 from training.tokens.targets import is_target

@@ -5,8 +5,8 @@ from datetime import datetime
 import numpy as np
 
 from training.artifact import Model
+from training.cuts import of_users
 from training.evaluation.asked import Asked
-from training.evaluation.cuts import of_users
 from training.evaluation.ranking import Float32, Score
 from training.inference import item_features, item_vectors, vectors_at
 from training.loop import deterministic

@@ -14,9 +14,9 @@ from datetime import datetime
 import numpy as np
 
 from training.contracts import Histories, Int64
+from training.cuts import before_each, user_of_token
 from training.errors import NoDataError
 from training.evaluation.asked import Asked, candidate_of_token
-from training.evaluation.cuts import before_each, user_of_token
 from training.features.catalogue import Catalogue
 from training.schema import EventSchema
 from training.tokens.targets import continues_history, is_target, microseconds

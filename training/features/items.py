@@ -56,6 +56,8 @@ class ItemFeatures:
 
     def rows(self, item_ids: Sequence[str]) -> Tensor:
         """Return the row of each item, int64; raises KeyError for an item of neither source."""
+        if item_ids is self.ids:
+            return torch.arange(len(self.ids))
         return torch.tensor([self.row_of[item] for item in item_ids], dtype=torch.int64)
 
 

@@ -94,20 +94,16 @@ def _with_unknown_rows(rows: Tensor, count: int) -> Tensor:
 
 
 def _outcomes(histories: Histories, runtime_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    is_timed = histories.first_at != UNKNOWN_INSTANT
+    num_tokens, num_actions = histories.action_counts.shape
+    outcomes = np.zeros((num_tokens + 1, num_actions + NUM_OUTCOME_NUMBERS), dtype=np.float32)
     duration_s = histories.duration_ms / 1000.0
-    share = np.nan_to_num(np.clip(duration_s / runtime_s, 0.0, 2.0))
-    columns = np.stack(
-        [
-            is_timed,
-            np.log1p(duration_s) / 8.0,  # an hour is about 1
-            share,
-            np.log(np.maximum(histories.num_events, 1)),
-        ],
-        axis=1,
-    )
-    outcomes = np.concatenate([histories.action_counts > 0, columns], axis=1).astype(np.float32)
-    return np.concatenate([outcomes, np.zeros_like(outcomes[:1], shape=(1, outcomes.shape[1]))])
+    rows = outcomes[:num_tokens]
+    rows[:, :num_actions] = histories.action_counts > 0
+    rows[:, num_actions] = histories.first_at != UNKNOWN_INSTANT
+    rows[:, num_actions + 1] = np.log1p(duration_s) / 8.0  # an hour is about 1
+    rows[:, num_actions + 2] = np.nan_to_num(np.clip(duration_s / runtime_s, 0.0, 2.0))
+    rows[:, num_actions + 3] = np.log(np.maximum(histories.num_events, 1))
+    return outcomes
 
 
 def _gap_codes(histories: Histories, at_U: Int64 | int) -> Int32:

@@ -85,21 +85,22 @@ class Attention(nn.Module):
 
     def attend(self, q_BHCQK: Tensor, k_BHCMK: Tensor, v_BHCMK: Tensor, sight: Sight) -> Tensor:
         """Return ``[B, H, C, Q, K]``: what each query gathers from the keys that it sees."""
-        score_BHCQM = (q_BHCQK * self.head_dim**-0.5) @ k_BHCMK.mT
+        return self.weights((q_BHCQK * self.head_dim**-0.5) @ k_BHCMK.mT, sight) @ v_BHCMK
+
+    def weights(self, score_BHCQM: Tensor, sight: Sight) -> Tensor:
+        """Return what each key counts for each query, ``[B, H, C, Q, M]``; unseen ones nothing."""
         bias_BHCQM = None if self.bias is None else self.bias(sight)
         if self.is_pointwise:
             if bias_BHCQM is not None:
                 score_BHCQM = score_BHCQM + bias_BHCQM
             is_seen_BHCQM = (~sight.hidden_BHCQM).to(score_BHCQM.dtype)
-            weight_BHCQM = F.silu(score_BHCQM) * is_seen_BHCQM
-            num_seen_BHCQ1: Tensor = is_seen_BHCQM.sum(dim=-1, keepdim=True)
-            return weight_BHCQM @ v_BHCMK / num_seen_BHCQ1
+            share_BHCQM: Tensor = is_seen_BHCQM / is_seen_BHCQM.sum(dim=-1, keepdim=True)
+            return F.silu(score_BHCQM) * share_BHCQM
         if bias_BHCQM is None:
             bias_BHCQM = torch.zeros_like(sight.hidden_BHCQM, dtype=score_BHCQM.dtype)
         # hidden in the bias, which is small where all rows share it
         score_BHCQM = score_BHCQM + bias_BHCQM.masked_fill(sight.hidden_BHCQM, -math.inf)
-        share_BHCQM: Tensor = score_BHCQM.softmax(dim=-1)
-        return share_BHCQM @ v_BHCMK
+        return score_BHCQM.softmax(dim=-1)
 
 
 Mix = Callable[[Attention, Tensor], Tensor]

@@ -5,13 +5,14 @@ Shape suffixes: P positions, D model width, Y layers. Source of the learned mix 
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from training.config.model import ModelConfig
 from training.model.attention import Mix, rotary
-from training.model.ends import mix_at_the_ends
+from training.model.ends import Ends
 from training.model.hstu import HstuBlock
 from training.model.jagged import Layout
 from training.model.norm import norm_of
@@ -19,7 +20,9 @@ from training.model.sasrec import SasrecBlock
 from training.model.sight import Instants, Sight, sights_of
 from training.model.transformer import TransformerBlock
 
-_BLOCKS: dict[str, type[nn.Module]] = {
+Block = TransformerBlock | SasrecBlock | HstuBlock
+
+_BLOCKS: dict[str, type[Block]] = {
     "transformer": TransformerBlock,
     "sasrec": SasrecBlock,
     "hstu": HstuBlock,
@@ -86,17 +89,16 @@ class Backbone(nn.Module):
     def at_the_ends(self, x_PD: Tensor, layout: Layout, instants: Instants) -> Tensor:
         """Return hidden states at the last position of each window, ``[W, D]``.
 
-        The last block answers there alone: of the others it takes keys and values.
+        The last block answers there alone.
         """
-        last_W = layout.lasts
         angles = rotary(layout.position_P, self.head_dim) if self.is_rotary else None
+        ends = Ends(self.config, layout, instants, angles)
         mix, given = self._within(layout, instants), []
         *blocks, last = self.blocks
         for block in blocks:
             x_PD = block(x_PD, mix, angles, None)
-            given.append(x_PD[last_W])
-        mix = mix_at_the_ends(self.config, layout, instants)
-        return self.served([*given, last(x_PD, mix, angles, None, last_W)])
+            given.append(x_PD[ends.last_W])
+        return self.served([*given, cast("Block", last).at_the_ends(x_PD, ends)])
 
     def sights(self, layout: Layout, instants: Instants) -> list[Sight | None]:
         """Return what each group of the layout sees, None being all before without a bias."""

@@ -1,6 +1,7 @@
 """The tensors of some packed windows.
 
-Legend: P positions, U users, A outcome columns, C request categories, N request numbers.
+Legend: P positions, F those that come first, U users, A outcome columns, C request categories, N
+request numbers.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +24,8 @@ class Batch:
     item_P: Tensor
     """int64: item of the token before."""
     outcome_PA: Tensor
-    has_previous_P: Tensor
+    first_F: Tensor
+    """int64: the positions without a token before."""
     request_PC: Tensor
     request_PN: Tensor
     gap_P: Tensor
@@ -51,7 +53,7 @@ def gather_batch(tokens: TokenFeatures, packed: Packed, layout: Layout | None = 
     return Batch(
         item_P=tokens.item_T[before],
         outcome_PA=tokens.outcome_TA[before],
-        has_previous_P=torch.from_numpy(has_previous),
+        first_F=torch.from_numpy(np.flatnonzero(~has_previous)),
         request_PC=tokens.request_TC[current],
         request_PN=tokens.request_TN[current],
         gap_P=tokens.gap_T[current],

@@ -64,7 +64,8 @@ class InputEmbedding(nn.Module):
             # the blocks want coordinates near one, a row is at most about one long as a whole
             item_PD = item_PD * math.sqrt(self.config.model_dim)
         before_PD = self._received(item_PD, batch) if self.config.input_facets else item_PD
-        x_PD = torch.where(batch.has_previous_P[:, None], before_PD, self.start)
+        # in place: few positions have no past, and a choice at each of them would copy them all
+        x_PD = before_PD.index_put_((batch.first_F,), self.start)
         if self.config.input_facets:
             x_PD = x_PD + self.request_in(self._requested(batch)) + self.gap(batch.gap_P)
         if self.config.positions == "learned":

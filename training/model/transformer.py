@@ -1,7 +1,8 @@
 """Pre-norm transformer block.
 
-Shape suffixes: P positions, D model width, F feed-forward width, X several of them side by side.
-Sources: SwiGLU (arXiv:2002.05202), the plain block (SASRec, arXiv:1808.09781, sec. 3).
+Shape suffixes: P positions, W last positions, D model width, F feed-forward width, X several of
+them side by side. Sources: SwiGLU (arXiv:2002.05202), the plain block (SASRec, arXiv:1808.09781,
+sec. 3).
 """
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from training.config.model import ModelConfig
 from training.model.attention import Angles, Attention, Mix, rotate_queries_and_keys
 from training.model.dropout import drop
+from training.model.ends import Ends
 from training.model.norm import norm_of
 
 
@@ -34,22 +36,22 @@ class TransformerBlock(nn.Module):
         self.hidden_out = nn.Linear(hidden, width, bias=not self.is_gated)
 
     def forward(
-        self,
-        x_PD: Tensor,
-        mix: Mix,
-        angles: Angles | None,
-        draw: torch.Generator | None,
-        asked_P: Tensor | None = None,
+        self, x_PD: Tensor, mix: Mix, angles: Angles | None, draw: torch.Generator | None
     ) -> Tensor:
-        """Return ``x`` plus what each position gathered from those before, then transformed.
-
-        ``asked_P``: the positions that ``mix`` answers for, where these are not all.
-        """
+        """Return ``x`` plus what each position gathered from those before, then transformed."""
         qkv_PX = self.project_in(self.attention_norm(x_PD))
         qkv_PX = rotate_queries_and_keys(qkv_PX, angles, self.attention.num_heads)
-        mixed_PD = mix(self.attention, qkv_PX)
-        if asked_P is not None:
-            x_PD = x_PD[asked_P]
+        return self._add(x_PD, mix(self.attention, qkv_PX), draw)
+
+    def at_the_ends(self, x_PD: Tensor, ends: Ends) -> Tensor:
+        """Return ``[W, D]``: what ``forward`` gives at last positions, without dropout."""
+        read_PD = self.attention_norm(x_PD)
+        weights_XD, width = self.project_in.weight, x_PD.shape[1]
+        query_WD = F.linear(read_PD[ends.last_W], weights_XD[:width])
+        mixed_WD = ends.gathered(self.attention, query_WD, read_PD, weights_XD[width:])
+        return self._add(x_PD[ends.last_W], mixed_WD, None)
+
+    def _add(self, x_PD: Tensor, mixed_PD: Tensor, draw: torch.Generator | None) -> Tensor:
         x_PD = x_PD + drop(self.project_out(mixed_PD), self.dropout, draw)
         return x_PD + drop(self._transform(self.hidden_norm(x_PD), draw), self.dropout, draw)
 

@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from training import inference
 from training.artifact import Model, load_model
 from training.contracts import Histories
 from training.features.items import ItemFeatures
+from training.features.tokens import build_token_features
 from training.inference import item_features, item_vectors, user_vectors
+from training.model.batch import gather_batch
+from training.packing import pack, query_windows
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +70,22 @@ def test_the_last_dimension_is_one_for_users_and_the_bias_for_items(case: Any) -
     assert (users[:, -1] == 1.0).all()
     assert item_vectors(model, items).shape == (len(items.ids), model.config.model.published_dim)
     assert len(np.unique(item_vectors(model, items)[:, -1])) > 10
+
+
+def test_no_more_is_read_of_a_long_history_than_its_window(case: Any) -> None:
+    model, items, histories = case
+    max_len = 8
+    short = replace(model.config.model, max_seq_len=max_len)
+    model = replace(model, config=replace(model.config, model=short))
+    assert np.diff(histories.offsets).max() > 2 * max_len
+
+    found = user_vectors(model, items, histories, users=histories.user_ids, as_of=model.as_of)
+
+    tokens = build_token_features(histories, model.spec, items, as_of=model.as_of)
+    everyone = np.arange(histories.num_users)
+    packed = pack(query_windows(tokens.offsets, max_len=max_len, users=everyone))
+    with torch.inference_mode():
+        encoding_MD, _ = model.network.items(items)
+        hidden_PD = model.network.hidden(encoding_MD, gather_batch(tokens, packed))
+        expected = model.network.user_vectors(hidden_PD[torch.from_numpy(packed.lasts)])
+    np.testing.assert_allclose(found[packed.window_W], expected.numpy(), rtol=0, atol=1e-5)

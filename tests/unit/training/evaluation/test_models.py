@@ -7,8 +7,8 @@ import pytest
 
 from lake.days import end_of
 from training.artifact import load_model
+from training.cuts import with_at_least
 from training.evaluation.asked import Asked
-from training.evaluation.cuts import with_at_least
 from training.evaluation.models import model_score
 from training.features.instants import HOUR_US
 from training.inference import item_features, item_vectors, user_vectors

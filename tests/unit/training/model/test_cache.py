@@ -137,8 +137,8 @@ def test_a_users_first_token_has_nothing_before_it(make_case: Callable[..., Case
 
     steps = gather_steps(tokens, second_U, count=2)
 
-    assert [bool(step.has_previous_P) for step in steps] == [False, True]
-    assert bool(gather_queries(tokens, second_U).has_previous_P)
+    assert [len(step.first_F) for step in steps] == [1, 0]
+    assert not len(gather_queries(tokens, second_U).first_F)
 
 
 def test_users_are_kept_in_the_order_of_their_windows(make_case: Callable[..., Case]) -> None:

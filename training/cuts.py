@@ -56,6 +56,13 @@ def of_users(histories: Histories, users: Int64) -> Histories:
     return _spans(histories, histories.offsets[users], histories.offsets[users + 1], ids)
 
 
+def newest_of_users(histories: Histories, users: Int64, count: int) -> Histories:
+    """Return at most the last ``count`` tokens of each of some users, in the given order."""
+    ids = tuple(histories.user_ids[user] for user in users)
+    starts, ends = histories.offsets[users], histories.offsets[users + 1]
+    return _spans(histories, np.maximum(starts, ends - count), ends, ids)
+
+
 def before_each(histories: Histories, tokens: Int64) -> Histories:
     """Return for each of some tokens what its user's history holds before it.
 

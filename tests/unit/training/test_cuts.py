@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from training.contracts import Histories
-from training.errors import NoDataError
-from training.evaluation.cuts import (
+from training.cuts import (
     before_each,
     ended_before,
     kept,
@@ -14,6 +13,7 @@ from training.evaluation.cuts import (
     with_at_least,
     without_last,
 )
+from training.errors import NoDataError
 
 Make = Callable[..., Histories]
 
