@@ -8,15 +8,17 @@ trained on, padding left out, for every contender.
 
 import argparse
 import json
+import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 PACKAGES = {
     # torch first and exactly: an unpinned one may bring gigabytes of CUDA
     "rectools": [["torch==2.13.0"], ["rectools[torch]==0.19.0"]],
+    "replay": [["torch==2.13.0"], ["replay-rec[torch]==0.22.0"]],
     "plain_torch": [["torch==2.13.0"], ["numpy"]],
 }
 MAX_LEN, WIDTH, LAYERS, BATCH, DROPOUT = 200, 64, 2, 128, 0.2
@@ -86,6 +88,19 @@ SHAPE: dict[str, Any] = {
     "loss": "softmax",
     "lr": 1e-3,
 }
+
+
+def num_items(folder: Path) -> int:
+    """Return how many items there are, which are numbered from 1."""
+    return max(max(items) for items in histories(folder).values())
+
+
+def batches(folder: Path) -> Iterator[list[list[int]]]:
+    """Yield without end the newest items of users drawn at random, targets included."""
+    users = [items[-MAX_LEN - 1 :] for items in histories(folder).values()]
+    draw = random.Random(1)
+    while True:
+        yield draw.sample(users, BATCH)
 
 
 def rectools_dataset(folder: Path) -> Any:
@@ -170,22 +185,72 @@ def plain_torch(folder: Path, clock: Clock) -> None:
             real = y > 0
             return functional.cross_entropy(self.norm(h)[real] @ self.items.weight.T, y[real])
 
-    users = [np.array(items[-MAX_LEN - 1 :]) for items in histories(folder).values()]
-    net = Net(max(items.max() for items in users))
+    net = Net(num_items(folder))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    draw = np.random.default_rng(1)
-    while True:
-        chosen = draw.choice(len(users), BATCH, replace=False)
-        longest = max(len(users[one]) for one in chosen) - 1
+    for rows in batches(folder):
+        longest = max(map(len, rows)) - 1
         x, y = np.zeros((2, BATCH, longest), dtype=np.int64)
-        for row, one in enumerate(chosen):
-            x[row, : len(users[one]) - 1] = users[one][:-1]
-            y[row, : len(users[one]) - 1] = users[one][1:]
+        for row, items in enumerate(rows):
+            x[row, : len(items) - 1], y[row, : len(items) - 1] = items[:-1], items[1:]
         loss = net(torch.from_numpy(x), torch.from_numpy(y))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if clock.step(int((y > 0).sum()), loss.item()):
+            return
+
+
+def replay(folder: Path, clock: Clock) -> None:
+    """SasRec of RePlay, full softmax, sixteen rows of similar length at a time, its fastest way.
+
+    Its batches are made here: its own reader wants files of one shape and Lightning around it.
+    """
+    import torch
+    from replay.data import FeatureHint, FeatureSource, FeatureType
+    from replay.data.nn import TensorFeatureInfo, TensorFeatureSource, TensorSchema
+    from replay.nn.sequential import LengthBucketedQueryEncoder, SasRec
+
+    count = num_items(folder)  # also what pads: items are 0 and up here
+    item = TensorFeatureInfo(
+        "item_id",
+        is_seq=True,
+        feature_type=FeatureType.CATEGORICAL,
+        embedding_dim=WIDTH,
+        padding_value=count,
+        cardinality=count,
+        feature_hint=FeatureHint.ITEM_ID,
+        feature_sources=[TensorFeatureSource(FeatureSource.INTERACTIONS, "item_id")],
+    )
+    model = SasRec.from_params(
+        TensorSchema([item]),
+        embedding_dim=WIDTH,
+        num_heads=1,
+        num_blocks=LAYERS,
+        max_sequence_length=MAX_LEN,
+        dropout=DROPOUT,
+    )
+    model.body.encoder = LengthBucketedQueryEncoder(model.body.encoder, bucket_size=16)
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for rows in batches(folder):
+        longest = max(map(len, rows)) - 1
+        x, y = torch.full((2, BATCH, longest), count)
+        for row, items in enumerate(rows):
+            known = torch.tensor(items) - 1
+            x[row, longest - len(items) + 1 :], y[row, longest - len(items) + 1 :] = (
+                known[:-1],
+                known[1:],
+            )
+        loss = model(
+            {"item_id": x},
+            x != count,
+            positive_labels=y[:, :, None],
+            target_padding_mask=(y != count)[:, :, None],
+        )["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if clock.step(int((y != count).sum()), loss.item()):
             return
 
 
@@ -223,6 +288,7 @@ def rectools_recommend(folder: Path, clock: Clock) -> None:
 PEERS = {
     "rectools": rectools,
     "rectools_recommend": rectools_recommend,
+    "replay": replay,
     "plain_torch": plain_torch,
 }
 
