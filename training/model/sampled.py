@@ -41,6 +41,8 @@ def sampled_loss(
     ``share_M`` is each item's share of all targets, above 0. Gradients reach users and items.
     """
     user_RS, item_MS = asked.user_RS, asked.item_MS
+    if not len(user_RS):  # windows slid over a part without a target have nothing to draw from
+        return user_RS.sum()
     negative_N = draw_negatives(asked, config=config, share_M=share_M, draw=draw)
     logit_RN = user_RS @ item_MS[negative_N].T
     if config.corrects_popularity:

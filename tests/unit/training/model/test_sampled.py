@@ -140,3 +140,15 @@ def test_a_loss_is_a_function_of_its_draw() -> None:
 def test_a_loss_that_makes_no_sense_is_refused(wrong: Callable[[], LossConfig], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         wrong()
+
+
+@pytest.mark.parametrize("negatives", ["uniform", "popularity", "batch"])
+def test_windows_that_ask_for_nothing_lose_nothing(negatives: str) -> None:
+    user_RS, item_MS, target_RK, weight_RK = case()
+    nobody = Asked(user_RS[:0], item_MS, target_RK[:0], weight_RK[:0])
+    config = replace(CONFIG, negatives=negatives)
+
+    found = sampled_loss(nobody, config=config, share_M=SHARES, draw=torch.Generator())
+
+    assert found.item() == 0.0
+    found.backward()
