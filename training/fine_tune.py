@@ -19,8 +19,8 @@ from training.config.run import RunConfig
 from training.contracts import Histories, Int64
 from training.data import TrainingData
 from training.errors import ArtifactError, ConfigError, NoDataError
-from training.features.items import build_item_features
-from training.features.tokens import build_token_features
+from training.features.items import ItemFeatures, build_item_features
+from training.features.tokens import TokenFeatures, build_token_features
 from training.fingerprint import fingerprint
 from training.forgetting import OldSlice, old_loss, old_slice
 from training.held_out import is_held_out
@@ -30,6 +30,7 @@ from training.packing import newest_windows
 from training.pretrain import write_trained
 from training.problem import Problem, ask, worth
 from training.processes import ALONE, Processes
+from training.schema import EventSchema
 from training.setting import Setting, checkpoints_of
 from training.tokens.targets import is_target, starts_on
 from training.tracker import Tracker
@@ -68,30 +69,16 @@ def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
         raise ArtifactError(f"fine-tuning: {base} was trained on another schema than {schema.name}")
     items = build_item_features(vocabulary.item_ids, data.catalogue(as_of=as_of), model.spec)
     tokens = build_token_features(histories, model.spec, items, as_of=as_of)
-    may_ask = is_target(histories, schema)
-    chosen, users, ends = choose_targets(histories, may_ask, day=day, config=config)
-    utility = config.targets.utility
-    weights = worth(chosen.astype(np.float32), histories, schema, utility)
-    target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
-    max_len = config.model.max_seq_len
-    windows = newest_windows(tokens.offsets, max_len=max_len, users=users, ends=ends)
-    problem = Problem(
-        items=items,
-        tokens=tokens,
-        windows=windows,
-        target_TK=target_TK,
-        weight_TK=weight_TK,
-    )
+    problem, old = _problem(items, tokens, histories, schema, config, day=day)
     lineage = {"kind": "fine_tuned", "base": weights_digest(base), "day": day.isoformat()}
     run = {**lineage, "data": fingerprint(histories)}
     checkpoints = checkpoints_of(checkpoints_in, run, config, items)
     setting = Setting(tracker=tracker, processes=processes, checkpoints=checkpoints)
     tracker.log_parameters(config.to_json())
     tracker.log_line(
-        f"fine-tuning on {day}: {problem.num_targets} targets in histories of {len(users)} users, "
-        f"{len(vocabulary) - len(model.vocabulary)} new items"
+        f"fine-tuning on {day}: {problem.num_targets} targets in histories of "
+        f"{len(problem.windows)} users, {len(vocabulary) - len(model.vocabulary)} new items"
     )
-    old = _left_out(histories, may_ask & ~chosen, day=day, config=config)
 
     def measured(name: str, *, step: int) -> dict[str, float]:
         if old is None:
@@ -126,6 +113,31 @@ def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
     )
     setting.forget()
     return written
+
+
+def _problem(
+    items: ItemFeatures,
+    tokens: TokenFeatures,
+    histories: Histories,
+    schema: EventSchema,
+    config: RunConfig,
+    *,
+    day: date,
+) -> tuple[Problem, OldSlice | None]:
+    """Return the day's targets with the replay, and a sample of what the replay left out."""
+    may_ask = is_target(histories, schema)
+    chosen, users, ends = choose_targets(histories, may_ask, day=day, config=config)
+    weights = worth(chosen.astype(np.float32), histories, schema, config.targets.utility)
+    target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
+    max_len = config.model.max_seq_len
+    problem = Problem(
+        items=items,
+        tokens=tokens,
+        windows=newest_windows(tokens.offsets, max_len=max_len, users=users, ends=ends),
+        target_TK=target_TK,
+        weight_TK=weight_TK,
+    )
+    return problem, _left_out(histories, may_ask & ~chosen, day=day, config=config)
 
 
 def choose_targets(

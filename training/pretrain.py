@@ -1,6 +1,7 @@
 """Pretraining: a model from scratch on everything before an instant."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,15 +16,16 @@ from training.config.run import RunConfig
 from training.contracts import Histories
 from training.data import TrainingData
 from training.errors import NoDataError
-from training.features.items import build_item_features
+from training.features.items import ItemFeatures, build_item_features
 from training.features.spec import build_spec
-from training.features.tokens import build_token_features
+from training.features.tokens import TokenFeatures, build_token_features
 from training.fingerprint import fingerprint
 from training.loop import Trained, deterministic, train
 from training.model.recommender import Recommender
 from training.packing import newest_windows
 from training.problem import Problem, age_weights, ask, log_popularity, worth
 from training.processes import ALONE, Processes
+from training.schema import EventSchema
 from training.setting import Setting, checkpoints_of
 from training.stopping import keep_back, newest_targets
 from training.tokens.targets import is_target
@@ -52,25 +54,7 @@ def pretrain(
     spec = build_spec(schema, histories, catalogue, config.model)
     items = build_item_features(vocabulary.item_ids, catalogue, spec)
     tokens = build_token_features(histories, spec, items, as_of=data.as_of)
-    weights = age_weights(histories, config.targets, as_of=data.as_of)
-    may_ask = is_target(histories, schema)
-    kept_back = None
-    if config.stopping.one_in:
-        kept = newest_targets(histories, may_ask, one_in=config.stopping.one_in)
-        kept_back = keep_back(items, tokens, kept, max_len=config.model.max_seq_len)
-        may_ask = may_ask & ~np.isin(np.arange(histories.num_tokens), kept)
-    weights *= may_ask
-    weights = worth(weights, histories, schema, config.targets.utility)
-    target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
-    problem = Problem(
-        items=items,
-        tokens=tokens,
-        windows=newest_windows(tokens.offsets, max_len=config.model.max_seq_len),
-        target_TK=target_TK,
-        weight_TK=weight_TK,
-        kept_back=kept_back,
-        window_choice=config.windows,
-    )
+    problem = _problem(items, tokens, histories, schema, config, as_of=data.as_of)
     run = {
         "kind": "pretrained",
         "as_of": data.as_of.isoformat(),
@@ -112,6 +96,36 @@ def pretrain(
     )
     setting.forget()
     return written
+
+
+def _problem(
+    items: ItemFeatures,
+    tokens: TokenFeatures,
+    histories: Histories,
+    schema: EventSchema,
+    config: RunConfig,
+    *,
+    as_of: datetime,
+) -> Problem:
+    """Return the targets of all histories, but for those that are kept back to ask for."""
+    weights = age_weights(histories, config.targets, as_of=as_of)
+    may_ask = is_target(histories, schema)
+    kept_back, max_len = None, config.model.max_seq_len
+    if config.stopping.one_in:
+        kept = newest_targets(histories, may_ask, one_in=config.stopping.one_in)
+        kept_back = keep_back(items, tokens, kept, max_len=max_len)
+        may_ask = may_ask & ~np.isin(np.arange(histories.num_tokens), kept)
+    weights = worth(weights * may_ask, histories, schema, config.targets.utility)
+    target_TK, weight_TK = ask(histories, tokens.item_T.numpy()[:-1], weights, config.targets)
+    return Problem(
+        items=items,
+        tokens=tokens,
+        windows=newest_windows(tokens.offsets, max_len=max_len),
+        target_TK=target_TK,
+        weight_TK=weight_TK,
+        kept_back=kept_back,
+        window_choice=config.windows,
+    )
 
 
 def write_trained(
