@@ -20,6 +20,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+from benchmarks.quality.arguments import names, refusing, seeds
 from benchmarks.quality.blanks import Without, known_facets, of_questions
 from benchmarks.quality.changes import changed
 from benchmarks.quality.logs import DatedLog, source_log, workspace_log
@@ -140,27 +141,27 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--workspace", type=Path, help="instead of the simulated world")
     parser.add_argument("--users", type=int, default=WorldParameters().num_users)
     parser.add_argument("--recipe", default="demo")
-    parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
+    parser.add_argument("--seeds", type=seeds, default=[1])
     parser.add_argument("--days", type=int, default=3)
     parser.add_argument("--change", action="append", help="instead of heads and weights of targets")
-    parser.add_argument(
-        "--facets", type=lambda text: text.split(","), default=[], help="to leave out, or: all"
-    )
+    parser.add_argument("--facets", type=names, default=[], help="to leave out, or: all")
     parser.add_argument("--models", type=Path, help="folder that keeps trained models")
-    parser.add_argument("--heads", type=lambda text: text.split(","), help="all by default")
+    parser.add_argument("--heads", type=names, help="all by default")
     parser.add_argument("--actions", type=_actions, default=(), help="such as thumb_up:2")
     arguments = parser.parse_args(given)
-    if arguments.workspace:
-        log = workspace_log(arguments.workspace)
-    else:
-        world = SimulatedWorld(WorldParameters(num_users=arguments.users))
-        log = source_log(world.name, world)
     days: int = arguments.days
+    with refusing(parser):
+        recipe = load_recipe(arguments.recipe)
+        changes = changed(recipe, arguments.change or [])
+        if arguments.workspace:
+            log = workspace_log(arguments.workspace)
+        else:
+            world = SimulatedWorld(WorldParameters(num_users=arguments.users))
+            log = source_log(world.name, world)
     first = log.last_day + timedelta(days=1 - 2 * days)
-    recipe = load_recipe(arguments.recipe)
     facets = known_facets(log.before(first)) if arguments.facets == ["all"] else arguments.facets
     if arguments.change or facets:
-        configs = changed(recipe, arguments.change or [])
+        configs = changes
     else:
         heads = arguments.heads or known_heads(log, first)
         configs = variants(recipe, heads, arguments.actions)

@@ -4,11 +4,12 @@ import json
 from collections.abc import Sequence
 
 from training.config.run import RunConfig
+from training.errors import ConfigError
 from training.recipes import load_recipe
 
 
 def changed(config: RunConfig, changes: Sequence[str]) -> dict[str, RunConfig]:
-    """Return the config and one with each change, by its text; raises ValueError for none."""
+    """Return the config and one with each change, by its text; raises ConfigError for none."""
     return {"recipe": config, **{change: _changed(config, change) for change in changes}}
 
 
@@ -21,8 +22,13 @@ def _changed(config: RunConfig, change: str) -> RunConfig:
         for parent in parents:
             part = part.get(parent, {})
         if not is_given or name not in part:
-            raise ValueError(f"want path=value such as model.num_layers=3, got {one!r}")
-        part[name] = json.loads(text)
+            raise ConfigError(f"want path=value such as model.num_layers=3, got {one!r}")
+        try:
+            part[name] = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(
+                f'want JSON after "=", text in double quotes as in model.block="hstu", got {one!r}'
+            ) from error
     return RunConfig.from_json(value)
 
 

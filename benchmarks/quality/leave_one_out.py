@@ -11,10 +11,11 @@ asked for the test events, as HSTU's published rows do.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.quality.arguments import names, refusing, seeds
 from benchmarks.quality.changes import configs_of
 from benchmarks.quality.movielens import MemoryData, read_movielens, user_groups
 from benchmarks.quality.report import (
@@ -25,11 +26,14 @@ from benchmarks.quality.report import (
 )
 from benchmarks.quality.systems import FAMILIES, System, baseline, trained_as
 from benchmarks.quality.uses import log_uses
+from training.config.run import RunConfig
 from training.evaluation.leave_one_out import Ask, leave_one_out
 from training.evaluation.models import model_score
 
 
-def systems_of(data: MemoryData, arguments: argparse.Namespace) -> list[System]:
+def systems_of(
+    data: MemoryData, configs: Mapping[str, RunConfig], arguments: argparse.Namespace
+) -> list[System]:
     """Return the baselines and the trained recipes; nothing held out was learned from."""
     ask: Ask = arguments.ask
     held_out = _held_out(arguments)
@@ -48,7 +52,7 @@ def systems_of(data: MemoryData, arguments: argparse.Namespace) -> list[System]:
                 lambda model, of: model_score(model, of, as_of=as_of),
                 models=arguments.models,
             )
-            for name, config in configs_of(arguments.recipes, arguments.change).items()
+            for name, config in configs.items()
             for seed in arguments.seeds
         ),
     ]
@@ -101,9 +105,9 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--variant", choices=["sas", "full"], required=True)
-    parser.add_argument("--recipes", type=lambda text: text.split(","), default=[])
+    parser.add_argument("--recipes", type=names, default=[])
     parser.add_argument("--change", action="append", default=[], help="of every recipe")
-    parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
+    parser.add_argument("--seeds", type=seeds, default=[1])
     parser.add_argument("--ask", choices=["validation", "test"], default="validation")
     parser.add_argument(
         "--learn-validation", action="store_true", help="as well, before the test events are asked"
@@ -118,8 +122,10 @@ def main(given: Sequence[str] | None = None) -> None:
         parser.error("--learn-validation: only who is asked for the test events may learn from it")
     if arguments.target_time and arguments.variant == "sas":
         parser.error("--target-time: of the sas file only the order is known")
-    data = read_movielens(arguments.data, arguments.variant)
-    systems = systems_of(data, arguments)
+    with refusing(parser):
+        configs = configs_of(arguments.recipes, arguments.change)
+        data = read_movielens(arguments.data, arguments.variant)
+    systems = systems_of(data, configs, arguments)
     for line in compared(data, systems, arguments):
         print(line, flush=True)
 

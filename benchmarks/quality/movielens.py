@@ -16,11 +16,17 @@ import polars as pl
 
 from training.contracts import UNKNOWN_INSTANT, Histories, Int64
 from training.cuts import without_last
+from training.errors import SourceError
 from training.features.catalogue import ITEM_CATEGORIES, Catalogue
 from training.schema import Action, ActionRole, EventSchema
 from training.vocabulary import Vocabulary
 
 Variant = Literal["sas", "full"]
+
+_FILES = {
+    "sas": ("ml-1m_sas.txt", "sas_items.csv", "movies.dat"),
+    "full": ("interactions.parquet", "movies.dat"),
+}
 
 AS_OF = datetime(2003, 3, 1, tzinfo=UTC)
 """After the last event of the log, 2003-02-28."""
@@ -62,7 +68,13 @@ class MemoryData:
 
 
 def read_movielens(folder: Path, variant: Variant) -> MemoryData:
-    """Return the whole log of a variant, in the order of its file."""
+    """Return the whole log of a variant, in the order of its file.
+
+    Raises SourceError where ``folder`` has not the files.
+    """
+    for name in _FILES[variant]:
+        if not (folder / name).exists():
+            raise SourceError(f"MovieLens-1M, {variant}: {folder} has no {name}")
     events = _sas(folder) if variant == "sas" else _full(folder)
     items = sorted(events["item"].unique().to_list())
     code_of = {item: code for code, item in enumerate(items)}

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+from benchmarks.quality.arguments import names, refusing, seeds
 from benchmarks.quality.changes import configs_of
 from benchmarks.quality.logs import DatedLog, published_log, source_log, workspace_log
 from benchmarks.quality.oracle import oracle
@@ -133,9 +134,9 @@ def main(given: Sequence[str] | None = None) -> None:
     place.add_argument("--simulated", type=int, metavar="USERS")
     parser.add_argument("--source", choices=["kuairand", "movietweetings"], help="of --data")
     parser.add_argument("--days", type=int, default=3)
-    parser.add_argument("--recipes", type=lambda text: text.split(","), default=[])
+    parser.add_argument("--recipes", type=names, default=[])
     parser.add_argument("--change", action="append", default=[], help="of every recipe")
-    parser.add_argument("--seeds", type=lambda t: [int(one) for one in t.split(",")], default=[1])
+    parser.add_argument("--seeds", type=seeds, default=[1])
     parser.add_argument("--ask", choices=["validation", "test"], default="validation")
     parser.add_argument("--models", type=Path, help="folder that keeps trained models")
     parser.add_argument("--log", type=Path, help="JSON lines; needed to ask the last days")
@@ -146,19 +147,21 @@ def main(given: Sequence[str] | None = None) -> None:
         parser.error("--data wants --source")
     days: int = arguments.days
     truth = None
-    if arguments.simulated:
-        world = SimulatedWorld(WorldParameters(num_users=arguments.simulated))
-        log, truth = source_log(world.name, world), world.truth
-    elif arguments.data:
-        log = published_log(arguments.source, arguments.data)
-    else:
-        log = workspace_log(arguments.workspace)
+    with refusing(parser):
+        changed = configs_of(arguments.recipes, arguments.change)
+        if arguments.simulated is not None:
+            world = SimulatedWorld(WorldParameters(num_users=arguments.simulated))
+            log, truth = source_log(world.name, world), world.truth
+        elif arguments.data:
+            log = published_log(arguments.source, arguments.data)
+        else:
+            log = workspace_log(arguments.workspace)
     first = _earlier(log.last_day + timedelta(days=1), days)
     is_test = arguments.ask == "test"
     first = first if is_test else _earlier(first, days)
     configs = [
         (name, replace(config, seed=seed))
-        for name, config in configs_of(arguments.recipes, arguments.change).items()
+        for name, config in changed.items()
         for seed in arguments.seeds
     ]
     systems = systems_of(log, first, days, configs, models=arguments.models)

@@ -79,12 +79,19 @@ def processor() -> str:
     return names[0] if names else platform.processor()
 
 
+def _peers(text: str) -> list[str]:
+    chosen = [name for name in text.split(",") if name]
+    if unknown := sorted({*chosen} - {*peers.PACKAGES}):
+        raise argparse.ArgumentTypeError(f"want some of {sorted(peers.PACKAGES)}, got {unknown}")
+    return chosen
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path.home() / ".cache/marquee-peers")
-    parser.add_argument("--peers", default="rectools,plain_torch")
+    parser.add_argument("--peers", type=_peers, default="rectools,replay,plain_torch")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=40.0)
     parser.add_argument("--threads", type=int, default=2)
@@ -92,7 +99,7 @@ def main() -> None:
     options = ["--data", str(given.data.resolve()), "--threads", str(given.threads)]
     options += ["--seconds", str(given.seconds)]
     commands = {OURS: [sys.executable, "-m", "benchmarks.speed.ours", *options]}
-    for name in filter(None, given.peers.split(",")):
+    for name in given.peers:
         python = install_into(given.folder / name, peers.PACKAGES[name])
         commands[name] = [str(python), peers.__file__, name, *options]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in commands}

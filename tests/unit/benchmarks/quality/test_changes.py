@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.quality.changes import changed, configs_of
+from training.errors import ConfigError
 from training.recipes import sasrec, tiny
 
 
@@ -21,8 +22,13 @@ def test_a_change_is_a_value_by_its_path() -> None:
 
 @pytest.mark.parametrize("text", ["windows", "model.nothing=1", "nothing.num_layers=1"])
 def test_a_change_of_nothing_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="want path=value such as"):
+    with pytest.raises(ConfigError, match="want path=value such as"):
         changed(tiny(), [text])
+
+
+def test_text_without_quotes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="text in double quotes"):
+        changed(tiny(), ["model.block=hstu"])
 
 
 def test_every_recipe_has_a_row_of_its_own_for_every_change() -> None:
