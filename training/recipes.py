@@ -151,9 +151,8 @@ def sasrec() -> RunConfig:
 def ordered() -> RunConfig:
     """Return the run for a log of which only items and their order are read.
 
-    What ``sasrec`` reads, through rotary positions, RMS norm and SwiGLU, twice as wide, from
-    windows that slide over long histories: on the validation events of MovieLens-1M HR@10 is .336
-    after its 16 passes. With 64 dimensions it is .306 after 12 and .327 after 24 passes.
+    ``sasrec`` twice as wide, with rotary positions, from windows that slide over long histories;
+    the model is an average of its weights over the last two passes.
     """
     base = sasrec()
     return replace(
@@ -165,15 +164,13 @@ def ordered() -> RunConfig:
             row_norm=0.2,
             num_heads=4,
             hidden_dim=256,
-            dropout=0.2,
-            input_dropout=0.2,
-            block="transformer",
+            dropout=0.15,
+            input_dropout=0.15,
             positions="rotary",
-            norm="rms",
-            feed_forward="gated",
         ),
+        optim=replace(base.optim, average_decay=0.99),
         windows="mixed",
-        num_epochs=16,
+        num_epochs=24,
     )
 
 
