@@ -113,6 +113,11 @@ def _problem(
     kept_back, max_len = None, config.model.max_seq_len
     if config.stopping.one_in:
         kept = newest_targets(histories, may_ask, one_in=config.stopping.one_in)
+        if not len(kept):
+            raise NoDataError(
+                f"stopping: none of {histories.num_users} users is asked, want less than "
+                f"one_in={config.stopping.one_in}"
+            )
         kept_back = keep_back(items, tokens, kept, max_len=max_len)
         may_ask = may_ask & ~np.isin(np.arange(histories.num_tokens), kept)
     weights = worth(weights * may_ask, histories, schema, config.targets.utility)

@@ -24,7 +24,7 @@ from torch import Tensor
 from training.config.run import WindowChoice
 from training.config.targets import TargetConfig, UtilityConfig
 from training.contracts import UNKNOWN_INSTANT, Histories, Int64
-from training.errors import ConfigError
+from training.errors import ConfigError, ContractError
 from training.features.instants import HOUR_US
 from training.features.items import ItemFeatures
 from training.features.tokens import TokenFeatures
@@ -84,9 +84,11 @@ class Problem:
 
 
 def age_weights(histories: Histories, config: TargetConfig, *, as_of: datetime) -> Float32:
-    """Return what a target counts by its age, float32[T]."""
+    """Return what a target counts by its age, float32[T]; raises ContractError after ``as_of``."""
     is_timed = histories.first_at != UNKNOWN_INSTANT
     first_at = np.where(is_timed, histories.first_at, microseconds(as_of))
+    if (first_at > microseconds(as_of)).any():
+        raise ContractError(f"training: tokens begin after the data ends, at {as_of}")
     age_days = (microseconds(as_of) - first_at) / _DAY_US
     weights = np.where(is_timed, 0.5 ** (age_days / config.half_life_days), config.prefix_weight)
     return weights.astype(np.float32)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from training.config.rules import require
+from training.config.rules import require, require_kinds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         """Refuse samples of nothing and unknown names."""
+        require_kinds(self)
         for name, known in (
             ("kind", ("full", "sampled", "gbce")),
             ("negatives", ("uniform", "popularity", "batch")),

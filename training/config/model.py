@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from training.config.rules import require, require_share
+from training.config.rules import require, require_kinds, require_share
 
 _CHOICES = {
     "block": ("transformer", "sasrec", "hstu"),
@@ -35,6 +35,7 @@ class HeadsConfig:
 
     def __post_init__(self) -> None:
         """Refuse heads that repeat and weights below zero."""
+        require_kinds(self)
         object.__setattr__(self, "names", tuple(self.names))  # JSON has lists
         repeats = sorted({name for name in self.names if self.names.count(name) > 1})
         require(holds=not repeats, rule=f"names: heads repeat: {repeats}")
@@ -160,6 +161,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that do not fit together."""
+        require_kinds(self)
         object.__setattr__(self, "relative_bias", tuple(self.relative_bias))  # JSON has lists
         for name in ("model_dim", "score_dim", "num_layers", "num_heads", "hidden_dim"):
             value = getattr(self, name)

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from training.config.rules import require, require_share
+from training.config.rules import require, require_kinds, require_share
+
+_MOST = 2**20
+"""Users of whom one is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Refuse step sizes and shares out of range."""
+        require_kinds(self)
         known = ("cosine", "constant", "inverse_sqrt")
         require(
             holds=self.schedule in known,
@@ -64,6 +68,7 @@ class GuardConfig:
 
     def __post_init__(self) -> None:
         """Refuse a guard that nothing passes."""
+        require_kinds(self)
         require(holds=self.spike_factor > 1, rule=f"want > 1: {self.spike_factor=}")
         require(holds=self.snapshot_steps >= 1, rule=f"want at least 1: {self.snapshot_steps=}")
         require(holds=self.max_skipped >= 0, rule=f"want at least 0: {self.max_skipped=}")
@@ -85,9 +90,11 @@ class StoppingConfig:
 
     def __post_init__(self) -> None:
         """Refuse what would ask for everything or never end."""
+        require_kinds(self)
         require(
             holds=self.one_in == 0 or (self.one_in >= 2 and self.one_in.bit_count() == 1),
             rule=f"want 0 or a power of two of at least 2: {self.one_in=}",
         )
+        require(holds=self.one_in <= _MOST, rule=f"want at most {_MOST}: {self.one_in=}")
         require(holds=self.every_epochs >= 1, rule=f"want at least 1: {self.every_epochs=}")
         require(holds=self.patience >= 1, rule=f"want at least 1: {self.patience=}")

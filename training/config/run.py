@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from training.config.loss import LossConfig
 from training.config.model import HeadsConfig, ModelConfig
 from training.config.optim import GuardConfig, OptimConfig, StoppingConfig
-from training.config.rules import require
+from training.config.rules import require, require_kinds
 from training.config.targets import TargetConfig, UtilityConfig
 from training.errors import ConfigError
 
@@ -25,6 +25,7 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         """Refuse a negative share."""
+        require_kinds(self)
         require(holds=self.older_share >= 0, rule=f"want >= 0: {self.older_share=}")
 
 
@@ -95,6 +96,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse runs without steps, rows or weight."""
+        require_kinds(self)
         for name in (
             "num_epochs",
             "fine_tune_epochs",
@@ -105,9 +107,10 @@ class RunConfig:
             value = getattr(self, name)
             require(holds=value >= 1, rule=f"{name}: want at least 1, got {value}")
         require(
-            holds=self.held_out_one_in >= 2 and self.held_out_one_in.bit_count() == 1,
-            rule=f"want a power of two of at least 2: {self.held_out_one_in=}",
+            holds=2 <= self.held_out_one_in <= 2**20 and self.held_out_one_in.bit_count() == 1,
+            rule=f"want a power of two from 2 to 2^20: {self.held_out_one_in=}",
         )
+        require(holds=0 <= self.seed < 2**63, rule=f"want 0 to 2^63 - 1: {self.seed=}")
         for name, known in (("windows", WindowChoice), ("new_items", NewItems)):
             value, choices = getattr(self, name), get_args(known)
             require(holds=value in choices, rule=f"{name}: want one of {choices}, got {value!r}")
@@ -141,7 +144,7 @@ class RunConfig:
             # a part that an older release did not know has the values that it implied
             nested = {name: part(**value.get(name, {})) for name, part in parts.items()}
             return cls(**{**value, **nested})
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, AttributeError) as error:
             text = json.dumps(value, sort_keys=True)
             raise ConfigError(f"run config: {error} in {text}") from error
 

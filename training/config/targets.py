@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from training.config.rules import require
+from training.config.rules import require, require_kinds
 
 ALWAYS = 1e9
 """A time without end, in any unit: every target counts alike, however old or far ahead."""
@@ -24,6 +24,11 @@ class UtilityConfig:
 
     def __post_init__(self) -> None:
         """Refuse to reward a model for being wrong."""
+        require_kinds(self)
+        require(
+            holds=all(isinstance(one, (list, tuple)) and len(one) == 2 for one in self.actions),
+            rule=f"actions: want pairs of an action and its factor, got {self.actions!r}",
+        )
         pairs = tuple((name, factor) for name, factor in self.actions)
         object.__setattr__(self, "actions", pairs)  # JSON has lists
         below = [pair for pair in pairs if pair[1] < 0]
@@ -63,6 +68,7 @@ class TargetConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that leave no target."""
+        require_kinds(self)
         require(holds=self.num_targets >= 1, rule=f"want at least 1: {self.num_targets=}")
         require(holds=0 < self.decay <= 1, rule=f"want in (0, 1]: {self.decay=}")
         require(holds=self.window_hours > 0, rule=f"want > 0: {self.window_hours=}")

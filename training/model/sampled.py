@@ -50,7 +50,9 @@ def sampled_loss(
     logit_RN = without_targets(logit_RN, negative_N, asked)
     hit_RK = torch.einsum("rs,rks->rk", user_RS, item_MS[asked.target_RK])
     if config.kind == "gbce":
-        loss_RK = _gbce(hit_RK, logit_RN, share=len(negative_N) / (len(item_MS) - 1), config=config)
+        loss_RK = _gbce(
+            hit_RK, logit_RN, share=len(negative_N) / max(len(item_MS) - 1, 1), config=config
+        )
     else:
         others_R1 = logit_RN.logsumexp(dim=1, keepdim=True)
         loss_RK = F.softplus(others_R1 - hit_RK)  # -log of exp(hit) / (exp(hit) + exp(others))

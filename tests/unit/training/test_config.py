@@ -119,3 +119,37 @@ def test_a_config_cannot_be_changed(part: type) -> None:
     config = part()
     with pytest.raises(AttributeError):
         setattr(config, fields(config)[0].name, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "want"),
+    [
+        ("num_epochs", 1.5, "num_epochs: want int, got 1.5"),
+        ("num_threads", True, "num_threads: want int, got True"),
+        ("seed", -1, "want 0 to 2"),
+        ("seed", 2**70, "want 0 to 2"),
+        ("held_out_one_in", "8", "held_out_one_in: want int, got '8'"),
+        ("held_out_one_in", 2**40, "want a power of two from 2"),
+        ("model", None, "must be a mapping"),
+        ("model.num_layers", 2.0, "num_layers: want int, got 2.0"),
+        ("model.dropout", "much", "dropout: want float, got 'much'"),
+        ("model.item_bias", 1, "item_bias: want bool, got 1"),
+        ("model.relative_bias", 3, "relative_bias: want tuple, got 3"),
+        ("model.heads.names", {"action": 1}, "names: want tuple"),
+        ("optim.learning_rate", float("nan"), "learning_rate: want float, got nan"),
+        ("stopping.one_in", 2.0, "one_in: want int, got 2.0"),
+        ("stopping.one_in", 2**40, "want at most"),
+        ("targets.utility.actions", ["play"], "want pairs of an action and its factor"),
+        ("targets.half_life_days", float("inf"), "half_life_days: want float, got inf"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(path: str, wrong: Any, want: str) -> None:
+    value = RunConfig().to_json()
+    *parents, name = path.split(".")
+    part = value
+    for parent in parents:
+        part = part[parent]
+    part[name] = wrong
+
+    with pytest.raises(ConfigError, match=want):
+        RunConfig.from_json(value)

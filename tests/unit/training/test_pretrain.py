@@ -9,7 +9,7 @@ import pytest
 from lake.digests import digest_files
 from training.artifact import load_model, weights_digest
 from training.checkpoint import Checkpoints
-from training.config.optim import GuardConfig
+from training.config.optim import GuardConfig, StoppingConfig
 from training.config.targets import TargetConfig, UtilityConfig
 from training.errors import ConfigError, NoDataError
 from training.fine_tune import fine_tune
@@ -154,4 +154,13 @@ def test_an_action_that_the_log_has_not_is_refused(
     config = replace(tiny(), targets=TargetConfig(utility=UtilityConfig(actions=(("buy", 2.0),))))
 
     with pytest.raises(ConfigError, match=r"utility: .* got 'buy'"):
+        pretrain(small_lake.data(small_lake.days[3]), config, tmp_path, tracker)
+
+
+def test_a_run_that_asks_nobody_when_to_stop_is_refused(
+    small_lake: Any, tmp_path: Path, tracker: Any
+) -> None:
+    config = replace(tiny(), stopping=StoppingConfig(one_in=2**20))
+
+    with pytest.raises(NoDataError, match="stopping: none of"):
         pretrain(small_lake.data(small_lake.days[3]), config, tmp_path, tracker)

@@ -7,7 +7,7 @@ import pytest
 
 from training.config.targets import TargetConfig, UtilityConfig
 from training.contracts import Histories
-from training.errors import ConfigError
+from training.errors import ConfigError, ContractError
 from training.problem import age_weights, ask, worth
 from training.schema import EventSchema
 
@@ -92,6 +92,15 @@ def test_weights_halve_with_age(make_histories: Callable[..., Histories]) -> Non
     config = replace(CONFIG, half_life_days=1.0, prefix_weight=0.3)
 
     assert age_weights(histories, config, as_of=NOON).tolist() == pytest.approx([0.3, 0.25, 0.5])
+
+
+def test_tokens_after_the_end_of_the_data_are_refused(
+    make_histories: Callable[..., Histories],
+) -> None:
+    histories = make_histories({"ana": [("A", -1), ("B", 1)]})
+
+    with pytest.raises(ContractError, match="tokens begin after the data ends"):
+        age_weights(histories, CONFIG, as_of=NOON)
 
 
 @pytest.fixture

@@ -120,6 +120,17 @@ def test_gbce_without_calibration_is_the_binary_loss() -> None:
     assert loss(few) < loss(replace(few, calibration=0.0))
 
 
+def test_gbce_of_a_single_item_is_that_of_its_target() -> None:
+    user_RS, item_MS, target_RK, weight_RK = case()
+    alone = Asked(user_RS, item_MS[:1], torch.zeros_like(target_RK), weight_RK)
+    config = LossConfig(kind="gbce", calibration=0.0)
+
+    found = sampled_loss(alone, config=config, share_M=SHARES[:1], draw=torch.Generator())
+
+    binary_R = F.softplus(-(user_RS @ item_MS[0]))
+    torch.testing.assert_close(found, (binary_R * weight_RK[:, 0]).sum())
+
+
 def test_a_loss_is_a_function_of_its_draw() -> None:
     few = replace(CONFIG, num_negatives=3)
 
