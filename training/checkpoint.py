@@ -73,7 +73,9 @@ class Checkpoints:
         replace_file(path.with_suffix(".safetensors"), data)
         facts = {"format_version": FORMAT_VERSION, "state": dict(snapshot.facts)}
         replace_json(path, sealed({**facts, "tensors": digest_bytes(data)}))
-        for old in self._paths()[:-_KEPT]:
+        # one of a later step was passed over, or this run would be there: it is no use to anybody
+        kept = [one for one in self._paths() if one <= path][-_KEPT:]
+        for old in set(self._paths()) - set(kept):
             old.unlink()
             old.with_suffix(".safetensors").unlink(missing_ok=True)
         self._written_at = time.monotonic()
@@ -103,10 +105,10 @@ class Checkpoints:
             data = path.with_suffix(".safetensors").read_bytes()
         except (ValueError, OSError) as error:
             raise ArtifactError(f"checkpoint {path}: {error}") from error
-        if facts["format_version"] != FORMAT_VERSION:
-            raise ArtifactError(
-                f"checkpoint {path}: read format {FORMAT_VERSION}, got {facts['format_version']!r}"
-            )
+        if (version := facts.get("format_version")) != FORMAT_VERSION:
+            raise ArtifactError(f"checkpoint {path}: read format {FORMAT_VERSION}, got {version!r}")
+        if missing := {"tensors", "state"} - facts.keys():
+            raise ArtifactError(f"checkpoint {path}: it has no {', '.join(sorted(missing))}")
         if digest_bytes(data) != facts["tensors"]:
             raise ArtifactError(f"checkpoint {path}: its tensors want sha256 {facts['tensors']}")
         return Snapshot(tensors=load(data), facts=facts["state"])

@@ -71,7 +71,7 @@ def fine_tune(  # noqa: PLR0913 - pretraining's, a base and a day
     tokens = build_token_features(histories, model.spec, items, as_of=as_of)
     problem, old = _problem(items, tokens, histories, schema, config, day=day)
     lineage = {"kind": "fine_tuned", "base": weights_digest(base), "day": day.isoformat()}
-    run = {**lineage, "data": fingerprint(histories)}
+    run = {**lineage, "data": fingerprint(histories), "schema": schema.to_json()}
     checkpoints = checkpoints_of(checkpoints_in, run, config, items)
     setting = Setting(tracker=tracker, processes=processes, checkpoints=checkpoints)
     tracker.log_parameters(config.to_json())

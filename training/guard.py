@@ -15,12 +15,19 @@ _LEAST = 16
 """With fewer of them there is no spike: the first losses say little."""
 
 
+_NATS = 1.0
+"""What a median counts at least: a model that knows nearly everything loses several nats at once
+where an id is hidden, and has not diverged."""
+
+
 def fails(loss: float, gradient_norm: float, before: Sequence[float], guard: GuardConfig) -> bool:
     """Return whether a step must not be taken."""
     if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
         return True
     recent = before[-_REMEMBERED:]
-    return len(recent) >= _LEAST and loss > guard.spike_factor * statistics.median(recent)
+    if len(recent) < _LEAST:
+        return False
+    return loss > guard.spike_factor * max(statistics.median(recent), _NATS)
 
 
 def go_back(state: State, snapshot: Snapshot, guard: GuardConfig, *, loss: float) -> None:

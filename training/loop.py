@@ -157,11 +157,10 @@ def train(
                 weights.network.train()
                 tracker.log_metrics({"validation": state.scores[-1]}, step=state.step)
 
-    if not state.losses:
-        raise DivergedError(f"training: none of {num_steps} steps had a finite loss")
     state.finish()
     weights.give_back()
     network.eval()
+    check_learned(network, state, num_steps)
     tenth = max(1, len(state.losses) // 10)
     return Trained(
         num_steps=len(state.losses),
@@ -171,6 +170,17 @@ def train(
         num_skipped=len(state.skipped),
         best_score=max(state.scores, default=None),
     )
+
+
+def check_learned(network: Recommender, state: State, num_steps: int) -> None:
+    """Raise DivergedError where no step was taken, or the last one left what no loss has told."""
+    if not state.losses:
+        raise DivergedError(f"training: none of {num_steps} steps had a finite loss")
+    if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
+        raise DivergedError(
+            f"training: weights are not finite after step {state.step - 1}, the last one: lower "
+            "the learning rate or weight_decay"
+        )
 
 
 def is_over(state: State, config: RunConfig) -> bool:

@@ -59,6 +59,7 @@ def pretrain(
         "kind": "pretrained",
         "as_of": data.as_of.isoformat(),
         "data": fingerprint(histories),
+        "schema": schema.to_json(),
     }
     checkpoints = checkpoints_of(checkpoints_in, run, config, items)
     setting = Setting(tracker=tracker, processes=processes, checkpoints=checkpoints)

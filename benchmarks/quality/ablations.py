@@ -159,7 +159,10 @@ def main(given: Sequence[str] | None = None) -> None:
             world = SimulatedWorld(WorldParameters(num_users=arguments.users))
             log = source_log(world.name, world)
     first = log.last_day + timedelta(days=1 - 2 * days)
-    facets = known_facets(log.before(first)) if arguments.facets == ["all"] else arguments.facets
+    known = known_facets(log.before(first)) if arguments.facets else ()
+    facets = known if arguments.facets == ["all"] else arguments.facets
+    if unknown := [name for name in facets if name not in known]:
+        parser.error(f"--facets: want some of {', '.join(known)}, got {unknown[0]!r}")
     if arguments.change or facets:
         configs = changes
     else:

@@ -9,16 +9,17 @@
 What a training cost is summed over the processes that it took, but for those that were killed.
 """
 
-import json
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lake.atomic import move_folder, replace_json, staged_folder
+from lake.atomic import commit_folder, replace_json, staged_folder
 from lake.digests import digest_json
+from lake.sealed import json_object
 from training.artifact import Model, load_model
 from training.config.run import RunConfig
 from training.data import TrainingData
@@ -46,6 +47,7 @@ def trained_model(
     of = {
         "config": config.to_json(),
         "data": fingerprint(data.histories()),
+        "schema": data.schema().to_json(),
         "items": fingerprint_of_items(_items(data)),
         "as_of": data.as_of.isoformat(),
         "code": fingerprint_of_code(),
@@ -55,10 +57,12 @@ def trained_model(
     if final.exists():
         logger.info("%s: trained before", final)
     else:
-        with _adding_to(spent), staged_folder(folder / "tmp") as staged:
-            pretrain(data, config, staged, LoggingTracker(), checkpoints_in=folder / "checkpoints")
-            move_folder(staged, final)
-    return load_model(final), json.loads(spent.read_text(encoding="utf-8"))
+        with staged_folder(folder / "tmp") as staged:
+            with _adding_to(spent):
+                checkpoints = folder / "checkpoints"
+                pretrain(data, config, staged, LoggingTracker(), checkpoints_in=checkpoints)
+            commit_folder(staged, final)  # another process may have trained the same
+    return load_model(final), _spent(spent)
 
 
 def _items(data: TrainingData) -> ItemFeatures:
@@ -71,9 +75,7 @@ def _items(data: TrainingData) -> ItemFeatures:
 def _adding_to(spent: Path) -> Iterator[None]:
     """Add what is spent in here to what is written there, also when it is cut short."""
     wall, processor = time.perf_counter(), time.process_time()
-    before = {"wall_s": 0.0, "processor_s": 0.0}
-    if spent.exists():
-        before = json.loads(spent.read_text(encoding="utf-8"))
+    before = _spent(spent) if spent.exists() else {"wall_s": 0.0, "processor_s": 0.0}
     try:
         yield
     finally:
@@ -84,3 +86,13 @@ def _adding_to(spent: Path) -> Iterator[None]:
                 "processor_s": before["processor_s"] + time.process_time() - processor,
             },
         )
+
+
+def _spent(path: Path) -> dict[str, float]:
+    """Return the seconds that were written down, NaN where somebody has lost them."""
+    try:
+        found = json_object(path.read_bytes())
+        return {name: float(found[name]) for name in ("wall_s", "processor_s")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.warning("%s: what the model cost is unknown: %r", path, error)
+        return {"wall_s": math.nan, "processor_s": math.nan}

@@ -142,7 +142,7 @@ class RunConfig:
         }
         try:
             # a part that an older release did not know has the values that it implied
-            nested = {name: part(**value.get(name, {})) for name, part in parts.items()}
+            nested = {name: part(**value[name]) for name, part in parts.items() if name in value}
             return cls(**{**value, **nested})
         except (TypeError, KeyError, AttributeError) as error:
             text = json.dumps(value, sort_keys=True)

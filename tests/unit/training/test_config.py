@@ -153,3 +153,7 @@ def test_a_value_of_another_kind_is_named(path: str, wrong: Any, want: str) -> N
 
     with pytest.raises(ConfigError, match=want):
         RunConfig.from_json(value)
+
+
+def test_parts_that_are_absent_have_the_values_of_a_run_without_them() -> None:
+    assert RunConfig.from_json({}) == RunConfig()

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from lake.digests import digest_files
+from lake.digests import digest_files, digest_json
 from training.artifact import load_model, weights_digest
 from training.checkpoint import Checkpoints
-from training.config.optim import GuardConfig, StoppingConfig
+from training.config.optim import GuardConfig, OptimConfig, StoppingConfig
 from training.config.targets import TargetConfig, UtilityConfig
-from training.errors import ConfigError, NoDataError
+from training.errors import ConfigError, DivergedError, NoDataError
 from training.fine_tune import fine_tune
 from training.pretrain import pretrain
 from training.recipes import tiny
@@ -164,3 +164,28 @@ def test_a_run_that_asks_nobody_when_to_stop_is_refused(
 
     with pytest.raises(NoDataError, match="stopping: none of"):
         pretrain(small_lake.data(small_lake.days[3]), config, tmp_path, tracker)
+
+
+def test_a_last_step_that_leaves_no_finite_weights_is_refused(
+    small_lake: Any, tmp_path: Path, tracker: Any
+) -> None:
+    config = replace(
+        tiny(), num_epochs=1, batch_tokens=10**6, optim=OptimConfig(learning_rate=1e38)
+    )
+
+    with pytest.raises(DivergedError, match="not finite after step 0, the last one"):
+        pretrain(small_lake.data(small_lake.days[3]), config, tmp_path, tracker)
+
+
+def test_a_log_of_other_roles_takes_up_no_checkpoint(
+    small_lake: Any, tmp_path: Path, tracker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    monkeypatch.setattr("training.setting.Checkpoints", lambda _root, run: runs.append(run))
+    data = small_lake.data(small_lake.days[3])
+    for schema in (data.schema(), replace(data.schema(), name="another")):
+        monkeypatch.setattr(type(data), "schema", lambda _self, schema=schema: schema)
+        (folder := tmp_path / schema.name).mkdir()
+        pretrain(data, tiny(), folder, tracker, checkpoints_in=tmp_path / "checkpoints")
+
+    assert digest_json(runs[0]) != digest_json(runs[1])

@@ -1,6 +1,7 @@
 """What is trained once, and what is not the same."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,3 +41,18 @@ def test_other_data_have_a_model_of_their_own(
     trained_model(CONFIG, Without(data=data, facet=facet), tmp_path)
 
     assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("damage", [None, b"{", b"{}"])
+def test_a_model_outlives_the_loss_of_what_it_cost(
+    data: TrainingData, tmp_path: Path, damage: bytes | None
+) -> None:
+    trained_model(CONFIG, data, tmp_path)
+    (figures,) = tmp_path.glob("*.json")
+    figures.unlink()
+    if damage is not None:
+        figures.write_bytes(damage)
+
+    _, spent = trained_model(CONFIG, data, tmp_path)
+
+    assert all(math.isnan(seconds) for seconds in spent.values())

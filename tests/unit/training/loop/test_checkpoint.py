@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 import torch
 
+from lake.atomic import replace_json
+from lake.sealed import json_object, sealed, unsealed
 from tests.unit.training.conftest import SilentTracker
 from tests.unit.training.loop.conftest import Learnable, are_equal, run, weights_of
 from training import checkpoint
 from training.checkpoint import Checkpoints
 from training.config.optim import GuardConfig
 from training.setting import Setting
+from training.state import Snapshot
 from training.stopping import keep_back, newest_targets
 
 CHANGES: dict[str, Any] = {
@@ -102,6 +105,37 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert f"going on at step {int(older.stem)} " in tracker.lines[-2]
     assert got == want
     assert are_equal(weights_of(again[0]), weights_of(whole[0]))
+
+
+def snapshot(step: int) -> Snapshot:
+    return Snapshot(tensors={"weight": torch.full((2,), float(step))}, facts={"step": step})
+
+
+def test_damaged_checkpoints_of_later_steps_make_room_for_new_ones(tmp_path: Path) -> None:
+    for step in (24, 27):
+        checkpoints(tmp_path).write(snapshot(step))
+    for path in checkpoints(tmp_path).folder.glob("*.safetensors"):
+        path.write_bytes(b"damaged")
+    assert checkpoints(tmp_path).newest() is None
+
+    for step in (3, 6, 9):
+        checkpoints(tmp_path).write(snapshot(step))
+
+    found = checkpoints(tmp_path).newest()
+    assert found is not None
+    assert found.step == 9
+    assert {path.stem for path in tmp_path.glob("*/*")} == {"00000006", "00000009"}
+
+
+@pytest.mark.parametrize("name", ["format_version", "state", "tensors"])
+def test_a_checkpoint_without_a_field_is_passed_over(tmp_path: Path, name: str) -> None:
+    checkpoints(tmp_path).write(snapshot(3))
+    (path,) = tmp_path.glob("*/*.json")
+    facts = unsealed(json_object(path.read_bytes()))
+    del facts[name]
+    replace_json(path, sealed(facts))
+
+    assert checkpoints(tmp_path).newest() is None
 
 
 def test_tensors_without_their_other_half_are_no_checkpoint(

@@ -81,6 +81,14 @@ def test_what_a_spike_is() -> None:
     assert not fails(10.1, 1.0, [*before, *[8.0] * 64], guard), "old losses are forgotten"
 
 
+def test_a_model_that_knows_nearly_everything_may_lose_a_few_nats() -> None:
+    guard = GuardConfig(spike_factor=3.0)
+    before = [0.01] * 40
+
+    assert not fails(2.9, 1.0, before, guard)
+    assert fails(3.1, 1.0, before, guard)
+
+
 def test_a_state_gives_back_what_was_taken_of_it(make: Callable[[], Learnable]) -> None:
     from training.schedule import make_optimizer
     from training.state import State
