@@ -157,12 +157,15 @@ def _shard(network: Recommender, scalars: set[nn.Parameter]) -> Any:
     """Cut the weights of ``network``; return the root of what reads them."""
     # here, not above: it takes a second, and few runs are sharded
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import FSDPModule, fully_shard
+    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     root = _Root(network)
     for module in (*network.backbone.blocks, network.items, root):
         fully_shard(module, mesh=mesh, ignored_params=scalars)
+    for block in network.backbone.blocks:
+        # the other way to ask a block, which torch would not put weights together for
+        register_fsdp_forward_method(block, "at_the_ends")
     for module in root.modules():
         if isinstance(module, FSDPModule):
             # sums, not means: the loop divides by the weight of all targets
