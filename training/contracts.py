@@ -79,6 +79,11 @@ class Histories:
                 raise ContractError(f"Histories.{name}: want {tokens} rows, got {len(column)}")
         if tokens and not 0 <= self.item_code.min() <= self.item_code.max() < len(self.items):
             raise ContractError(f"Histories.item_code: outside [0, {len(self.items)})")
+        if (self.duration_ms < 0).any():
+            raise ContractError(f"Histories.duration_ms: want >= 0, got {self.duration_ms.min()}")
+        for name, numbers in self.request_numbers.items():
+            if np.isinf(numbers).any():
+                raise ContractError(f"Histories.{name}: want numbers or NaN, got an infinite one")
         is_first = np.zeros(tokens, dtype=bool)
         is_first[self.offsets[:-1][self.offsets[:-1] < tokens]] = True
         # compared, not subtracted: UNKNOWN_INSTANT is the least int64

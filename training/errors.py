@@ -22,7 +22,7 @@ class NoDataError(TrainingError):
 
 
 class DivergedError(TrainingError):
-    """The loss is no longer finite."""
+    """The loss is no longer finite, or higher than where it began."""
 
 
 class ArtifactError(TrainingError):

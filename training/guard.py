@@ -4,8 +4,10 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from torch import nn
+
 from training.config.optim import GuardConfig
-from training.errors import DivergedError
+from training.errors import DivergedError, NoDataError
 from training.state import Snapshot, State
 
 _REMEMBERED = 64
@@ -28,6 +30,40 @@ def fails(loss: float, gradient_norm: float, before: Sequence[float], guard: Gua
     if len(recent) < _LEAST:
         return False
     return loss > guard.spike_factor * max(statistics.median(recent), _NATS)
+
+
+def check_learned(network: nn.Module, state: State, num_steps: int, guard: GuardConfig) -> None:
+    """Raise where a run has nothing to show for its steps, NoDataError or DivergedError.
+
+    A run of a few steps has no median that a spike could be told by; its ends tell.
+    """
+    losses, skipped = state.losses, state.skipped
+    if not losses and not skipped:
+        raise NoDataError(f"training: none of {num_steps} steps reads a position that is asked")
+    if not losses:
+        raise DivergedError(f"training: none of {num_steps} steps had a finite loss")
+    if len(skipped) > len(losses):
+        raise DivergedError(
+            f"training: {len(skipped)} steps failed and {len(losses)} did not: lower the learning "
+            "rate or clip_norm"
+        )
+    if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
+        raise DivergedError(
+            f"training: weights are not finite after step {state.step - 1}, the last one: lower "
+            "the learning rate or weight_decay"
+        )
+    first, last = ends_of(losses)
+    if last > guard.spike_factor * max(first, _NATS):
+        raise DivergedError(
+            f"training: the loss rose from {first:.4g} to {last:.4g} in {len(losses)} steps: lower "
+            "the learning rate or clip_norm"
+        )
+
+
+def ends_of(losses: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of the first tenth of the losses, and of the last one."""
+    tenth = max(1, len(losses) // 10)
+    return statistics.fmean(losses[:tenth]), statistics.fmean(losses[-tenth:])
 
 
 def go_back(state: State, snapshot: Snapshot, guard: GuardConfig, *, loss: float) -> None:

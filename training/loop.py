@@ -18,8 +18,8 @@ from torch import Tensor
 from training.config.optim import OptimConfig
 from training.config.run import RunConfig
 from training.contracts import Int64
-from training.errors import DivergedError, NoDataError
-from training.guard import fails, go_back
+from training.errors import NoDataError
+from training.guard import check_learned, ends_of, fails, go_back
 from training.meter import Meter
 from training.model.recommender import Recommender
 from training.objective import loss_of
@@ -101,7 +101,7 @@ def train(
     ConfigError is raised for more.
     """
     windows, tracker = problem.windows, setting.tracker
-    if problem.num_targets == 0:
+    if not problem.asks_anything:
         raise NoDataError("training: no token of the data is a target")
     per_epoch = math.ceil(windows.lengths.sum() / config.batch_tokens)
     num_steps = num_epochs * per_epoch
@@ -160,27 +160,16 @@ def train(
     state.finish()
     weights.give_back()
     network.eval()
-    check_learned(network, state, num_steps)
-    tenth = max(1, len(state.losses) // 10)
+    check_learned(network, state, num_steps, config.guard)
+    first_loss, last_loss = ends_of(state.losses)
     return Trained(
         num_steps=len(state.losses),
         num_targets=problem.num_targets,
-        first_loss=float(np.mean(state.losses[:tenth])),
-        last_loss=float(np.mean(state.losses[-tenth:])),
+        first_loss=first_loss,
+        last_loss=last_loss,
         num_skipped=len(state.skipped),
         best_score=max(state.scores, default=None),
     )
-
-
-def check_learned(network: Recommender, state: State, num_steps: int) -> None:
-    """Raise DivergedError where no step was taken, or the last one left what no loss has told."""
-    if not state.losses:
-        raise DivergedError(f"training: none of {num_steps} steps had a finite loss")
-    if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
-        raise DivergedError(
-            f"training: weights are not finite after step {state.step - 1}, the last one: lower "
-            "the learning rate or weight_decay"
-        )
 
 
 def is_over(state: State, config: RunConfig) -> bool:

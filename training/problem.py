@@ -73,6 +73,13 @@ class Problem:
         current = torch.from_numpy(pack(self.windows).current_P)
         return int((self.weight_TK[current] > 0).sum())
 
+    @property
+    def asks_anything(self) -> bool:
+        """Whether a position is asked in some epoch: windows that slide reach every one."""
+        if self.window_choice == "newest":
+            return self.num_targets > 0
+        return bool((self.weight_TK > 0).any())
+
     def of_epoch(self, epoch: int, *, seed: int) -> "Problem":
         """Return what an epoch learns from: as many windows in every epoch, each as long."""
         if self.window_choice == "newest":

@@ -1,6 +1,7 @@
 """Which runs there are: functions without arguments that return a whole config."""
 
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -63,21 +64,13 @@ def kuairand() -> RunConfig:
 
 
 def own_log() -> RunConfig:
-    """Return the run for a log that nothing is known of: slow and sure.
+    """Return the run for a log that nothing is known of: ``demo`` with smaller daily steps.
 
-    On 48 k tokens of 400 items without metadata the rates of the other recipes, down to 4e-3, end
-    in a model that knows popularity alone (loss 5.6); this one leaves that after 150 steps.
+    NDCG@10 on days before the last ones is .077 in the simulated world and .112 on MovieTweetings,
+    and on last events of a made-up log of 400 items without metadata .396. With a projection of the
+    scores' own, four targets a position and 24 passes, twice the time, it was .067, .085 and .388.
     """
-    return RunConfig(
-        model=ModelConfig(),
-        optim=OptimConfig(learning_rate=2e-3),
-        fine_tune_optim=OptimConfig(learning_rate=5e-4),
-        held_out_one_in=4,
-        num_epochs=24,
-        fine_tune_epochs=2,
-        new_items="unknown",
-        batch_tokens=2048,
-    )
+    return replace(demo(), fine_tune_optim=OptimConfig(learning_rate=5e-4))
 
 
 def ratings() -> RunConfig:
@@ -88,6 +81,7 @@ def ratings() -> RunConfig:
     """
     return replace(
         own_log(),
+        model=ModelConfig(),
         targets=TargetConfig(num_targets=32, decay=0.97, half_life_days=120.0),
         optim=OptimConfig(learning_rate=3e-3),
         num_epochs=3,
@@ -211,10 +205,16 @@ def load_recipe(name: str) -> RunConfig:
             )
         return _RECIPES[name]()
     module, _, function = name.partition(":")
+    if not module or not function:
+        raise ConfigError(f"recipe {name!r}: want package.module:function")
     try:
         recipe: Any = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"recipe {name!r}: {error}") from error
+    try:
+        inspect.signature(recipe).bind()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"recipe {name!r}: want a function without arguments: {error}") from error
     config = recipe()
     if not isinstance(config, RunConfig):
         raise ConfigError(f"recipe {name!r}: want a RunConfig, got {type(config).__name__}")

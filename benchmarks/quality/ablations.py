@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from benchmarks.quality.arguments import names, refusing, seeds
+from benchmarks.quality.arguments import at_least_one, names, refusing, seeds
 from benchmarks.quality.blanks import Without, known_facets, of_questions
 from benchmarks.quality.changes import changed
 from benchmarks.quality.logs import DatedLog, source_log, workspace_log
@@ -31,6 +31,7 @@ from training.config.model import HeadsConfig
 from training.config.run import RunConfig
 from training.config.targets import UtilityConfig
 from training.data import TrainingData
+from training.errors import ConfigError
 from training.evaluation.models import model_score
 from training.events.simulated import SimulatedWorld
 from training.events.world import WorldParameters
@@ -142,37 +143,42 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--users", type=int, default=WorldParameters().num_users)
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--seeds", type=seeds, default=[1])
-    parser.add_argument("--days", type=int, default=3)
+    parser.add_argument("--days", type=at_least_one, default=3)
     parser.add_argument("--change", action="append", help="instead of heads and weights of targets")
     parser.add_argument("--facets", type=names, default=[], help="to leave out, or: all")
     parser.add_argument("--models", type=Path, help="folder that keeps trained models")
-    parser.add_argument("--heads", type=names, help="all by default")
+    parser.add_argument("--heads", type=names, default=["all"], help="all by default")
     parser.add_argument("--actions", type=_actions, default=(), help="such as thumb_up:2")
     arguments = parser.parse_args(given)
-    days: int = arguments.days
     with refusing(parser):
-        recipe = load_recipe(arguments.recipe)
-        changes = changed(recipe, arguments.change or [])
-        if arguments.workspace:
-            log = workspace_log(arguments.workspace)
-        else:
-            world = SimulatedWorld(WorldParameters(num_users=arguments.users))
-            log = source_log(world.name, world)
-    first = log.last_day + timedelta(days=1 - 2 * days)
-    known = known_facets(log.before(first)) if arguments.facets else ()
-    facets = known if arguments.facets == ["all"] else arguments.facets
-    if unknown := [name for name in facets if name not in known]:
-        parser.error(f"--facets: want some of {', '.join(known)}, got {unknown[0]!r}")
-    if arguments.change or facets:
-        configs = changes
+        for line in _asked(arguments):
+            print(line, flush=True)
+
+
+def _asked(arguments: argparse.Namespace) -> Iterator[str]:
+    days: int = arguments.days
+    recipe = load_recipe(arguments.recipe)
+    configs = changed(recipe, arguments.change or [])
+    if arguments.workspace:
+        log = workspace_log(arguments.workspace)
     else:
-        heads = arguments.heads or known_heads(log, first)
+        world = SimulatedWorld(WorldParameters(num_users=arguments.users))
+        log = source_log(world.name, world)
+    first = log.last_day + timedelta(days=1 - 2 * days)
+    facets = _known(arguments.facets, known_facets(log.before(first)), "--facets")
+    if not arguments.change and not facets:
+        heads = _known(arguments.heads, known_heads(log, first), "--heads")
         configs = variants(recipe, heads, arguments.actions)
     systems = systems_of(
         log.before(first), configs, arguments.seeds, facets=facets, models=arguments.models
     )
-    for line in compared(log, first, days, systems, next(iter(configs))):
-        print(line, flush=True)
+    yield from compared(log, first, days, systems, next(iter(configs)))
+
+
+def _known(chosen: Sequence[str], known: Sequence[str], option: str) -> Sequence[str]:
+    if unknown := [name for name in chosen if name != "all" and name not in known]:
+        raise ConfigError(f"{option}: want some of {', '.join(known)}, or all, got {unknown[0]!r}")
+    return known if "all" in chosen else chosen
 
 
 if __name__ == "__main__":

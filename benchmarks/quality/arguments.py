@@ -18,10 +18,17 @@ def seeds(text: str) -> list[int]:
     return [int(one) for one in text.split(",")]
 
 
+def at_least_one(text: str) -> int:
+    """Return a whole number from one on."""
+    if (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"want at least 1, got {count}")
+    return count
+
+
 @contextmanager
 def refusing(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """End the command with the one line that an error of ours is, without a traceback."""
+    """End the command with one line where it was given what does not fit, without a traceback."""
     try:
         yield
-    except (TrainingError, WorkspaceError) as error:
+    except (TrainingError, WorkspaceError, OSError) as error:
         parser.error(str(error))

@@ -15,6 +15,8 @@ def changed(config: RunConfig, changes: Sequence[str]) -> dict[str, RunConfig]:
 
 def _changed(config: RunConfig, change: str) -> RunConfig:
     value = config.to_json()
+    if not change.strip():
+        raise ConfigError(f"want path=value such as model.num_layers=3, got {change!r}")
     for one in change.split():
         path, is_given, text = one.partition("=")
         *parents, name = path.split(".")
@@ -23,6 +25,10 @@ def _changed(config: RunConfig, change: str) -> RunConfig:
             part = part.get(parent, {})
         if not is_given or name not in part:
             raise ConfigError(f"want path=value such as model.num_layers=3, got {one!r}")
+        if isinstance(part[name], dict):
+            raise ConfigError(f"want one value, such as {path}.{min(part[name])}=..., got {one!r}")
+        if path == "seed":
+            raise ConfigError(f"seeds are given by --seeds, got {one!r}")
         try:
             part[name] = json.loads(text)
         except json.JSONDecodeError as error:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from benchmarks.quality.arguments import at_least_one, refusing, seeds
 from benchmarks.retrained_world import Calendar, RetrainedWorld
 from training.config.run import NewItems, RunConfig
 from training.evaluation.evaluate import evaluate_next_day
@@ -112,12 +113,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="an empty one")
     parser.add_argument("--recipe", default="demo")
-    parser.add_argument("--mondays", default=MONDAYS)
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--days", type=int, default=4)
+    parser.add_argument("--mondays", type=seeds, default=MONDAYS)
+    parser.add_argument("--seeds", type=seeds, default="1,2,3")
+    parser.add_argument("--days", type=at_least_one, default=4)
     parser.add_argument("--users", type=int, default=4_000)
     arguments = parser.parse_args()
-    mondays = [int(one) for one in arguments.mondays.split(",")]
+    with refusing(parser):
+        _compare(arguments)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    mondays: list[int] = arguments.mondays
     plan = Calendar(
         num_history_days=max(mondays),
         num_daily_before=1,
@@ -129,7 +135,7 @@ def main() -> None:
     world.ingest()
     runs = []
     for monday in mondays:
-        for seed in map(int, arguments.seeds.split(",")):
+        for seed in arguments.seeds:
             runs.append(measure(world, monday, seed, arguments.days))
             print(json.dumps({"monday": monday, "seed": seed, **runs[-1]}), flush=True)
     print(report(runs))

@@ -125,9 +125,9 @@ def main(given: Sequence[str] | None = None) -> None:
     with refusing(parser):
         configs = configs_of(arguments.recipes, arguments.change)
         data = read_movielens(arguments.data, arguments.variant)
-    systems = systems_of(data, configs, arguments)
-    for line in compared(data, systems, arguments):
-        print(line, flush=True)
+        systems = systems_of(data, configs, arguments)
+        for line in compared(data, systems, arguments):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from benchmarks.quality.arguments import names, refusing, seeds
+from benchmarks.quality.arguments import at_least_one, names, refusing, seeds
 from benchmarks.quality.changes import configs_of
 from benchmarks.quality.logs import DatedLog, published_log, source_log, workspace_log
 from benchmarks.quality.oracle import oracle
@@ -32,6 +32,7 @@ from benchmarks.quality.systems import FAMILIES, Family, Fitted, System, baselin
 from benchmarks.quality.uses import log_uses
 from lake.days import start_of
 from training.config.run import RunConfig
+from training.errors import NoDataError
 from training.evaluation.asked import Asked
 from training.evaluation.baselines.popularity import recent_popularity
 from training.evaluation.delay import DELAYS_HOURS, delayed
@@ -44,9 +45,14 @@ RULES = ("removed", "kept")
 
 
 def questions(log: DatedLog, first: date, days: int) -> Asked:
-    """Return the questions of some days; what is learned from ends before the first of them."""
+    """Return the questions of some days; what is learned from ends before the first of them.
+
+    Raises NoDataError where that is nothing.
+    """
     until = first + timedelta(days=days)
     learned = log.before(first)
+    if not learned.histories().num_tokens:
+        raise NoDataError(f"{log.name}: nothing is known before {first}: want fewer days")
     return temporal(
         log.before(until).histories(),
         learned=learned.histories(),
@@ -133,7 +139,7 @@ def main(given: Sequence[str] | None = None) -> None:
     place.add_argument("--data", type=Path)
     place.add_argument("--simulated", type=int, metavar="USERS")
     parser.add_argument("--source", choices=["kuairand", "movietweetings"], help="of --data")
-    parser.add_argument("--days", type=int, default=3)
+    parser.add_argument("--days", type=at_least_one, default=3)
     parser.add_argument("--recipes", type=names, default=[])
     parser.add_argument("--change", action="append", default=[], help="of every recipe")
     parser.add_argument("--seeds", type=seeds, default=[1])
@@ -145,17 +151,22 @@ def main(given: Sequence[str] | None = None) -> None:
         parser.error("--ask test wants --log: every use of the last days is written down")
     if arguments.data and not arguments.source:
         parser.error("--data wants --source")
-    days: int = arguments.days
-    truth = None
     with refusing(parser):
-        changed = configs_of(arguments.recipes, arguments.change)
-        if arguments.simulated is not None:
-            world = SimulatedWorld(WorldParameters(num_users=arguments.simulated))
-            log, truth = source_log(world.name, world), world.truth
-        elif arguments.data:
-            log = published_log(arguments.source, arguments.data)
-        else:
-            log = workspace_log(arguments.workspace)
+        for line in _asked(arguments):
+            print(line, flush=True)
+
+
+def _asked(arguments: argparse.Namespace) -> Iterator[str]:
+    days: int = arguments.days
+    changed = configs_of(arguments.recipes, arguments.change)
+    truth = None
+    if arguments.simulated is not None:
+        world = SimulatedWorld(WorldParameters(num_users=arguments.simulated))
+        log, truth = source_log(world.name, world), world.truth
+    elif arguments.data:
+        log = published_log(arguments.source, arguments.data)
+    else:
+        log = workspace_log(arguments.workspace)
     first = _earlier(log.last_day + timedelta(days=1), days)
     is_test = arguments.ask == "test"
     first = first if is_test else _earlier(first, days)
@@ -168,8 +179,7 @@ def main(given: Sequence[str] | None = None) -> None:
     if truth is not None:
         told = log.before(first + timedelta(days=days)).histories()
         systems.append(oracle(truth, questions(log, first, days), told))
-    for line in compared(log, first, days, systems, arguments.log if is_test else None):
-        print(line, flush=True)
+    yield from compared(log, first, days, systems, arguments.log if is_test else None)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from benchmarks.tokens.peers import install_into
 OURS = "ours"
 # threads of OpenMP that wait in a loop take the processor from whoever works
 _QUIET = {"OMP_WAIT_POLICY": "passive"}
+_COMPLAINTS = 5
+"""Lines of a contender that fails."""
 
 
 def matmul_peak(num_threads: int, *, size: int = 2048, rounds: int = 20) -> float:
@@ -54,11 +57,17 @@ def model_mflop() -> float:
 
 
 def measure(command: list[str]) -> dict[str, float]:
-    """Run a contender to its end and return its figures with its peak memory."""
+    """Run a contender to its end and return its figures with its peak memory.
+
+    Raises SystemExit with the end of what it complained of where it fails.
+    """
     environment = {**os.environ, **_QUIET}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=complaints, env=environment, text=True
+        ) as process,
+    ):
         assert process.stdout is not None
         said, peak = "", 0
         status = Path(f"/proc/{process.pid}/status")
@@ -67,8 +76,10 @@ def measure(command: list[str]) -> dict[str, float]:
             peak = max([peak, *(int(x.split()[1]) for x in lines if x.startswith("VmHWM"))])
             time.sleep(0.5)
         said = process.stdout.read()
+        complaints.seek(0)
+        last = "".join(complaints.readlines()[-_COMPLAINTS:])
     if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{last}")
     return {**json.loads(said.splitlines()[-1]), "peak_mib": peak / 1024}
 
 

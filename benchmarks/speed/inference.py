@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.quality.arguments import refusing
 from benchmarks.quality.movielens import MemoryData, read_movielens
 from benchmarks.speed import peers
 from benchmarks.speed.__main__ import measure, processor
@@ -142,7 +143,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    data = read_movielens(given.data, "sas")
+    with refusing(parser):
+        data = read_movielens(given.data, "sas")
     if given.alone:
         print(json.dumps(ours(data.without_last(2), load_model(given.alone))))
         return

@@ -119,6 +119,10 @@ class RunConfig:
             rule=f"without metadata nothing is alike: {self.new_items=}",
         )
         require(
+            holds=self.stopping.one_in == 0 or self.stopping.every_epochs <= self.num_epochs,
+            rule=f"users are asked after no pass: {self.stopping=} {self.num_epochs=}",
+        )
+        require(
             holds=self.batch_tokens >= self.model.max_seq_len,
             rule=f"a step holds no window: {self.batch_tokens=} {self.model.max_seq_len=}",
         )

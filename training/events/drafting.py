@@ -249,7 +249,7 @@ def _world() -> Iterable[str]:
     yield "[world]"
     yield "# first_day = 2026-01-01  # the log's own first and last day, unless they are given"
     yield "# last_day = 2026-01-31"
-    yield 'recipe = "own_log"  # slow and sure; "kuairand" for millions of tokens'
+    yield 'recipe = "own_log"  # or "kuairand" for millions of tokens'
     yield "fine_tuned_days = 3  # the last days, which are fine-tuned and published one by one"
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from training.contracts import Float64, Int32
+from training.errors import ContractError
 from training.features.catalogue import Catalogue
 from training.features.spec import FeatureSpec, recode
 
@@ -64,7 +65,14 @@ class ItemFeatures:
 def build_item_features(
     vocabulary: Sequence[str], catalogue: Catalogue, spec: FeatureSpec
 ) -> ItemFeatures:
-    """Return the features of every item of ``vocabulary`` and ``catalogue``."""
+    """Return the features of every item of ``vocabulary`` and ``catalogue``.
+
+    Raises ContractError where a number of the catalogue is infinite.
+    """
+    for name, column in (("runtime_s", catalogue.runtime_s), ("age_days", catalogue.age_days)):
+        if np.isinf(column).any():
+            item = catalogue.item_ids[int(np.isinf(column).argmax())]
+            raise ContractError(f"catalogue: {name} of {item!r}: want a number or NaN, got inf")
     known = set(vocabulary)
     ids = (*vocabulary, *(item for item in catalogue.item_ids if item not in known))
     position = {item: at for at, item in enumerate(catalogue.item_ids)}

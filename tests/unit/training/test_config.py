@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from training.config.model import HeadsConfig, ModelConfig
-from training.config.optim import OptimConfig
+from training.config.optim import OptimConfig, StoppingConfig
 from training.config.run import ReplayConfig, RunConfig
 from training.config.targets import TargetConfig, UtilityConfig
 from training.errors import ConfigError
@@ -98,6 +98,7 @@ def test_an_unknown_field_in_json_is_named() -> None:
         (RunConfig, {"batch_tokens": 100}),
         (RunConfig, {"num_threads": 0}),
         (RunConfig, {"windows": "oldest"}),
+        (RunConfig, {"stopping": StoppingConfig(one_in=2, every_epochs=3), "num_epochs": 2}),
         (RunConfig, {"new_items": "zero"}),
         (RunConfig, {"new_items": "metadata", "model": ModelConfig(item_metadata=False)}),
     ],

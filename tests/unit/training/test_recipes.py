@@ -26,6 +26,10 @@ def test_a_recipe_of_another_module_is_found() -> None:
         ("no_such_module:tiny", "no_such_module"),
         ("training.recipes:nothing", "nothing"),
         ("training.recipes:ModelConfig", "want a RunConfig, got ModelConfig"),
+        (":tiny", "want package.module:function"),
+        ("training.recipes:", "want package.module:function"),
+        ("training.recipes:load_recipe", "want a function without arguments"),
+        ("training.recipes:_RECIPES", "want a function without arguments"),
     ],
 )
 def test_a_wrong_name_says_what_there_is(name: str, message: str) -> None:

@@ -45,3 +45,22 @@ def test_a_small_world_gives_a_table_and_paired_differences(
         assert sum(line.startswith(f"| {name} - recipe |") for line in lines) == 2
         assert sum(line.startswith(f"- {name} (") for line in lines) == 1
     assert sum(line.startswith("| recipe |") for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (["--heads", "genre"], "--heads: want some of action, "),
+        (["--facets", "colour"], "--facets: want some of device, "),
+        (["--actions", "sung:2"], "utility: want some of "),
+        (["--change", 'model.heads.names=["nope"]'], "nope"),
+    ],
+)
+def test_what_the_log_does_not_have_is_refused_in_one_line(
+    wrong: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["--users", "60", "--recipe", "tiny", "--days", "2", *wrong])
+
+    assert refused.value.code == 2
+    assert complaint in capsys.readouterr().err.splitlines()[-1]

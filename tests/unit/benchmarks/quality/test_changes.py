@@ -20,9 +20,20 @@ def test_a_change_is_a_value_by_its_path() -> None:
     assert configs[texts[1]] == replace(tiny(), model=two)
 
 
-@pytest.mark.parametrize("text", ["windows", "model.nothing=1", "nothing.num_layers=1"])
+@pytest.mark.parametrize("text", ["", "windows", "model.nothing=1", "nothing.num_layers=1"])
 def test_a_change_of_nothing_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="want path=value such as"):
+        changed(tiny(), [text])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("model={}", "want one value, such as model."), ("seed=5", "given by --seeds")],
+)
+def test_a_change_of_what_is_no_value_or_given_elsewhere_is_refused(
+    text: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
         changed(tiny(), [text])
 
 
@@ -32,11 +43,11 @@ def test_text_without_quotes_is_refused() -> None:
 
 
 def test_every_recipe_has_a_row_of_its_own_for_every_change() -> None:
-    configs = configs_of(["tiny", "sasrec"], ["seed=7"])
+    configs = configs_of(["tiny", "sasrec"], ["num_epochs=7"])
 
     assert configs == {
         "tiny": tiny(),
-        "tiny seed=7": replace(tiny(), seed=7),
+        "tiny num_epochs=7": replace(tiny(), num_epochs=7),
         "sasrec": sasrec(),
-        "sasrec seed=7": replace(sasrec(), seed=7),
+        "sasrec num_epochs=7": replace(sasrec(), num_epochs=7),
     }

@@ -87,3 +87,24 @@ def test_every_system_gets_a_row_at_each_delay(
 def test_the_last_days_are_not_asked_without_a_log(folder: Path) -> None:
     with pytest.raises(SystemExit):
         main(["--source", "movietweetings", "--data", str(folder), "--ask", "test"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (["--days", "0"], "want at least 1, got 0"),
+        (["--days", "100"], "is empty before 2012-"),
+        (["--recipes", ":tiny"], "want package.module:function"),
+        (["--recipes", "tiny", "--models", "/proc/nothing"], "/proc/nothing"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(
+    folder: Path, wrong: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("implicit")
+
+    with pytest.raises(SystemExit) as refused:
+        main(["--source", "movietweetings", "--data", str(folder), "--days", "2", *wrong])
+
+    assert refused.value.code == 2
+    assert complaint in capsys.readouterr().err.splitlines()[-1]

@@ -69,6 +69,25 @@ def test_a_run_whose_steps_go_on_failing_is_given_up(
         run(make(), Setting(tracker=tracker), **CHANGES)
 
 
+def test_a_run_with_more_failures_than_steps_is_given_up(
+    make: Callable[[], Learnable], tracker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoiled_at(monkeypatch, 1, 2, by=math.nan)
+    few = {"num_epochs": 3, "batch_tokens": 100_000, "guard": GUARD}
+
+    with pytest.raises(DivergedError, match="2 steps failed and 1 did not"):
+        run(make(), Setting(tracker=tracker), **few)
+
+
+def test_a_run_too_short_for_a_median_is_given_up_where_its_loss_has_risen(
+    make: Callable[[], Learnable], tracker: Any
+) -> None:
+    wild = {"learning_rate": 30.0, "warmup_share": 0.0, "clip_norm": 1e9, "schedule": "constant"}
+
+    with pytest.raises(DivergedError, match=r"the loss rose from \S+ to \S+ in 8 steps"):
+        run(make(), Setting(tracker=tracker), num_epochs=8, batch_tokens=100_000, optim=wild)
+
+
 def test_what_a_spike_is() -> None:
     guard = GuardConfig(spike_factor=2.0)
     before = [5.0] * 40

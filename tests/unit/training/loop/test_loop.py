@@ -160,6 +160,30 @@ def test_a_run_without_targets_is_refused(problem: Any, tracker: Any) -> None:
         run((network, nothing, config), Setting(tracker=tracker))
 
 
+def test_a_target_that_only_windows_that_slide_reach_is_learned(problem: Any, tracker: Any) -> None:
+    network, learned, config = problem
+    offsets = learned.tokens.offsets
+    longest = int(np.diff(offsets).argmax())
+    oldest = torch.zeros_like(learned.weight_TK)
+    oldest[offsets[longest], 0] = 1.0
+    short = newest_windows(offsets, max_len=4)
+    learned = replace(learned, weight_TK=oldest, windows=short)
+    setting = Setting(tracker=tracker)
+
+    with pytest.raises(NoDataError, match="no token of the data is a target"):
+        run((copy.deepcopy(network), learned, config), setting)
+    slid = replace(learned, window_choice="slide")
+    assert run((copy.deepcopy(network), slid, config), setting, num_epochs=20).num_steps >= 1
+
+    def begins_later(seed: int) -> bool:
+        begin = slid.of_epoch(0, seed=seed).windows.current_start[longest]
+        return bool(begin > offsets[longest])
+
+    one = {"num_epochs": 1, "batch_tokens": 100_000, "seed": next(filter(begins_later, range(99)))}
+    with pytest.raises(NoDataError, match="none of 1 steps reads a position that is asked"):
+        run((network, slid, config), setting, **one)
+
+
 def test_what_is_not_asked_for_is_not_learned(problem: Any, tracker: Any) -> None:
     network, learned, config = problem
     only_first = torch.zeros_like(learned.weight_TK)
